@@ -1,0 +1,43 @@
+"""avq-bench: what a change to a VQ-VAE buys, what it costs, and how sure that is.
+
+Everything here is loaded when it is first used, so that ``import avq`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from avq.data.cards import list_datasets
+    from avq.experiments.results import load_results, plan, run, status
+    from avq.models.config import list_variants
+    from avq.models.zoo import create_variant
+    from avq.training.checkpoint import load_model
+
+__version__ = "0.1.0.dev0"
+
+__all__ = ["create_variant", "list_datasets", "list_variants", "load_model", "load_results", "plan", "run", "status"]
+
+_HOME = {
+    "create_variant": "avq.models.zoo",
+    "list_datasets": "avq.data.cards",
+    "list_variants": "avq.models.config",
+    "load_model": "avq.training.checkpoint",
+    "load_results": "avq.experiments.results",
+    "plan": "avq.experiments.results",
+    "run": "avq.experiments.results",
+    "status": "avq.experiments.results",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'avq' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,132 @@
+"""What there is to list and to show, kind by kind. Nothing here needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from avq.cli.output import Row
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of thing: its names with a line each, and all about one of them."""
+
+    rows: Callable[[], list[Row]]
+    details: Callable[[str], Mapping[str, Any]]
+
+
+def _variants() -> list[Row]:
+    from avq.models.config import list_variants, variant_entry
+
+    return [{"name": name, "summary": variant_entry(name).summary} for name in list_variants()]
+
+
+def _variant(name: str) -> Mapping[str, Any]:
+    from avq.models.config import variant_config, variant_entry
+
+    return {"summary": variant_entry(name).summary, **variant_config(name)}
+
+
+def _ablations() -> list[Row]:
+    from avq.experiments.ablation import list_ablations, load_ablation
+
+    return [{"name": name, "question": load_ablation(name).question} for name in list_ablations()]
+
+
+def _ablation(name: str) -> Mapping[str, Any]:
+    from avq.experiments.ablation import load_ablation
+
+    found: dict[str, Any] = load_ablation(name).model_dump()
+    return found
+
+
+def _datasets() -> list[Row]:
+    from avq.data.cards import get_card, list_datasets
+
+    return [{"name": name, "summary": get_card(name).summary} for name in list_datasets()]
+
+
+def _dataset(name: str) -> Mapping[str, Any]:
+    from avq.data.cards import get_card
+
+    return {key: value for key, value in asdict(get_card(name)).items() if value not in ("", {})}
+
+
+def _presets() -> list[Row]:
+    from avq.experiments.presets import get_preset, list_presets
+
+    return [{"name": name, "summary": get_preset(name).summary} for name in list_presets()]
+
+
+def _preset(name: str) -> Mapping[str, Any]:
+    from avq.experiments.presets import get_preset
+
+    preset: dict[str, Any] = asdict(get_preset(name))
+    settings: dict[str, Any] = preset.pop("settings")
+    return preset | settings
+
+
+def _metrics() -> list[Row]:
+    from avq.metrics.catalogue import METRICS
+
+    return [
+        {"name": metric.name, "unit": metric.unit, "better": metric.better, "title": metric.title}
+        for metric in METRICS.values()
+    ]
+
+
+def _metric(name: str) -> Mapping[str, Any]:
+    from avq.metrics.catalogue import get_metric
+
+    return asdict(get_metric(name))
+
+
+def _setting_rows() -> list[Row]:
+    from avq.data.config import DATA_SETTINGS, DataConfig
+    from avq.models.config import MODEL_SETTINGS, AutoencoderConfig
+    from avq.training.config import TRAIN_SETTINGS, TrainConfig
+
+    places = (
+        ("model", MODEL_SETTINGS, AutoencoderConfig),
+        ("training", TRAIN_SETTINGS, TrainConfig),
+        ("data", DATA_SETTINGS, DataConfig),
+    )
+    rows: list[Row] = []
+    for place, settings, config in places:
+        default = {field.name: field.default for field in fields(config)}
+        rows += [
+            {"name": name, "of": place, "default": default.get(name), "help": text} for name, text in settings.items()
+        ]
+    return rows
+
+
+def _setting(name: str) -> Mapping[str, Any]:
+    return next(row for row in _setting_rows() if row["name"] == name)
+
+
+KINDS = {
+    "variants": Kind(_variants, _variant),
+    "ablations": Kind(_ablations, _ablation),
+    "datasets": Kind(_datasets, _dataset),
+    "presets": Kind(_presets, _preset),
+    "metrics": Kind(_metrics, _metric),
+    "settings": Kind(_setting_rows, _setting),
+}
+
+
+def kind_of(name: str) -> str:
+    """The kind that has something of that name; the first in the order of `KINDS` where several have.
+
+    Raises:
+        UsageError: nothing is called so; the nearest name is suggested.
+    """
+    from avq.errors import unknown
+
+    names = {kind: [str(row["name"]) for row in KINDS[kind].rows()] for kind in KINDS}
+    for kind, known in names.items():
+        if name in known:
+            return kind
+    everything = {known for group in names.values() for known in group}
+    raise unknown("name", name, everything, "`avq-bench list` shows what there is.")

@@ -1,0 +1,68 @@
+"""The command ``avq-bench``: a group that imports a command only when it is called, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from avq import __version__
+from avq.cli.boundary import reporting_errors
+
+#: Command -> its line in ``--help``. A command ``x`` is ``avq.cli.x_:command``.
+COMMANDS = {
+    "list": "List variants, ablations, datasets, presets, metrics or settings.",
+    "show": "Show one variant, ablation, dataset, preset, metric or setting.",
+    "plan": "Say which runs an ablation needs, and their time, memory and disk, before any is spent.",
+    "run": "Train every run of an ablation that is not there yet, then print its table.",
+    "train": "Train one variant without an ablation file.",
+    "table": "Print the table of a store or of a long-form CSV.",
+    "evaluate": "Measure a checkpoint on the images of a dataset.",
+    "reconstruct": "Draw images beside what a tokenizer makes of them.",
+    "status": "Show what is going on in a store, also from another terminal.",
+    "doctor": "Look at this machine and installation, and name what needs mending.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are modules of ``avq.cli``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"avq.cli.{cmd_name}_")
+        command: click.Command = module.command
+        command.name = cmd_name
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and name not in COMMANDS:
+            from avq.errors import unknown
+
+            raise click.UsageError(str(unknown("command", name, COMMANDS)), ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> object:
+        with reporting_errors(ctx, debug=bool(ctx.params["debug"])):
+            return super().invoke(ctx)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Begin with: avq-bench run ablation_levels",
+)
+@click.version_option(__version__, prog_name="avq-bench")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Ablations of vector-quantised image tokenizers: what a change buys, what it costs, and how sure that is."""

@@ -1,0 +1,115 @@
+"""Images from files for a model, and pictures of what came out."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from avq.errors import AvqError, UsageError
+
+Pixels = NDArray[np.uint8]
+_GAP = 4
+_SHOWN_SIDE = 128  # smaller images are enlarged by a whole factor, so that a person sees them
+
+
+def open_image(path: Path, multiple: int, max_side: int) -> Pixels:
+    """Read an image upright, as RGB, cropped about its centre to what a model takes.
+
+    Args:
+        path: any file that Pillow reads; transparency is laid on white, 16-bit grey is scaled to 8 bits.
+        multiple: height and width become multiples of this, in pixels.
+        max_side: an image with a longer side is shrunk to it first (area filter), in pixels.
+
+    Returns:
+        uint8 `[H, W, 3]`.
+
+    Raises:
+        UsageError: no such file, no image, a damaged one, or one that is too small.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as file:
+                image = _rgb(ImageOps.exif_transpose(file))
+    except FileNotFoundError:
+        raise UsageError(f"no image at {path}") from None
+    except UnidentifiedImageError:
+        raise UsageError(f"{path} is not an image that Pillow reads") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UsageError(f"{path} has more than {Image.MAX_IMAGE_PIXELS} pixels; shrink it first") from None
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow's decoders raise all three on damaged files
+        raise UsageError(f"{path} is damaged or cannot be read: {error}") from None
+    if max(image.size) > max_side:
+        scale = max_side / max(image.size)
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        image = image.resize(size, Image.Resampling.BOX)
+    width, height = (side // multiple * multiple for side in image.size)
+    if not width or not height:
+        raise UsageError(f"{path} is {image.width}x{image.height} pixels; the model needs at least {multiple} a side")
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return np.asarray(image.crop((left, top, left + width, top + height)))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
+
+
+def to_tensor(pixels: Pixels) -> Tensor:
+    """uint8 `[H, W, 3]` -> float32 `[1, 3, H, W]` in [-1, 1]."""
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
+def to_pixels(image: Tensor) -> Pixels:
+    """float `[1, 3, H, W]` around [-1, 1] -> uint8 `[H, W, 3]`, clamped and rounded."""
+    pixels: Pixels = ((image[0].float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+    return pixels
+
+
+def side_by_side(pairs: Sequence[tuple[Pixels, Pixels]]) -> Image.Image:
+    """One row a pair: original left, reconstruction right, small ones enlarged."""
+    rows = [[_enlarged(pixels) for pixels in pair] for pair in pairs]
+    width = max(sum(image.width for image in row) + _GAP for row in rows)
+    height = sum(row[0].height for row in rows) + _GAP * (len(rows) - 1)
+    canvas = Image.new("RGB", (width, height), "white")
+    top = 0
+    for original, reconstruction in rows:
+        canvas.paste(original, (0, top))
+        canvas.paste(reconstruction, (original.width + _GAP, top))
+        top += original.height + _GAP
+    return canvas
+
+
+def _enlarged(pixels: Pixels) -> Image.Image:
+    factor = max(1, -(-_SHOWN_SIDE // max(pixels.shape[:2])))
+    return Image.fromarray(pixels.repeat(factor, 0).repeat(factor, 1))
+
+
+def check_picture_name(path: Path) -> None:
+    """UsageError where the name's ending tells no picture format, before anything is computed."""
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise UsageError(f"cannot tell a picture format from '{path.name}'; end it in .png")
+
+
+def save_picture(image: Image.Image, path: Path) -> None:
+    """Write a picture whole or not at all."""
+    aside = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        image.save(aside)
+        aside.replace(path)
+    except OSError as error:
+        raise AvqError(f"cannot write {path}: {error.strerror or error}; choose another place with -o") from None
+    finally:
+        aside.unlink(missing_ok=True)

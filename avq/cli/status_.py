@@ -1,0 +1,54 @@
+"""``avq-bench status``."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from avq.cli import options
+from avq.cli.output import Row, print_rows
+
+if TYPE_CHECKING:
+    from avq.experiments.results import RunStatus
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path, file_okay=False), default=Path("avq-runs"))
+@options.table_format
+def command(store: Path, style: str) -> None:
+    """Show every run of STORE (default: avq-runs) and what is going on with it, from any terminal.
+
+    \b
+    Examples:
+      avq-bench status
+      watch avq-bench status /big/disk/avq-runs
+    """
+    from avq import status
+
+    runs = status(store)
+    if style != "table":
+        print_rows([asdict(run) for run in runs], style)
+        return
+    print_rows([_row(run) for run in runs], style)
+    states = list(dict.fromkeys(run.state for run in runs))
+    click.echo("\n" + ", ".join(f"{sum(run.state == state for run in runs)} {state}" for state in states))
+
+
+def _row(run: RunStatus) -> Row:
+    from avq.cli.progress import seconds
+
+    ago = f"{seconds(time.time() - run.updated)} ago" if run.updated else ""
+    return {
+        "run": run.run,
+        "state": run.state,
+        "step": f"{run.step}/{run.steps}" if run.steps else "",
+        "images/s": f"{run.images_per_s:.0f}" if run.images_per_s else "",
+        "left": seconds(run.seconds_left) if run.seconds_left is not None and run.state == "training" else "",
+        "loss": f"{run.loss:.4f}" if run.loss is not None else "",
+        "seen": ago,
+        "reason": run.reason,
+    }

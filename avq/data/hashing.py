@@ -1,0 +1,40 @@
+"""Content addresses: 16 hexadecimal digits of sha256 (torch-free)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avq.errors import UsageError
+
+DIGITS = 16
+
+
+def address_of_values(values: Any) -> str:
+    """Address of something that JSON can hold."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:DIGITS]
+
+
+def address_of_images(images: NDArray[np.uint8]) -> str:
+    """Address of exactly these images in this order."""
+    digest = hashlib.sha256(repr(images.shape).encode())
+    digest.update(np.ascontiguousarray(images).data)
+    return digest.hexdigest()[:DIGITS]
+
+
+def sha256_of_file(path: Path) -> str:
+    """All 64 digits for one file.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error

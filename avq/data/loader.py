@@ -1,0 +1,104 @@
+"""Batches of a training set, and the way between stored images and what models take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from avq.data.randomness import Stream, order, words
+
+if TYPE_CHECKING:
+    from avq.data.sources import ImageSet
+
+EVALUATION_PIXELS = 2**18  # a batch of 256 images of 32x32: activations of a pass without gradients stay small
+_KEPT_EPOCHS = 2  # a batch that straddles two epochs needs both orders
+
+
+class Batches:
+    """An endless sequence of batches, each a pure function of the seed and its number.
+
+    Images come in epochs, each a fresh permutation of all of them; a batch may end one epoch and begin the
+    next. So a resumed run, which asks for the next number, sees exactly what an uninterrupted one would have
+    seen.
+
+    Args:
+        images: what to draw from.
+        batch_size: images a batch.
+        seed: decides the orders and the flips.
+        flip: mirror each image left to right with probability 1/2.
+
+    Raises:
+        ValueError: no images, or a batch size below 1.
+    """
+
+    def __init__(self, images: ImageSet, batch_size: int, seed: int, flip: bool) -> None:
+        if batch_size < 1 or not len(images.images):
+            raise ValueError(f"cannot make batches of {batch_size} from {len(images.images)} images")
+        self.images = images.images
+        self.batch_size = batch_size
+        self.seed = seed
+        self.flip = flip
+        self._orders: dict[int, NDArray[np.int64]] = {}
+
+    def batch(self, step: int) -> Tensor:
+        """Batch number ``step`` from 0: uint8 ``[batch_size, H, W, 3]``."""
+        batch = self.images[torch.from_numpy(self.indices(step))]
+        if self.flip:
+            coins = words(self.seed, Stream.FLIP, step, self.batch_size) >> np.uint64(63)
+            mirrored = torch.from_numpy(np.flatnonzero(coins))
+            batch[mirrored] = batch[mirrored].flip(2)
+        return batch
+
+    def indices(self, step: int) -> NDArray[np.int64]:
+        """Which images batch number ``step`` holds: int64 ``[batch_size]``."""
+        length = len(self.images)
+        places = np.arange(step * self.batch_size, (step + 1) * self.batch_size, dtype=np.int64)
+        epochs, offsets = np.divmod(places, length)
+        chosen = np.empty_like(places)
+        for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
+            here = epochs == epoch
+            chosen[here] = self._order(epoch)[offsets[here]]
+        return chosen
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        if epoch not in self._orders:
+            while len(self._orders) >= _KEPT_EPOCHS:
+                del self._orders[next(iter(self._orders))]
+            self._orders[epoch] = order(self.seed, Stream.ORDER, epoch, len(self.images))
+        return self._orders[epoch]
+
+
+def images_within(pixels: int, images: Tensor) -> int:
+    """How many of the images ``[N, H, W, 3]`` hold together at most that many pixels; at least 1."""
+    return max(1, pixels // (images.shape[1] * images.shape[2]))
+
+
+def to_model(batch: Tensor, device: torch.device | str = "cpu") -> Tensor:
+    """Stored images as models take them.
+
+    Args:
+        batch: uint8 ``[B, H, W, 3]``.
+        device: where the result lies; bytes cross, not floats.
+
+    Returns:
+        float32 ``[B, 3, H, W]`` in [-1, 1], channels last in memory.
+    """
+    images = batch.to(device, non_blocking=True).permute(0, 3, 1, 2)
+    return images.to(torch.float32, memory_format=torch.channels_last).div_(127.5).sub_(1.0)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Model images as stored ones: clamped to [-1, 1] and rounded, not truncated.
+
+    Args:
+        images: float ``[B, 3, H, W]``.
+
+    Returns:
+        uint8 ``[B, H, W, 3]``, on the device of the input.
+    """
+    levels = images.detach().to(torch.float32).clamp(-1.0, 1.0).add(1.0).mul_(127.5).round_()
+    return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()

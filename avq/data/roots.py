@@ -1,0 +1,37 @@
+"""Where dataset files are looked for (torch-free)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from avq.errors import UsageError
+
+ENVIRONMENT_VARIABLE = "AVQ_DATA_ROOT"
+
+
+def cache_root() -> Path:
+    """The user's own data folder: ``$XDG_CACHE_HOME/avq-bench/data``, by default below ``~/.cache``."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "avq-bench" / "data"
+
+
+def resolve_root(root: Path | None) -> tuple[Path, bool]:
+    """The data root, and whether the user named it.
+
+    Args:
+        root: what ``--data-root`` said; else ``$AVQ_DATA_ROOT`` counts, else the user's cache.
+
+    Raises:
+        UsageError: the user named a folder that is not there.
+    """
+    named = Path(root) if root is not None else None
+    origin = "--data-root"
+    if named is None and os.environ.get(ENVIRONMENT_VARIABLE):
+        named, origin = Path(os.environ[ENVIRONMENT_VARIABLE]), f"${ENVIRONMENT_VARIABLE}"
+    if named is None:
+        return cache_root(), False
+    named = named.expanduser()
+    if not named.is_dir():
+        raise UsageError(f"data root {named} (from {origin}) is not a folder")
+    return named, True

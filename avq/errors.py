@@ -1,0 +1,39 @@
+"""The errors a user may see: one clear line each, with the exit code of the command that meets it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AvqError(Exception):
+    """A job failed for a reason that one line can tell."""
+
+    exit_code = 1
+
+
+class UsageError(AvqError):
+    """The user asked for something that does not exist or does not fit."""
+
+    exit_code = 2
+
+
+class NotComparable(AvqError):
+    """Two results were obtained under different protocols and must not be compared."""
+
+    exit_code = 3
+
+
+def unknown(kind: str, name: str, options: Iterable[str], hint: str = "") -> UsageError:
+    """The error for a name that is not among `options`, with the nearest one suggested.
+
+    Args:
+        kind: what the name was meant to name, such as "variant".
+        name: what the user wrote.
+        options: the names there are.
+        hint: what to do instead; by default the names are listed.
+    """
+    known = sorted(options)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    meant = f"; did you mean '{near[0]}'?" if near else "."
+    return UsageError(f"unknown {kind} '{name}'{meant} {hint or 'Known: ' + ', '.join(known)}")

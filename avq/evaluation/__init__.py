@@ -1,0 +1,1 @@
+"""Measuring a trained model: its quality on a split, and what it costs."""

@@ -1,0 +1,1 @@
+"""From an ablation file to records: ablation -> plan -> runs -> store."""

@@ -1,0 +1,99 @@
+"""What the code *does*, as a hash: syntax trees, so that comments, formatting and docstrings do not count."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+from avq.errors import UsageError
+
+_ROOT = Path(__file__).resolve().parent.parent
+# These judge a trained model and do not make it: their change calls for evaluation, not for training.
+_EVALUATION_ROOMS = ("metrics", "evaluation")
+
+
+def source_hash(source: str) -> str:
+    """The hash of one file's syntax tree; comments, formatting and docstrings do not enter."""
+    return hashlib.sha256(_shape(ast.parse(source)).encode()).hexdigest()
+
+
+def _shape(value: object) -> str:
+    """The tree as text. Empty fields are left out: which there are differs between Python versions."""
+    if isinstance(value, ast.AST):
+        fields = ((name, part) for name, part in ast.iter_fields(value) if name != "kind" and part not in (None, []))
+        return f"{type(value).__name__}({','.join(f'{name}={_shape(part)}' for name, part in fields)})"
+    if isinstance(value, list):
+        # `pass` and a bare string (a docstring, wherever it stands) do nothing.
+        return f"[{','.join(_shape(part) for part in value if not _is_idle(part))}]"
+    return repr(value)
+
+
+def _is_idle(node: object) -> bool:
+    bare = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return bare or isinstance(node, ast.Pass)
+
+
+def files_hash(files: Iterable[tuple[str, Path]]) -> str:
+    """The hash of several files, each under the name by which it is imported; 16 hex digits."""
+    digest = hashlib.sha256()
+    for name, path in sorted(files):
+        digest.update(f"{name} {_file_hash(path, path.stat().st_mtime_ns)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def _file_hash(path: Path, _changed: int) -> str:
+    return source_hash(path.read_text(encoding="utf-8"))
+
+
+def _room(*rooms: str, root: Path) -> list[tuple[str, Path]]:
+    paths = (path for room in rooms for path in (root / room).rglob("*.py"))
+    return [(path.relative_to(root).as_posix(), path) for path in paths]
+
+
+def training_hash(plugins: Sequence[str] = (), root: Path = _ROOT) -> str:
+    """The code that trains: models, training and data, and the modules (or packages) of plug-ins.
+
+    Raises:
+        UsageError: a plug-in that cannot be found.
+    """
+    files = _room("models", "training", "data", root=root)
+    for plugin in plugins:
+        files += _plugin_files(plugin)
+    return files_hash(files)
+
+
+def evaluation_hash(root: Path = _ROOT) -> str:
+    """The code that measures a trained model: metrics, and the evaluation that calls them."""
+    return files_hash(_room(*_EVALUATION_ROOMS, root=root))
+
+
+@cache
+def code_of_training(plugins: tuple[str, ...] = ()) -> str:
+    """`training_hash` as this process first saw it: modules are loaded once, so a later edit does not run."""
+    return training_hash(plugins)
+
+
+@cache
+def code_of_evaluation() -> str:
+    """`evaluation_hash` as this process saw it first."""
+    return evaluation_hash()
+
+
+def _plugin_files(module: str) -> list[tuple[str, Path]]:
+    try:
+        spec = importlib.util.find_spec(module)
+    except ImportError:
+        spec = None
+    if spec is None or spec.origin is None:
+        raise UsageError(f"no module '{module}' to take variants from; is its folder on PYTHONPATH?")
+    origin = Path(spec.origin)
+    if origin.name != "__init__.py":
+        return [(f"plugin {module}", origin)]
+    return [
+        (f"plugin {module}/{path.relative_to(origin.parent).as_posix()}", path) for path in origin.parent.rglob("*.py")
+    ]

@@ -1,0 +1,75 @@
+"""Composing the long-form table of an experiment from its runs' records and the quiet pass."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avq.experiments.code_hash import code_of_evaluation
+from avq.experiments.environment import machine_name
+from avq.experiments.plan import Entry, Plan, Run
+from avq.experiments.record import COLUMNS, read_records, to_csv, typed, write_atomic
+from avq.experiments.store import Store
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def compose(plan: Plan, store: Store, stale: Mapping[Run, Path], device: str) -> DataFrame:
+    """The experiment's table: every finished or failed run's record, and each row's costs.
+
+    Args:
+        plan: the rows and their runs.
+        stale: folders of older code's runs that stand in for a run, by that run.
+        device: whose costs are joined.
+
+    Returns:
+        Long form: `record.COLUMNS`, `row`, and one column per axis. Cost rows have no seed and no split.
+        In rows of status `ok`, `reason` is a remark: a stale run, or a published variant narrowed.
+    """
+    import pandas as pd
+
+    parts = []
+    for entry in plan.entries:
+        record = read_records(stale[entry.run] / "record.csv") if entry.run in stale else store.record(entry.run)
+        if record is not None:
+            remark = f"stale: trained by code {record['code'].iloc[0]}" if entry.run in stale else ""
+            parts.append(_joined(record, plan, entry, remark))
+    for row in plan.rows:
+        entry = next(entry for entry in plan.entries if entry.row is row)
+        path = cost_path(store, entry.run, device)
+        if path.exists():
+            parts.append(_joined(read_records(path), plan, entry, ""))
+    columns = [*COLUMNS, "row", *(axis for axis in plan.ablation.axes if axis not in COLUMNS)]
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(parts, ignore_index=True)[columns]
+
+
+def _joined(record: DataFrame, plan: Plan, entry: Entry, remark: str) -> DataFrame:
+    remarks = "; ".join(part for part in (remark, entry.row.note) if part)
+    ok = record["status"] == "ok"
+    labels = {axis: label for axis, label in entry.row.axes.items() if axis not in COLUMNS}
+    return record.assign(
+        experiment=plan.experiment,
+        preset=plan.preset.name,
+        variant=entry.row.variant,
+        row=entry.row.label,
+        reason=record["reason"].where(~ok, remarks),
+        **labels,
+    )
+
+
+def write_table(plan: Plan, store: Store, table: DataFrame) -> Path:
+    """Put the table in its place in the store."""
+    path = store.experiments / plan.experiment / "table.csv"
+    write_atomic(path, to_csv(typed(table)))
+    return path
+
+
+def cost_path(store: Store, run: Run, device: str) -> Path:
+    """Where a model's costs lie: by model, size, batch, precision, code and machine."""
+    what = f"{run.model_id} {machine_name(device)} {code_of_evaluation()}"
+    return store.costs / f"costs-{hashlib.sha256(what.encode()).hexdigest()[:16]}.csv"

@@ -1,0 +1,322 @@
+"""The local executor: one process a run, several one-thread runs side by side.
+
+Processes are forked from a server that has torch loaded (its import takes seconds), so that one run's crash
+or peak memory is not another's. On a CPU several one-thread runs use the cores better than one run with many
+threads, and runs that share cores with several threads each ruin one another; so a worker has one thread.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Literal
+
+from avq.errors import AvqError
+from avq.experiments.environment import cores
+from avq.experiments.record import DiskError
+from avq.experiments.store import Store, lock, read_json
+from avq.experiments.worker import Job, Outcome, fail, run_job
+
+# All that runs use, so that an edit during a sweep changes no run that is still to start.
+PRELOAD = [
+    "torch",
+    "torch._dynamo",  # every optimiser imports it: 1.6 s a run
+    "torch.utils.flop_counter",
+    "pandas",
+    "avq.data.sources",
+    "avq.models.floor",
+    "avq.models.zoo",
+    "avq.evaluation.cost",
+    "avq.evaluation.evaluate",
+    "avq.training.trainer",
+    "avq.experiments.predict",
+]
+POLL_SECONDS = 0.25
+BUSY_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happens during a sweep, for bars and logs.
+
+    Attributes:
+        kind: `message` (text only), `start`, `progress`, `finish`, `fail`, `wait` (another command
+            has the run), `costs` (the quiet pass of a model).
+        run: the run's name; empty for messages.
+        text: one line for a person.
+        done: runs that are over.
+        total: runs of this command.
+        step: of `steps`.
+        seconds_left: of this run.
+        total_seconds_left: of the whole sweep; None while unknown.
+    """
+
+    kind: Literal["message", "start", "progress", "finish", "fail", "wait", "costs"]
+    run: str = ""
+    text: str = ""
+    done: int = 0
+    total: int = 0
+    step: int = 0
+    steps: int = 0
+    images_per_s: float | None = None
+    loss: float | None = None
+    seconds_left: float | None = None
+    total_seconds_left: float | None = None
+
+
+OnEvent = Callable[[Event], None]
+
+
+def slots(device: str, workers: int | None) -> list[str]:
+    """The device of every worker: one a GPU, else one a core; `workers` caps or sets their number."""
+    if device == "cuda":
+        import torch
+
+        gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+        return gpus[:workers] if workers else gpus
+    if device.startswith("cuda"):
+        return [device] * (workers or 1)
+    return [device] * (workers or cores())
+
+
+class Process:
+    """A function call in a process of its own that dies with this one and leaves its result in a pipe."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(PRELOAD)
+        self._pipe: Connection
+        self._pipe, ours = context.Pipe(duplex=False)
+        self.process = context.Process(target=_child, args=(ours, function, arguments), daemon=True)
+        with _main_module_hidden():
+            self.process.start()
+        ours.close()
+
+    @property
+    def sentinel(self) -> int:
+        return self.process.sentinel
+
+    def result(self) -> Any:
+        """What the function returned; waits for it.
+
+        Raises:
+            ProcessDied: it ended without returning.
+        """
+        try:
+            value = self._pipe.recv()
+        except EOFError:
+            value = None
+        self.process.join()
+        self._pipe.close()
+        if value is None:
+            raise ProcessDied(_death(self.process.exitcode))
+        if isinstance(value[0], BaseException):
+            raise value[0]
+        return value[0]
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self._pipe.close()
+
+
+class ProcessDied(AvqError):
+    """A process ended by a signal or an exit, not by returning."""
+
+
+def _death(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        hint = "; out of memory? fewer --workers or a smaller batch_size need less" if -code == signal.SIGKILL else ""
+        return f"its process was killed by {name}{hint}"
+    return f"its process ended with exit code {code}"
+
+
+def _child(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+    try:
+        value: Any = function(*arguments)
+    except AvqError as error:
+        value = error
+    pipe.send((value,))
+    pipe.close()
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+@contextmanager
+def _main_module_hidden() -> Iterator[None]:
+    """Keep children from importing the caller's script: nothing that they run is defined there.
+
+    Without it, `avq.run(...)` in a script without a `__name__ == "__main__"` guard would start itself again.
+    """
+    main = sys.modules["__main__"]
+    hidden = {name: getattr(main, name, None) for name in ("__file__", "__spec__")}
+    main.__spec__ = None
+    main.__dict__.pop("__file__", None)
+    try:
+        yield
+    finally:
+        for name, value in hidden.items():
+            if value is not None:
+                setattr(main, name, value)
+
+
+@dataclass
+class Active:
+    """A job at work; `seconds_left` as its process last told."""
+
+    job: Job
+    process: Process
+    slot: str
+    began: float
+    seconds_left: float | None = None
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.began
+
+
+Eta = Callable[[Sequence[Job], Sequence[Active]], float | None]
+
+
+def execute(
+    jobs: Sequence[Job],
+    devices: Sequence[str],
+    on_event: OnEvent,
+    *,
+    eta: Eta | None = None,
+    function: Callable[[Job], Outcome] = run_job,
+) -> dict[str, Outcome]:
+    """Carry out jobs, one on every device at a time.
+
+    Args:
+        jobs: in the order in which they are to start; their own `device` gives way to the worker's.
+        devices: one per worker.
+        on_event: hears of everything, from this thread.
+        eta: seconds left of the whole, from the jobs that wait and those at work.
+        function: what a process does with its job.
+
+    Returns:
+        The outcome (`done` or `failed`) of every run, by its name.
+
+    Raises:
+        DiskError: the store takes nothing more; runs in progress are stopped.
+        AvqError: interrupted from the keyboard.
+    """
+    waiting = list(jobs)
+    active: list[Active] = []
+    free = list(devices)
+    outcomes: dict[str, Outcome] = {}
+    retry_at: dict[str, float] = {}
+
+    def tell(kind: Any, job: Job, **more: Any) -> None:
+        on_event(Event(kind, job.run.name, done=len(outcomes), total=len(jobs), **more))
+
+    try:
+        while waiting or active:
+            now = time.monotonic()
+            ready = [job for job in waiting if retry_at.get(job.run.name, 0) <= now]
+            for job in ready[: len(free)]:
+                waiting.remove(job)
+                slot = free.pop(0)
+                placed = replace(job, device=slot)
+                active.append(Active(job, Process(function, placed), slot, now))
+                if job.run.name not in retry_at:
+                    tell("start", job)
+            wait([item.process.sentinel for item in active], POLL_SECONDS)
+            for item in [item for item in active if not item.process.process.is_alive()]:
+                active.remove(item)
+                free.append(item.slot)
+                outcome = _outcome(item)
+                if outcome.kind == "disk":
+                    raise DiskError(outcome.text)
+                if outcome.kind == "busy":
+                    if item.job.run.name not in retry_at:
+                        tell("wait", item.job, text="another command is training it")
+                    retry_at[item.job.run.name] = time.monotonic() + BUSY_SECONDS
+                    waiting.append(item.job)
+                    continue
+                outcomes[item.job.run.name] = outcome
+                tell("finish" if outcome.kind == "done" else "fail", item.job, text=outcome.text)
+            for item in active:
+                _tell_progress(item, tell, lambda: eta(waiting, active) if eta else None)
+    except KeyboardInterrupt:
+        raise AvqError(
+            f"stopped; {len(outcomes)} of {len(jobs)} runs are finished and kept: give the same command again to go on."
+        ) from None
+    finally:
+        for item in active:
+            with suppress(OSError):
+                item.process.kill()
+    return outcomes
+
+
+def _outcome(item: Active) -> Outcome:
+    try:
+        outcome = item.process.result()
+    except AvqError as error:  # died, or failed before it could record that
+        store = Store(item.job.root)
+        folder = store.folder(item.job.run)
+        with lock(folder) as mine:
+            return fail(item.job, store, folder, str(error)) if mine else Outcome("busy")
+    assert isinstance(outcome, Outcome)
+    return outcome
+
+
+def _tell_progress(item: Active, tell: Callable[..., None], total: Callable[[], float | None]) -> None:
+    folder: Path = Store(item.job.root).folder(item.job.run)
+    state = read_json(folder / "progress.json")
+    if state.get("state") in (None, "done", "failed"):
+        return
+    item.seconds_left = state.get("seconds_left")
+    numbers = {name: state.get(name) for name in ("images_per_s", "loss", "seconds_left")}
+    tell(
+        "progress",
+        item.job,
+        text=state["state"],
+        step=state.get("step", 0),
+        steps=state.get("steps", 0),
+        total_seconds_left=total(),
+        **numbers,
+    )
+
+
+def call_all(function: Callable[[Job], Any], jobs: Sequence[Job], devices: Sequence[str]) -> list[Any]:
+    """`function` of every job, each in a process of its own, as many at once as there are devices.
+
+    Returns:
+        The results in order; an AvqError in the place of one that failed or whose process died.
+    """
+    results: list[Any] = []
+    for start in range(0, len(jobs), len(devices)):
+        group = zip(jobs[start : start + len(devices)], devices, strict=False)
+        processes = [Process(function, replace(job, device=device)) for job, device in group]
+        try:
+            for process in processes:
+                try:
+                    results.append(process.result())
+                except AvqError as error:
+                    results.append(error)
+        except KeyboardInterrupt:
+            for process in processes:
+                process.kill()
+            raise AvqError("stopped while measuring; what was measured so far is kept.") from None
+    return results

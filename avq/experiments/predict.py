@@ -1,0 +1,266 @@
+"""What a plan will take, from a few real steps of every distinct model under the sweep's own load."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from avq.errors import AvqError
+from avq.experiments.code_hash import code_of_evaluation
+from avq.experiments.environment import machine_name
+from avq.experiments.execute import Active, Event, OnEvent, call_all
+from avq.experiments.plan import Plan, Run
+from avq.experiments.record import canonical
+from avq.experiments.store import Store, read_json, write_json
+from avq.experiments.worker import Job, build_model, is_finished, load_plugins
+
+_START_SERVER = 4.0  # importing torch once, s
+_START_PROCESS = 0.5
+_LEAST_STEPS, _LEAST_SECONDS = 4, 1.0
+_INITIAL_IMAGES = 1024
+_EVALUATION_BATCH = 250
+_QUIET_CALLS = 7  # two to warm up, five timed
+_QUIET_COUNTS = 0.5  # counting parameters, MACs and receptive fields, s
+_UNKNOWN_IMAGES = 2000
+
+
+@dataclass(frozen=True)
+class ModelCost:
+    """What one model takes, measured beside as many others as there are workers. Seconds and MiB."""
+
+    setup: float
+    step: float
+    image: float
+    memory: float
+    weights: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a plan will take.
+
+    Attributes:
+        seconds: until everything is done, quiet pass included.
+        memory: MiB at once, of the workers that need the most.
+        disk: MiB that the store will grow by at most while it works.
+        runs: seconds of every run that is still to be done, by name.
+        finished: runs that are there already.
+        workers: runs at once.
+    """
+
+    seconds: float
+    memory: float
+    disk: float
+    runs: Mapping[str, float]
+    finished: int
+    workers: int
+
+
+def predict(
+    plan: Plan,
+    store: Store,
+    *,
+    data_root: Path | None,
+    device: str,
+    devices: Sequence[str],
+    plugins: Sequence[str] = (),
+    on_event: OnEvent = lambda _event: None,
+) -> Prediction:
+    """Measure what is not measured yet (kept in the store), and add up.
+
+    Args:
+        devices: one per worker, as `execute.slots` gives them.
+
+    Raises:
+        AvqError: a model cannot even take a step here; the line says why.
+    """
+    store.prepare()
+    todo = [run for run in plan.runs if not is_finished(store, run)]
+    jobs = [Job(run, store.root, data_root, device, code_of_evaluation(), tuple(plugins)) for run in todo]
+    models = {_model_path(store, job.run, device, len(devices)): job for job in jobs}
+    loads = {_loading_path(store, job.run, device, len(devices)): job for job in jobs}
+    _measure(models, measure_model, devices, on_event)
+    _measure(loads, measure_loading, devices, on_event)
+    cost = {job.run.model_id: ModelCost(**read_json(path)) for path, job in models.items()}
+    seconds = {}
+    for run in todo:
+        loading = read_json(_loading_path(store, run, device, len(devices)))
+        seconds[run.name] = _START_PROCESS + float(loading["seconds"]) + run_seconds(run, cost[run.model_id])
+    total = schedule(list(seconds.values()), [0.0] * len(devices))
+    quiet = sum(_quiet_seconds(job.run, cost[job.run.model_id]) for job in models.values())
+    memory = sorted((cost[run.model_id].memory for run in todo), reverse=True)[: len(devices)]
+    weights = [cost[run.model_id].weights for run in todo]
+    return Prediction(
+        seconds=total + quiet + _START_SERVER if todo else 0.0,
+        memory=sum(memory),
+        disk=sum(weights) + 3 * sum(sorted(weights, reverse=True)[: len(devices)]) + 0.5 * len(todo),
+        runs=seconds,
+        finished=len(plan.runs) - len(todo),
+        workers=len(devices),
+    )
+
+
+def run_seconds(run: Run, cost: ModelCost) -> float:
+    """One run's time, without its start and the loading of its images."""
+    steps = 0 if cost.step == 0 else int(run.train["steps"])
+    validation, test = _split_sizes(run)
+    points = -(-steps // int(run.train["validate_every"]))
+    return cost.setup + steps * cost.step + (points * validation + test) * cost.image
+
+
+def _split_sizes(run: Run) -> tuple[int, int]:
+    from avq.data.config import DataConfig
+    from avq.data.fingerprint import resolve
+
+    data = resolve(DataConfig(**run.data))
+    return data.validation_images or _UNKNOWN_IMAGES, data.test_images or _UNKNOWN_IMAGES
+
+
+def _quiet_seconds(run: Run, cost: ModelCost) -> float:
+    return _START_PROCESS + _QUIET_COUNTS + _QUIET_CALLS * (cost.step + cost.image * int(run.train["batch_size"]))
+
+
+def schedule(durations: Sequence[float], loads: Sequence[float]) -> float:
+    """When the last of `durations` ends, given in order to whichever worker is free first.
+
+    Args:
+        durations: seconds.
+        loads: seconds for which each worker is busy already.
+    """
+    workers = list(loads)
+    heapq.heapify(workers)
+    for seconds in durations:
+        heapq.heapreplace(workers, workers[0] + seconds)
+    return max(workers)
+
+
+def _model_path(store: Store, run: Run, device: str, workers: int) -> Path:
+    return _path(store, f"model {run.model_id}", device, workers)
+
+
+def _loading_path(store: Store, run: Run, device: str, workers: int) -> Path:
+    return _path(store, f"loading {canonical([dict(run.data), run.fingerprint])}", device, workers)
+
+
+def _path(store: Store, what: str, device: str, workers: int) -> Path:
+    name = hashlib.sha256(f"{what} {machine_name(device)} {workers}".encode()).hexdigest()[:16]
+    return store.costs / f"prediction-{name}.json"
+
+
+def _measure(
+    jobs: Mapping[Path, Job],
+    function: Callable[[Job], dict[str, float]],
+    devices: Sequence[str],
+    on_event: OnEvent,
+) -> None:
+    missing = {path: job for path, job in jobs.items() if not path.exists()}
+    if not missing:
+        return
+    what = "models" if function is measure_model else "datasets"
+    on_event(Event("message", text=f"measuring {len(missing)} {what}, {len(devices)} at once"))
+    # Filled up, so that the last ones too are measured beside others.
+    items = list(missing.items())
+    filled = [items[index % len(items)] for index in range(-(-len(items) // len(devices)) * len(devices))]
+    results = call_all(function, [job for _, job in filled], devices)
+    for (path, job), result in zip(items, results, strict=False):
+        if isinstance(result, AvqError):
+            raise AvqError(f"{job.run.variant} cannot run here: {result}")
+        write_json(path, result)
+
+
+def measure_model(job: Job) -> dict[str, float]:
+    """In a worker's process: the seconds and MiB of `ModelCost`, from a few steps on random images."""
+    import torch
+
+    from avq.data.loader import to_model
+    from avq.metrics.cost import peak_memory
+    from avq.training.config import TrainConfig
+    from avq.training.step import TrainStep
+
+    load_plugins(job)
+    run = job.run
+    size, batch_size = run.image_size, int(run.train["batch_size"])
+    images = torch.randint(256, (max(_INITIAL_IMAGES, _EVALUATION_BATCH), size, size, 3), dtype=torch.uint8)
+    begun = time.perf_counter()
+    model = build_model(run).to(job.device)
+    step_seconds = 0.0
+    if hasattr(model, "fit"):
+        model.fit(images, 0)
+        setup = time.perf_counter() - begun
+    else:
+        if hasattr(model, "initialise_codebooks"):
+            model.initialise_codebooks(to_model(images[:_INITIAL_IMAGES], job.device))
+        setup = time.perf_counter() - begun
+        step = TrainStep(model, TrainConfig(**run.train), job.device)
+        batch = images[torch.arange(batch_size) % len(images)]
+        step_seconds = _seconds_of(lambda: step(batch, 0).item())
+    model.to(job.device).eval()
+    some = images[:_EVALUATION_BATCH]
+    with torch.no_grad():
+        image = _seconds_of(lambda: model(to_model(some, job.device)).images.sum().item()) / len(some)
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()) / 2**20
+    cost = ModelCost(setup, step_seconds, image, peak_memory("cpu"), weights)
+    return asdict(cost)
+
+
+def _seconds_of(call: Callable[[], Any]) -> float:
+    call()
+    call()
+    begun, count = time.perf_counter(), 0
+    while count < _LEAST_STEPS or time.perf_counter() - begun < _LEAST_SECONDS:
+        call()
+        count += 1
+    return (time.perf_counter() - begun) / count
+
+
+def measure_loading(job: Job) -> dict[str, float]:
+    """In a worker's process: the seconds that the run's images take to load."""
+    from avq.data.config import DataConfig
+    from avq.data.sources import load_dataset
+
+    begun = time.perf_counter()
+    load_dataset(DataConfig(**job.run.data), job.data_root)
+    return {"seconds": time.perf_counter() - begun}
+
+
+class Forecast:
+    """The time that a running sweep has left, from what is known of each model: predicted, then observed."""
+
+    def __init__(self, store: Store, device: str, workers: int) -> None:
+        self._store, self._device, self._workers = store, device, workers
+        self._seconds: dict[tuple[str, int], float | None] = {}
+
+    def seconds_left(self, waiting: Sequence[Job], active: Sequence[Active]) -> float | None:
+        """Seconds until the last run is over; None while nothing is known of any model."""
+        for item in active:
+            if item.seconds_left is not None:
+                self._seconds[self._key(item.job.run)] = item.elapsed + item.seconds_left
+        known = [seconds for seconds in map(self._of, [job.run for job in waiting]) if seconds is not None]
+        known += [seconds for seconds in self._seconds.values() if seconds is not None]
+        if not known:
+            return None
+        mean = sum(known) / len(known)
+        durations = [self._of(job.run) or mean for job in waiting]
+        loads = [self._left(item, mean) for item in active]
+        return schedule(durations, [*loads, *[0.0] * (self._workers - len(loads))])
+
+    def _left(self, item: Active, mean: float) -> float:
+        if item.seconds_left is not None:
+            return item.seconds_left
+        return max(0.0, (self._of(item.job.run) or mean) - item.elapsed)
+
+    def _of(self, run: Run) -> float | None:
+        key = self._key(run)
+        if key not in self._seconds:
+            predicted = read_json(_model_path(self._store, run, self._device, self._workers))
+            self._seconds[key] = run_seconds(run, ModelCost(**predicted)) if predicted else None
+        return self._seconds[key]
+
+    @staticmethod
+    def _key(run: Run) -> tuple[str, int]:
+        return run.model_id, int(run.train["steps"])

@@ -1,0 +1,307 @@
+"""The Python face: run an ablation, load results, look at a store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avq.errors import AvqError, UsageError
+from avq.experiments import compose, predict, tune
+from avq.experiments.ablation import Ablation, load_ablation
+from avq.experiments.code_hash import code_of_evaluation
+from avq.experiments.execute import Event, OnEvent, Process, execute, slots
+from avq.experiments.plan import Choices, Plan, Run, make_plan
+from avq.experiments.presets import get_preset
+from avq.experiments.record import COLUMNS, read_records, to_csv, write_atomic
+from avq.experiments.store import Store, is_locked, read_json, write_json
+from avq.experiments.worker import Job, cost_job, is_finished
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def plan(
+    ablation: str | Path | Ablation,
+    *,
+    preset: str = "smoke",
+    dataset: str | None = None,
+    data_root: str | Path | None = None,
+    only: Sequence[str] | None = None,
+    seeds: int | Sequence[int] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    plugins: Sequence[str] = (),
+) -> Plan:
+    """What `run` would do with the same arguments, before a learning rate is tuned. Errors as `run`."""
+    from avq.training.precision import resolve_device
+
+    loaded = ablation if isinstance(ablation, Ablation) else load_ablation(ablation)
+    choices = Choices(settings or {}, dataset, only, seeds)
+    made = make_plan(loaded, get_preset(preset), choices, data_root=_path(data_root),
+                     device=resolve_device(device), plugins=_all_plugins(plugins))  # fmt: skip
+    _check_models(made)
+    return made
+
+
+def run(
+    ablation: str | Path | Ablation,
+    *,
+    preset: str = "smoke",
+    dataset: str | None = None,
+    data_root: str | Path | None = None,
+    only: Sequence[str] | None = None,
+    seeds: int | Sequence[int] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    output: str | Path = "avq-runs",
+    device: str = "auto",
+    workers: int | None = None,
+    fresh: bool = False,
+    keep_stale: bool = False,
+    plugins: Sequence[str] = (),
+    on_event: OnEvent | None = None,
+) -> DataFrame:
+    """Train every run of an ablation that is not in the store yet, and give the experiment's table.
+
+    Args:
+        ablation: a name (`ablation_levels`), a path to a TOML file, or an `Ablation`.
+        preset: a budget: `smoke`, `small`, `full` or `paper`.
+        dataset: images instead of the preset's.
+        data_root: folder that holds the datasets.
+        only: rows, by label or variant; default: the preset's choice.
+        seeds: how many (3 is 0, 1, 2), or which.
+        settings: overrides of any setting of model, training or data.
+        output: the store.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        workers: runs at once; default one a core, or one a GPU.
+        fresh: train again what is there.
+        keep_stale: let runs of older code stand for those that changed code would train again, and mark them.
+        plugins: modules that register variants.
+        on_event: hears what happens; see `execute.Event`.
+
+    Returns:
+        The long-form table (`compose.compose`), which also lies in the store. A run that failed is a row of
+        status `failed` with its reason.
+
+    Raises:
+        UsageError: something that does not exist or does not fit.
+        AvqError: the disk takes nothing more, or the user stopped it.
+    """
+    from avq.training.precision import resolve_device
+
+    tell = on_event or (lambda _event: None)
+    device = resolve_device(device)
+    store = Store(output)
+    arguments = {"preset": preset, "dataset": dataset, "data_root": data_root, "only": only, "seeds": seeds,
+                 "settings": settings, "device": device, "plugins": plugins}  # fmt: skip
+    made = plan(ablation, **arguments)  # type: ignore[arg-type]
+    store.prepare()
+    sweep = _Sweep(store, _path(data_root), device, slots(device, workers), _all_plugins(plugins), fresh, tell)
+    trials = tune.trials(made)
+    if trials:
+        tell(Event("message", text=f"choosing learning rates of {len(trials)} rows on validation images"))
+        sweep.carry_out(tune.distinct(trials))
+        made = _tuned(made, tune.chosen(trials, store))
+    stale = _stale(made, store, tell, keep_stale and not fresh)
+    folder = store.experiments / made.experiment
+    write_json(folder / "plan.json", made.describe())
+
+    def keep_table(event: Event) -> None:
+        if event.kind in ("finish", "fail"):
+            compose.write_table(made, store, compose.compose(made, store, stale, device))
+        tell(event)
+
+    replace(sweep, tell=keep_table).carry_out([run for run in made.runs if run not in stale])
+    sweep.quiet_pass(made)
+    table = compose.compose(made, store, stale, device)
+    compose.write_table(made, store, table)
+    return table
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """Where and how the runs of one command are carried out."""
+
+    store: Store
+    data_root: Path | None
+    device: str
+    devices: list[str]
+    plugins: tuple[str, ...]
+    fresh: bool
+    tell: OnEvent
+
+    def carry_out(self, runs: Sequence[Run]) -> None:
+        done = [] if self.fresh else [run for run in runs if is_finished(self.store, run)]
+        if done:
+            names = ", ".join(run.name for run in done)
+            self.tell(Event("message", text=f"reusing {_runs(len(done))}: {names}"))
+        jobs = [self.job(run) for run in runs if run not in done]
+        forecast = predict.Forecast(self.store, self.device, len(self.devices))
+        execute(jobs, self.devices, self.tell, eta=forecast.seconds_left)
+
+    def quiet_pass(self, made: Plan) -> None:
+        """Measure each distinct model's costs, one process at a time and alone."""
+        models: dict[Path, Run] = {}
+        for entry in made.entries:
+            path = compose.cost_path(self.store, entry.run, self.device)
+            if not path.exists() and self.store.record(entry.run) is not None:
+                models.setdefault(path, entry.run)
+        for index, (path, run) in enumerate(models.items()):
+            self.tell(Event("costs", run.name, f"measuring costs of {run.variant}", index, len(models)))
+            process = Process(cost_job, replace(self.job(run), device=self.devices[0]))
+            try:
+                write_atomic(path, to_csv(process.result()))
+            except KeyboardInterrupt:
+                process.kill()
+                raise AvqError("stopped; all runs are finished: give the same command again to go on.") from None
+            except AvqError as error:
+                self.tell(Event("fail", run.name, f"costs of {run.variant}: {error}", index, len(models)))
+
+    def job(self, run: Run) -> Job:
+        evaluation = code_of_evaluation()
+        return Job(run, self.store.root, self.data_root, self.device, evaluation, self.plugins, self.fresh)
+
+
+def _tuned(made: Plan, rates: Mapping[str, float]) -> Plan:
+    from avq.experiments.settings import Setting
+
+    rows = {}
+    for row in made.rows:
+        rate = rates.get(row.label)
+        origin = Setting(rate, "tuned")
+        rows[row.label] = row if rate is None else replace(row, settings=row.settings | {"learning_rate": origin})
+    entries = []
+    for entry in made.entries:
+        rate = rates.get(entry.row.label)
+        run = entry.run if rate is None else replace(entry.run, train={**entry.run.train, "learning_rate": rate})
+        entries.append(replace(entry, row=rows[entry.row.label], run=run))
+    return replace(made, rows=tuple(rows.values()), entries=tuple(entries))
+
+
+def _stale(made: Plan, store: Store, tell: OnEvent, keep: bool) -> dict[Run, Path]:
+    """Runs that changed code would train again, and the folders of older code's; says so."""
+    older = {run: found[0] for run in made.runs if not store.finished(run) and (found := store.other_codes(run))}
+    if older and keep:
+        names = ", ".join(path.name for path in older.values())
+        tell(Event("message", text=f"keeping {_runs(len(older))} trained by other code (stale): {names}"))
+        return older
+    if older:
+        names = ", ".join(run.name for run in older)
+        text = f"training {_runs(len(older))} again because the code changed: {names} (or --keep-stale)"
+        tell(Event("message", text=text))
+    return {}
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'' if count == 1 else 's'}"
+
+
+def _check_models(made: Plan) -> None:
+    """Build every row's model without memory: a size that does not fit is said before anything is spent."""
+    from avq.experiments.budget import meta_model
+
+    for row in made.rows:
+        meta_model(row)
+
+
+def load_results(path: str | Path) -> DataFrame:
+    """Long-form results of a store (all its experiments), an experiment's folder, a CSV or a parquet file.
+
+    Raises:
+        UsageError: there are none; one line that says what is wrong with the file.
+    """
+    import pandas as pd
+
+    path = Path(path)
+    if path.is_dir():
+        tables = sorted(path.glob("experiments/*/table.csv")) or sorted(path.glob("table.csv"))
+        if not tables:
+            raise UsageError(f"{path} holds no finished experiment; `avq-bench status` shows what is going on.")
+        frame = pd.concat([read_records(table) for table in tables], ignore_index=True)
+    else:
+        frame = read_records(path)
+    for name, fallback in (("experiment", ""), ("preset", ""), ("row", frame["variant"])):
+        if name not in frame.columns:
+            frame[name] = fallback
+    axes = [name for name in frame.columns if name not in (*COLUMNS, "row")]
+    frame[axes] = frame[axes].astype("object").where(frame[axes].notna(), "")
+    return frame[[*COLUMNS, "row", *axes]]
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """What is going on with one run of a store.
+
+    Attributes:
+        state: `waiting` (planned), `starting`, `training` or `evaluating` (now), `stopped` (begun, nobody is
+            at it), `done`, `failed`.
+        experiments: the experiments that planned it.
+        updated: seconds since the epoch; None for a run that waits.
+    """
+
+    run: str
+    state: str
+    experiments: tuple[str, ...] = ()
+    step: int = 0
+    steps: int = 0
+    images_per_s: float | None = None
+    seconds_left: float | None = None
+    loss: float | None = None
+    updated: float | None = None
+    reason: str = ""
+
+
+def status(output: str | Path = "avq-runs") -> list[RunStatus]:
+    """Every run of a store and its state: those at work first, then those that wait, failed, or are done.
+
+    Raises:
+        UsageError: there is no store.
+    """
+    store = Store(output)
+    if not store.runs.is_dir():
+        raise UsageError(f"{output} is no store: `avq-bench run` makes one.")
+    planned: dict[str, list[str]] = {}
+    for path in sorted(store.experiments.glob("*/plan.json")):
+        for item in read_json(path).get("runs", []):
+            name = _folder_name(store, item["run"])
+            if path.parent.name not in planned.setdefault(name, []):
+                planned[name].append(path.parent.name)
+    names = {*planned, *(path.name for path in store.runs.iterdir() if path.is_dir())}
+    order = ("training", "evaluating", "starting", "stopped", "waiting", "failed", "done")
+    found = [_run_status(store.runs / name, tuple(planned.get(name, ()))) for name in sorted(names)]
+    return sorted(found, key=lambda item: order.index(item.state))
+
+
+def _folder_name(store: Store, name: str) -> str:
+    """The folder that serves a planned run, which may bear another variant's name."""
+    same = sorted(store.runs.glob(f"*-{name.rpartition('-')[2]}"))
+    return name if (store.runs / name).is_dir() or not same else same[0].name
+
+
+def _run_status(folder: Path, experiments: tuple[str, ...]) -> RunStatus:
+    progress = read_json(folder / "progress.json")
+    state = progress.get("state", "waiting")
+    if state in ("starting", "training", "evaluating") and not is_locked(folder):
+        state = "stopped"
+    names = ("step", "steps", "images_per_s", "seconds_left", "loss", "updated", "reason")
+    more = {name: progress[name] for name in names if name in progress}
+    return RunStatus(folder.name, state, experiments, **more)
+
+
+def _all_plugins(plugins: Sequence[str]) -> tuple[str, ...]:
+    """The named modules and those of installed packages, imported so that their variants are known."""
+    from importlib.metadata import entry_points
+
+    installed = [point.value.partition(":")[0] for point in entry_points(group="avq.variants")]
+    modules = tuple(dict.fromkeys([*installed, *plugins]))
+    if modules:
+        from avq.models.zoo import load_plugin
+
+        for module in modules:
+            load_plugin(module)
+    return modules
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)

@@ -1,0 +1,255 @@
+"""One run in one process: build, train, evaluate, record. What it needs is imported where it is used."""
+
+from __future__ import annotations
+
+import errno
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from avq.errors import AvqError
+from avq.experiments.code_hash import code_of_evaluation
+from avq.experiments.environment import describe_environment, machine_name
+from avq.experiments.record import (
+    DiskError,
+    disk_error,
+    failed_record,
+    is_failure,
+    record_frame,
+    to_csv,
+    typed,
+    write_atomic,
+)
+from avq.experiments.store import Store, lock, read_json, write_json
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from avq.experiments.plan import Run
+    from avq.metrics.measurement import Measurement
+    from avq.training.trainer import History, Progress
+
+STATE_FILE = "state.safetensors"  # the trainer's; named here so that a parent need not import torch
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run and where it is to be carried out.
+
+    Attributes:
+        root: the store's folder.
+        evaluation: hash of the code that measures, as the command saw it.
+        fresh: forget what is there.
+    """
+
+    run: Run
+    root: Path
+    data_root: Path | None
+    device: str
+    evaluation: str
+    plugins: tuple[str, ...] = ()
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: `busy` means that another command has the run, `disk` that nothing can be written."""
+
+    kind: Literal["done", "busy", "failed", "disk"]
+    text: str = ""
+
+
+def run_job(job: Job) -> Outcome:
+    """Carry a run out, or go on with it, under its lock; a failure becomes its record."""
+    store = Store(job.root)
+    folder = store.folder(job.run)
+    try:
+        with lock(folder) as mine:
+            return _locked(job, store, folder) if mine else Outcome("busy")
+    except DiskError as error:
+        return Outcome("disk", str(error))
+
+
+def _locked(job: Job, store: Store, folder: Path) -> Outcome:
+    try:
+        if job.fresh:
+            store.clear(job.run)
+        record = store.record(job.run)
+        finished = record is not None and not is_failure(record)
+        if finished and evaluated_by(folder) == job.evaluation:
+            return Outcome("done", "reused")
+        load_plugins(job)
+        if finished and record is not None and (folder / "checkpoint.safetensors").exists():
+            _evaluate_again(job, store, folder, record)
+        else:
+            _train(job, store, folder)
+    except DiskError:
+        raise
+    except AvqError as error:
+        # What cannot be gone on from (a loss that is NaN, a damaged state) starts afresh the next time.
+        (folder / STATE_FILE).unlink(missing_ok=True)
+        return fail(job, store, folder, str(error))
+    except Exception as error:
+        _raise_if_disk(folder, error)
+        with suppress(DiskError):
+            write_atomic(folder / "error.log", traceback.format_exc())
+        return fail(job, store, folder, f"{type(error).__name__}: {error} (see {folder / 'error.log'})")
+    return Outcome("done")
+
+
+def evaluated_by(folder: Path) -> str | None:
+    """Hash of the code that made the record's measurements."""
+    return read_json(folder / "evaluation.json").get("code")
+
+
+def is_finished(store: Store, run: Run) -> bool:
+    """Whether there is nothing left to do for a run: it did not fail, and the metrics are those of now."""
+    return store.finished(run) and evaluated_by(store.folder(run)) == code_of_evaluation()
+
+
+def fail(job: Job, store: Store, folder: Path, reason: str) -> Outcome:
+    """Write a failed record; a later command tries the run again."""
+    store.write_record(folder, failed_record(job.run, reason, machine_name(job.device)))
+    _progress_state(folder, "failed", reason=reason)
+    return Outcome("failed", reason)
+
+
+def load_plugins(job: Job) -> None:
+    """Import the modules that register the job's variants."""
+    from avq.models.zoo import load_plugin
+
+    for plugin in job.plugins:
+        load_plugin(plugin)
+
+
+def build_model(run: Run) -> Any:
+    """The run's model, initialised by its seed."""
+    import torch
+
+    from avq.models.zoo import build_from_config
+    from avq.training.seeds import derive_seed
+
+    torch.manual_seed(derive_seed(run.seed, "initialisation"))
+    return build_from_config(run.variant, run.image_size, dict(run.model))
+
+
+def _train(job: Job, store: Store, folder: Path) -> None:
+    import pandas as pd
+
+    from avq.data.config import DataConfig
+    from avq.data.sources import load_dataset
+    from avq.training.checkpoint import save_model
+    from avq.training.config import TrainConfig
+    from avq.evaluation.evaluate import evaluate
+    from avq.training.trainer import train
+
+    run = job.run
+    (folder / "record.csv").unlink(missing_ok=True)  # that of a failure
+    write_json(folder / "config.json", run.describe())
+    write_json(folder / "environment.json", describe_environment(job.device))
+    _progress_state(folder, "starting")
+    dataset = load_dataset(DataConfig(**run.data), job.data_root)
+    model = build_model(run)
+    history = train(
+        model, dataset, TrainConfig(**run.train), run.seed,
+        folder=folder, on_progress=progress_writer(folder), device=job.device, variant=run.variant,
+    )  # fmt: skip
+    save_model(
+        model,
+        folder / "checkpoint.safetensors",
+        variant=run.variant,
+        image_size=run.image_size,
+        config=dict(run.model),
+    )
+    _progress_state(folder, "evaluating")
+    measured, images = evaluate(model, dataset, "test", device=job.device)
+    write_atomic(folder / "log.csv", to_csv(pd.DataFrame(history.rows)))
+    rows = [*_of_training(job, history), *_test(measured)]
+    _finish(job, store, folder, record_frame(run, rows, machine_name(job.device)), images)
+
+
+def _of_training(job: Job, history: History) -> list[tuple[str, Measurement]]:
+    from avq.metrics.measurement import measured, protocol_id
+
+    device = job.device.partition(":")[0]
+    time_protocol = protocol_id("training-time", device=device, threads=1)
+    rows = [("train", measured("training-time", history.seconds, protocol=time_protocol))]
+    if history.rows:
+        protocol = protocol_id("validation-mae", data=job.run.fingerprint, precision=job.run.train["precision"])
+        rows.append(("validation", measured("validation-mae", history.rows[-1]["validation-mae"], protocol=protocol)))
+    return rows
+
+
+def _test(measured: list[Measurement]) -> list[tuple[str, Measurement]]:
+    return [("test", measurement) for measurement in measured]
+
+
+def _evaluate_again(job: Job, store: Store, folder: Path, record: DataFrame) -> None:
+    """The metrics changed: measure the kept checkpoint. What training recorded stays."""
+    import pandas as pd
+
+    from avq.data.config import DataConfig
+    from avq.data.sources import load_dataset
+    from avq.training.checkpoint import load_model
+    from avq.evaluation.evaluate import evaluate
+
+    _progress_state(folder, "evaluating")
+    dataset = load_dataset(DataConfig(**job.run.data), job.data_root)
+    measured, images = evaluate(load_model(folder / "checkpoint.safetensors"), dataset, "test", device=job.device)
+    new = record_frame(job.run, _test(measured), machine_name(job.device))
+    (folder / "evaluation.json").unlink(missing_ok=True)  # the new hash must never stand beside the old record
+    _finish(job, store, folder, pd.concat([record[record["split"] != "test"], new], ignore_index=True), images)
+
+
+def _finish(job: Job, store: Store, folder: Path, record: DataFrame, images: DataFrame) -> None:
+    write_atomic(folder / "per_image.parquet", images.to_parquet(index=False))
+    code = {"code": job.evaluation}
+    if store.record(job.run) is None:
+        write_json(folder / "evaluation.json", code)
+        store.write_record(folder, record)
+    else:
+        store.write_record(folder, record)
+        write_json(folder / "evaluation.json", code)
+    (folder / STATE_FILE).unlink(missing_ok=True)
+    _progress_state(folder, "done", steps=job.run.train["steps"], step=job.run.train["steps"])
+
+
+def progress_writer(folder: Path) -> Callable[[Progress], None]:
+    """A callback for `train` that keeps the run's progress.json up to date."""
+
+    def write(progress: Progress) -> None:
+        _progress_state(folder, "training", **asdict(progress))
+
+    return write
+
+
+def cost_job(job: Job) -> DataFrame:
+    """The quiet pass of one model: what its structure tells, and what is timed. No seed, no split."""
+    from avq.training.config import TrainConfig
+    from avq.evaluation.cost import deterministic_costs, quiet_costs
+
+    load_plugins(job)
+    run = job.run
+    # Timed first: the counting's own memory would raise the peak.
+    timed = quiet_costs(run.variant, dict(run.model), run.image_size, TrainConfig(**run.train), job.device)
+    counted = deterministic_costs(build_model(run), run.image_size)
+    frame = record_frame(run, [("", m) for m in [*counted, *timed]], machine_name(job.device))
+    return typed(frame.assign(seed=None))
+
+
+def _progress_state(folder: Path, state: str, **more: Any) -> None:
+    write_json(folder / "progress.json", {"state": state, "updated": time.time(), **more}, durable=False)
+
+
+def _raise_if_disk(folder: Path, error: Exception) -> None:
+    """Libraries wrap what the disk says in errors of their own."""
+    full = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+    if isinstance(error, OSError) and error.errno in full:
+        raise disk_error(folder, error) from None
+    for words, number in (("No space left", errno.ENOSPC), ("Read-only file system", errno.EROFS)):
+        if words in str(error):
+            raise disk_error(folder, OSError(number, words)) from None

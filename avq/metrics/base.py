@@ -1,0 +1,135 @@
+"""The shape of a metric: a small object that takes batches, can be merged, and computes at the end."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from avq.errors import AvqError
+from avq.metrics.measurement import Measurement
+
+FloatArray = NDArray[np.float64]
+
+
+class MetricObject(ABC):
+    """One metric, or a family that shares its counts.
+
+    Updates with the same images in other batches, and merges of partial states (ranks, resumed evaluations),
+    give the same result: states are per-image float64 values or int64 counts, never running means.
+    """
+
+    name: str
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forget every batch."""
+
+    @abstractmethod
+    def update(self, reference: Tensor, reconstruction: Tensor, codes: Sequence[Tensor], **extras: Tensor) -> None:
+        """Take one batch.
+
+        Args:
+            reference: float `[B, 3, H, W]` in [-1, 1]: exactly the tensor that the model saw.
+            reconstruction: float `[B, 3, H, W]`; values outside [-1, 1] are clamped.
+            codes: int64 `[B, h, w]` per level, bottom level first.
+            **extras: further tensors by name with B as first size; a metric takes what it needs.
+        """
+
+    @abstractmethod
+    def merge(self, other: Self) -> None:
+        """Add the batches that `other` has seen, after this one's own."""
+
+    @abstractmethod
+    def compute(self) -> list[Measurement]:
+        """The numbers over all batches so far."""
+
+    def per_image(self) -> dict[str, FloatArray]:
+        """Values by metric name, one an image in the order seen; empty where a metric has none."""
+        return {}
+
+
+class PerImageMetric(MetricObject):
+    """A metric that is one number an image; keeps them all (8 bytes an image) so any order sums alike."""
+
+    def __init__(self) -> None:
+        self._batches: list[FloatArray] = []
+
+    def reset(self) -> None:
+        self._batches = []
+
+    def update(self, reference: Tensor, reconstruction: Tensor, codes: Sequence[Tensor], **extras: Tensor) -> None:
+        scores = self.score(*unit_images(reference, reconstruction, self.name), extras)
+        self._batches.append(scores.detach().to("cpu", torch.float64).numpy())
+
+    @abstractmethod
+    def score(self, reference: Tensor, reconstruction: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
+        """`[B]` scores of float64 images `[B, 3, H, W]` in [0, 1]; NaN where an image has no score."""
+
+    def merge(self, other: Self) -> None:
+        self._batches.extend(other._batches)
+
+    def per_image(self) -> dict[str, FloatArray]:
+        return {self.name: self.values()}
+
+    def values(self) -> FloatArray:
+        """All scores so far, `[N]`."""
+        return np.concatenate(self._batches) if self._batches else np.zeros(0)
+
+
+def mean_and_sigma(values: FloatArray) -> tuple[float, float]:
+    """Mean and standard deviation (n - 1) of `values`; NaN where there are too few.
+
+    The sums are correctly rounded (`math.fsum`), so they do not depend on the order of the values.
+    """
+    if not values.size:
+        return math.nan, math.nan
+    mean = math.fsum(values) / values.size
+    if values.size == 1:
+        return mean, math.nan
+    return mean, math.sqrt(math.fsum((values - mean) ** 2) / (values.size - 1))
+
+
+def unit_images(reference: Tensor, reconstruction: Tensor, metric: str) -> tuple[Tensor, Tensor]:
+    """Both batches as float64 in [0, 1], the reconstruction clamped.
+
+    Raises:
+        AvqError: shapes differ, an image is not float in [-1, 1], or a value is not finite.
+    """
+    if reference.shape != reconstruction.shape or reference.ndim != 4:
+        raise AvqError(
+            f"{metric}: reference {list(reference.shape)} and reconstruction {list(reconstruction.shape)} "
+            "must both be [B, 3, H, W]"
+        )
+    for role, images in (("reference", reference), ("reconstruction", reconstruction)):
+        _check(images, role, metric)
+    # The float64 sums below need a device that has them.
+    device = "cpu" if reference.device.type == "mps" else reference.device
+    original, rebuilt = (images.detach().to(device).to(torch.float64) for images in (reference, reconstruction))
+    return (original + 1) / 2, (rebuilt.clamp(-1, 1) + 1) / 2
+
+
+def _check(images: Tensor, role: str, metric: str) -> None:
+    if not images.is_floating_point():
+        kind = str(images.dtype).removeprefix("torch.")
+        raise AvqError(f"{metric}: the {role} is {kind}; metrics take float images in [-1, 1]")
+    bad = ~torch.isfinite(images).flatten(1).all(dim=1)
+    if bad.any():
+        first = int(bad.nonzero()[0])
+        raise AvqError(
+            f"{metric}: the {role} holds values that are not finite "
+            f"(in {int(bad.sum())} of {len(bad)} images of a batch, first at {first})"
+        )
+    if not images.numel():
+        return
+    low, high = float(images.min()), float(images.max())
+    # A reconstruction may overshoot and is clamped; only what cannot be meant as [-1, 1] is refused there.
+    outside = low < -1.001 or high > 1.001 if role == "reference" else low >= 0 and high > 16
+    if outside:
+        raise AvqError(f"{metric}: the {role} spans {low:.3g} to {high:.3g}; metrics take images in [-1, 1]")

@@ -1,0 +1,122 @@
+"""What every metric is called, its unit, which direction is better, and how it is printed (no torch here)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from avq.errors import unknown
+
+Better = Literal["lower", "higher"] | None
+Kind = Literal["trained", "deterministic", "time", "memory"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric's entry.
+
+    Attributes:
+        name: the name in records: lower case, with hyphens.
+        title: a short phrase for a person.
+        unit: unit of the recorded value; empty where the value is a bare number.
+        better: direction of better, or None where neither is (a description, or a budget held equal).
+        kind: `trained` values vary with the seed; `deterministic` ones follow from the configuration;
+            `time` and `memory` depend on the machine too.
+        format: a format specification for one value, or `si` for three digits and a prefix (1.39 M).
+        label: the head of its column.
+    """
+
+    name: str
+    title: str
+    unit: str
+    better: Better
+    kind: Kind
+    format: str
+    label: str
+
+
+# In the order of a table's columns.
+# fmt: off
+_ENTRIES = (
+    Metric("bits-per-pixel", "tokens decoded x log2 K / pixels",
+           "bit/px", None, "deterministic", ".3f", "bits/px"),
+    Metric("bits-per-pixel-entropy", "the same rate by code entropy",
+           "bit/px", None, "trained", ".3f", "entropy bits/px"),
+    Metric("mae", "mean absolute error, pixels in [0, 1]",
+           "", "lower", "trained", ".4f", "MAE"),
+    Metric("mae-sigma", "standard deviation of MAE over images",
+           "", None, "trained", ".4f", "MAE sigma"),
+    Metric("mse", "mean squared error, pixels in [0, 1]",
+           "", "lower", "trained", ".5f", "MSE"),
+    Metric("psnr", "peak signal-to-noise ratio, per image, then mean",
+           "dB", "higher", "trained", ".2f", "PSNR dB"),
+    Metric("eye-mae", "mean absolute error inside the second eye",
+           "", "lower", "trained", ".4f", "eye MAE"),
+    Metric("validation-mae", "mean absolute error on validation images",
+           "", "lower", "trained", ".4f", "validation MAE"),
+    Metric("active-codes", "codes used at least once in the split",
+           "codes", "higher", "trained", ".0f", "active codes"),
+    Metric("usage", "share of the codebook used in the split",
+           "", "higher", "trained", ".2f", "usage"),
+    Metric("perplexity", "exp of the code entropy over the split",
+           "codes", "higher", "trained", ".0f", "perplexity"),
+    Metric("dead-codes", "codes never used in the split",
+           "codes", "lower", "trained", ".0f", "dead codes"),
+    Metric("attention-gain", "|W x| / |x|, mean over images",
+           "", None, "trained", ".3g", "attention gain"),
+    Metric("params-trainable", "values changed by gradient",
+           "values", "lower", "deterministic", "si", "trainable values"),
+    Metric("params-codebook", "codebook values, trained or EMA",
+           "values", "lower", "deterministic", "si", "codebook values"),
+    Metric("params-buffers", "buffers (EMA sums, statistics)",
+           "values", "lower", "deterministic", "si", "buffer values"),
+    Metric("macs", "multiply-accumulates to reconstruct one image",
+           "MAC", "lower", "deterministic", "si", "MACs/image"),
+    Metric("receptive-field", "side of the trunk's receptive field",
+           "px", None, "deterministic", ".0f", "field px"),
+    Metric("train-images-per-s", "training on a quiet machine",
+           "images/s", "higher", "time", ".0f", "train images/s"),
+    Metric("inference-images-per-s", "inference on a quiet machine",
+           "images/s", "higher", "time", ".0f", "infer images/s"),
+    Metric("peak-memory", "peak memory of a training process",
+           "MiB", "lower", "memory", ".0f", "peak MiB"),
+    Metric("training-time", "wall-clock time of the training run",
+           "s", "lower", "time", ".0f", "training s"),
+)
+# fmt: on
+
+METRICS: dict[str, Metric] = {entry.name: entry for entry in _ENTRIES}
+
+
+def get_metric(name: str) -> Metric:
+    """The entry called `name`.
+
+    Raises:
+        UsageError: there is no such metric; the nearest name is suggested.
+    """
+    if name not in METRICS:
+        raise unknown("metric", name, METRICS)
+    return METRICS[name]
+
+
+def format_value(metric: str, value: float | None, spread: float | None = None) -> str:
+    """`value` as a table shows it, without its unit; with `± spread` in the same digits where it is given.
+
+    A missing value (None or NaN) is a hyphen.
+    """
+    if value is None or math.isnan(value):
+        return "-"
+    spec = get_metric(metric).format
+    if spec == "si":
+        return _si(value)
+    text = format(value, spec)
+    return text if spread is None or math.isnan(spread) else f"{text} ± {format(spread, spec)}"
+
+
+def _si(value: float) -> str:
+    for size, prefix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= size:
+            number = value / size
+            return f"{number:.3g}{prefix}" if abs(number) < 999.5 else f"{number:.0f}{prefix}"
+    return f"{value:.0f}"

@@ -1,0 +1,115 @@
+"""Codebook health per level over the whole split, and the rate in bits per pixel by two counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from avq.errors import AvqError
+from avq.metrics.base import MetricObject
+from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
+
+PER_LEVEL = ("active-codes", "usage", "perplexity", "dead-codes")
+
+
+class CodebookUse(MetricObject):
+    """How often each code is used, counted over the whole split (perplexity is never a mean over batches).
+
+    Per level: `active-codes` (used at least once), `usage` (their share of K), `perplexity` (exp of the
+    entropy of the code frequencies, 1 to K) and `dead-codes`. Over all: `bits-per-pixel`, the sum over the
+    levels that the decoder sees of tokens x log2 K / pixels, and `bits-per-pixel-entropy`, with the entropy
+    in bits in place of log2 K: what an ideal coder of single codes would need.
+
+    Args:
+        num_codes: codebook size K per level, bottom first; empty for a model without codes.
+        decoder_levels: the levels (1 = bottom) that the decoder sees, the only ones that count as bits.
+        image_size: side of the images in pixels.
+    """
+
+    name = "codebook"
+
+    def __init__(self, num_codes: Sequence[int], decoder_levels: Sequence[int], image_size: int) -> None:
+        strangers = [level for level in decoder_levels if not 1 <= level <= len(num_codes)]
+        if strangers:
+            raise AvqError(f"codebook: the decoder sees level {strangers[0]}, but there are {len(num_codes)} levels")
+        self.num_codes = list(num_codes)
+        self.decoder_levels = list(decoder_levels)
+        self.image_size = image_size
+        self.reset()
+
+    def reset(self) -> None:
+        self._counts = [torch.zeros(k, dtype=torch.int64) for k in self.num_codes]
+        self._tokens = [0] * len(self.num_codes)
+        self._images = 0
+
+    def update(self, reference: Tensor, reconstruction: Tensor, codes: Sequence[Tensor], **extras: Tensor) -> None:
+        size = self.image_size
+        if tuple(reference.shape[2:]) != (size, size):
+            raise AvqError(f"codebook: images are {list(reference.shape[2:])}, the metric was made for {size}x{size}")
+        if len(codes) != len(self.num_codes):
+            raise AvqError(f"codebook: got codes of {len(codes)} levels, expected {len(self.num_codes)}")
+        for index, (level_codes, k) in enumerate(zip(codes, self.num_codes, strict=True)):
+            self._counts[index] += _count(level_codes, k, len(reference), index + 1)
+            tokens = level_codes[0].numel() if len(level_codes) else self._tokens[index]
+            if self._images and tokens != self._tokens[index]:
+                raise AvqError(f"codebook: level {index + 1} has {tokens} codes an image, before {self._tokens[index]}")
+            self._tokens[index] = tokens
+        self._images += len(reference)
+
+    def merge(self, other: Self) -> None:
+        mine, theirs = ((m.num_codes, m.decoder_levels, m.image_size) for m in (self, other))
+        if mine != theirs or (self._images and other._images and self._tokens != other._tokens):
+            raise AvqError("codebook: partial states of different models cannot be merged")
+        for own, new in zip(self._counts, other._counts, strict=True):
+            own += new
+        self._tokens = other._tokens[:] if other._images else self._tokens
+        self._images += other._images
+
+    def compute(self) -> list[Measurement]:
+        if not self.num_codes or not self._images:
+            reason = "no images were evaluated" if self.num_codes else "the model has no codes"
+            return [unavailable(name, reason) for name in (*PER_LEVEL, "bits-per-pixel", "bits-per-pixel-entropy")]
+        entropies = [_entropy(counts) for counts in self._counts]
+        rows = [row for level in range(len(self.num_codes)) for row in self._level(level, entropies[level])]
+        return [*rows, *self._rates(entropies)]
+
+    def _level(self, index: int, entropy: float) -> list[Measurement]:
+        k, active = self.num_codes[index], int((self._counts[index] > 0).sum())
+        values = (active, active / k, math.exp(entropy), k - active)
+        return [
+            measured(name, value, level=index + 1, n=self._images, protocol=protocol_id(name, over="split"))
+            for name, value in zip(PER_LEVEL, values, strict=True)
+        ]
+
+    def _rates(self, entropies: list[float]) -> list[Measurement]:
+        seen = [level - 1 for level in self.decoder_levels]
+        pixels = self.image_size**2
+        nominal = sum(self._tokens[i] * math.log2(self.num_codes[i]) for i in seen) / pixels
+        by_entropy = sum(self._tokens[i] * entropies[i] / math.log(2) for i in seen) / pixels
+        return [
+            measured(name, value, n=self._images, protocol=protocol_id(name, levels="decoder"))
+            for name, value in (("bits-per-pixel", nominal), ("bits-per-pixel-entropy", by_entropy))
+        ]
+
+
+def _count(codes: Tensor, num_codes: int, batch: int, level: int) -> Tensor:
+    """Counts `[K]` of one level's codes `[B, h, w]`."""
+    if codes.is_floating_point() or codes.ndim != 3 or len(codes) != batch:
+        raise AvqError(
+            f"codebook: level {level} needs integer codes [{batch}, h, w], not {list(codes.shape)} {codes.dtype}"
+        )
+    flat = codes.detach().flatten().to("cpu", torch.int64)
+    low, high = (int(flat.min()), int(flat.max())) if flat.numel() else (0, 0)
+    if low < 0 or high >= num_codes:
+        raise AvqError(f"codebook: level {level} has codes from {low} to {high}, but K is {num_codes}")
+    return torch.bincount(flat, minlength=num_codes)
+
+
+def _entropy(counts: Tensor) -> float:
+    """Entropy in nats of the frequencies behind int64 `counts`."""
+    total = int(counts.sum())
+    return math.fsum(-c / total * math.log(c / total) for c in counts.tolist() if c)

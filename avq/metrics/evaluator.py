@@ -1,0 +1,97 @@
+"""Several metrics over one set of images, under one named reference set."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from avq.errors import AvqError, NotComparable
+from avq.metrics.attention import AttentionGain
+from avq.metrics.base import MetricObject
+from avq.metrics.codebook import CodebookUse
+from avq.metrics.error import EyeError, MeanAbsoluteError, MeanSquaredError, PeakSignalToNoise
+from avq.metrics.measurement import Measurement
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def default_metrics(num_codes: Sequence[int], decoder_levels: Sequence[int], image_size: int) -> list[MetricObject]:
+    """The metrics of every table: pixel errors, codebook use and rate, attention gain.
+
+    Args:
+        num_codes: codebook size per level, bottom first; empty for a model without codes.
+        decoder_levels: levels (1 = bottom) that the decoder sees.
+        image_size: side of the images in pixels.
+    """
+    return [
+        MeanAbsoluteError(),
+        MeanSquaredError(),
+        PeakSignalToNoise(),
+        EyeError(),
+        CodebookUse(num_codes, decoder_levels, image_size),
+        AttentionGain(len(num_codes)),
+    ]
+
+
+class Evaluator:
+    """Feeds batches to metrics and completes their protocol ids with the reference set and its size.
+
+    Args:
+        metrics: the metric objects; the evaluator owns them from here on.
+        reference_id: content address of the reference images, such as `ImageSet.fingerprint`.
+
+    Raises:
+        AvqError: two metrics have one name.
+    """
+
+    def __init__(self, metrics: Sequence[MetricObject], reference_id: str) -> None:
+        names = [metric.name for metric in metrics]
+        if len(set(names)) != len(names):
+            raise AvqError(f"two metrics of one evaluation share a name: {', '.join(sorted(names))}")
+        self.metrics = list(metrics)
+        self.reference_id = reference_id
+        self.images = 0
+
+    def update(self, reference: Tensor, reconstruction: Tensor, codes: Sequence[Tensor], **extras: Tensor) -> None:
+        """Take one batch; see `MetricObject.update` for shapes and ranges.
+
+        Raises:
+            AvqError: the batch is damaged; the line names the metric that met it.
+        """
+        for metric in self.metrics:
+            metric.update(reference, reconstruction, codes, **extras)
+        self.images += len(reference)
+
+    def merge(self, other: Evaluator) -> None:
+        """Add the batches that `other` has seen.
+
+        Raises:
+            NotComparable: the other evaluation has another reference set or other metrics.
+        """
+        if self.reference_id != other.reference_id:
+            raise NotComparable(f"cannot merge evaluations against {self.reference_id} and {other.reference_id}")
+        if [m.name for m in self.metrics] != [m.name for m in other.metrics]:
+            raise NotComparable("cannot merge evaluations with different metrics")
+        for mine, theirs in zip(self.metrics, other.metrics, strict=True):
+            mine.merge(theirs)
+        self.images += other.images
+
+    def compute(self) -> list[Measurement]:
+        """All measurements; every protocol id ends in `;ref=<reference set>;n=<images>`."""
+        return [self._named(row) for metric in self.metrics for row in metric.compute()]
+
+    def _named(self, row: Measurement) -> Measurement:
+        protocol = row.protocol or f"{row.metric}.1"
+        joint = ";" if ":" in protocol else ":"
+        return dataclasses.replace(row, protocol=f"{protocol}{joint}ref={self.reference_id};n={self.images}")
+
+    def per_image(self) -> pd.DataFrame:
+        """One row an image in the order seen: `image` (its position) and a column per per-image metric."""
+        import pandas as pd
+
+        columns = {name: values for metric in self.metrics for name, values in metric.per_image().items()}
+        return pd.DataFrame({"image": range(self.images), **columns})

@@ -1,0 +1,64 @@
+"""One measured number with all that is needed to read it, and the ids of the protocols that gave it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from avq.metrics.catalogue import get_metric
+
+Status = Literal["ok", "n/a", "failed"]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number, or the reason why there is none.
+
+    Attributes:
+        metric: a name in `avq.metrics.catalogue.METRICS`.
+        value: the number in `unit`; None unless `status` is "ok".
+        level: latent level, 1 = bottom; None for the whole image.
+        stderr: standard error over images. It describes these checkpoints on these images and says nothing
+            about retraining: differences between variants are judged over seeds (`avq.reporting.statistics`).
+        n: number of images (or of timed repeats) behind `value`.
+        protocol: how the number was obtained; values under different ids are never compared.
+        reason: why there is no value.
+    """
+
+    metric: str
+    value: float | None
+    unit: str
+    level: int | None = None
+    stderr: float | None = None
+    n: int | None = None
+    protocol: str = ""
+    status: Status = "ok"
+    reason: str = ""
+
+
+def protocol_id(metric: str, version: int = 1, **conditions: object) -> str:
+    """`metric.version:key=value;...`, keys in the order given: `protocol_id("mae", range="0-1")`.
+
+    Raise `version` whenever the definition changes, so that old records are not compared with new ones.
+    """
+    stated = ";".join(f"{key}={value}" for key, value in conditions.items())
+    return f"{metric}.{version}:{stated}" if stated else f"{metric}.{version}"
+
+
+def measured(
+    metric: str,
+    value: float,
+    *,
+    protocol: str,
+    level: int | None = None,
+    stderr: float | None = None,
+    n: int | None = None,
+) -> Measurement:
+    """A value in the catalogue's unit for `metric`."""
+    return Measurement(metric, float(value), get_metric(metric).unit, level, stderr, n, protocol)
+
+
+def unavailable(metric: str, reason: str, *, protocol: str = "", level: int | None = None) -> Measurement:
+    """The `n/a` cell of `metric`, with its reason in one line."""
+    unit = get_metric(metric).unit
+    return Measurement(metric, None, unit, level, protocol=protocol, status="n/a", reason=reason)

@@ -1,0 +1,50 @@
+"""The models: blocks, attention, quantiser, one autoencoder, and the zoo of named variants.
+
+Torch is imported with the first model that is asked for, so that listing the zoo is instant.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from avq.models.config import MODEL_SETTINGS, list_variants, register_variant, variant_config
+
+if TYPE_CHECKING:
+    from avq.models.attention import ResidualPixelAttention
+    from avq.models.autoencoder import Autoencoder
+    from avq.models.quantiser import VectorQuantizer
+    from avq.models.tokenizer import Floor, Reconstruction, Tokenizer
+    from avq.models.zoo import create_variant, load_plugin
+
+_LAZY = {
+    "Autoencoder": "autoencoder",
+    "Floor": "tokenizer",
+    "Reconstruction": "tokenizer",
+    "ResidualPixelAttention": "attention",
+    "Tokenizer": "tokenizer",
+    "VectorQuantizer": "quantiser",
+    "create_variant": "zoo",
+    "load_plugin": "zoo",
+}
+
+__all__ = [
+    "MODEL_SETTINGS",
+    "Autoencoder",
+    "Floor",
+    "Reconstruction",
+    "ResidualPixelAttention",
+    "Tokenizer",
+    "VectorQuantizer",
+    "create_variant",
+    "list_variants",
+    "load_plugin",
+    "register_variant",
+    "variant_config",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'avq.models' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"avq.models.{_LAZY[name]}"), name)

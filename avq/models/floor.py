@@ -1,0 +1,67 @@
+"""The floor: k-means over raw image patches at the same nominal rate. A tokenizer must beat it to deserve a table."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from avq.errors import UsageError
+from avq.models.quantiser import kmeans, nearest_codes
+from avq.models.tokenizer import Floor, Reconstruction, check_image_size
+
+_PATCH = 4
+_FIT_PATCHES = 200_000
+_FIT_ROUNDS = 30
+
+
+class PatchKMeans(Floor):
+    """One code for each 4x4 patch; encoding is nearest centroid, decoding is the centroid.
+
+    Args:
+        num_codes: centroids K.
+        image_size: side in pixels, a multiple of 4.
+    """
+
+    def __init__(self, num_codes: int = 512, image_size: int = 32) -> None:
+        super().__init__()
+        check_image_size(image_size, _PATCH)
+        if num_codes < 2:
+            raise UsageError(f"num_codes must be at least 2, not {num_codes}.")
+        self.num_codes, self.decoder_levels = [num_codes], [1]
+        self.register_buffer("codebook", torch.zeros(num_codes, 3 * _PATCH**2))
+
+    codebook: Tensor
+
+    @torch.no_grad()
+    def fit(self, images: Tensor, seed: int) -> None:
+        """Lloyd's algorithm over a seeded sample of 200,000 patches of uint8 images `[N, H, W, 3]`."""
+        torch.manual_seed(seed)
+        height, width = images.shape[1] // _PATCH, images.shape[2] // _PATCH
+        picked = torch.randint(len(images) * height * width, (_FIT_PATCHES,))
+        image, place = picked // (height * width), picked % (height * width)
+        grid = images.reshape(len(images), height, _PATCH, width, _PATCH, 3)
+        patches = grid[image, place // width, :, place % width].flatten(1)
+        centroids, _ = kmeans(patches.float() / 127.5 - 1, self.codebook.shape[0], _FIT_ROUNDS)
+        self.codebook.copy_(centroids)
+
+    def forward(self, images: Tensor) -> Reconstruction:
+        """As every variant's; there are no losses, since nothing is learned by gradient."""
+        codes = self.encode(images)
+        return Reconstruction(self.decode(codes), codes, {})
+
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """Codes int64 `[B, H/4, W/4]` of one level."""
+        for side in images.shape[2:]:
+            check_image_size(int(side), _PATCH)
+        batch, _, height, width = images.shape
+        grid = images.float().reshape(batch, 3, height // _PATCH, _PATCH, width // _PATCH, _PATCH)
+        patches = grid.permute(0, 2, 4, 3, 5, 1)  # [B, h, w, row, column, colour], as in fit
+        codes = nearest_codes(patches.reshape(-1, self.codebook.shape[1]), self.codebook)
+        return [codes.view(patches.shape[:3])]
+
+    def decode(self, codes: list[Tensor]) -> Tensor:
+        """Images `[B, 3, H, W]` in [-1, 1]."""
+        batch, height, width = codes[0].shape
+        patches = F.embedding(codes[0], self.codebook).reshape(batch, height, width, _PATCH, _PATCH, 3)
+        return patches.permute(0, 5, 1, 3, 2, 4).reshape(batch, 3, height * _PATCH, width * _PATCH)

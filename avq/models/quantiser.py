@@ -1,0 +1,159 @@
+"""Vector quantisation with a straight-through gradient (arXiv 1711.00937) and an EMA codebook (its appendix A.1)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_TILE_VALUES = 2**18  # a tile of similarities is 1 MiB of float32: it stays in a core's cache
+_RESTART_BELOW = 0.05  # a code used less than this share of the mean use is dead
+_LLOYD_ROUNDS = 10
+
+
+class Quantised(NamedTuple):
+    """Quantised latents `[B, D, H, W]` (float32), codes int64 `[B, H, W]`, and the weighted loss (a scalar)."""
+
+    latents: Tensor
+    codes: Tensor
+    loss: Tensor
+
+
+def nearest_codes(vectors: Tensor, codebook: Tensor) -> Tensor:
+    """The index of the nearest codebook row for each row of `vectors`, by Euclidean distance.
+
+    Args:
+        vectors: float32 `[N, D]`.
+        codebook: float32 `[K, D]`.
+
+    Returns:
+        int64 `[N]`. The nearest is the largest x.e - |e|^2 / 2, in tiles over N, so that no N x K tensor is
+        ever held; both are taken from the codebook's mean, so that a large common offset costs no digits.
+    """
+    centre = codebook.mean(0)
+    codebook = codebook - centre
+    half_norms = codebook.square().sum(1).mul(-0.5)
+    rows = max(64, _TILE_VALUES // len(codebook))
+    transposed = codebook.t().contiguous()
+    tiles = [torch.addmm(half_norms, tile - centre, transposed).argmax(1) for tile in torch.split(vectors, rows)]
+    return torch.cat(tiles)
+
+
+def cluster_sums(vectors: Tensor, codes: Tensor, num_codes: int) -> tuple[Tensor, Tensor]:
+    """How many vectors each code has, `[K]`, and their sum, `[K, D]`; both in the dtype of `vectors`."""
+    counts = torch.bincount(codes, minlength=num_codes).to(vectors.dtype)
+    sums = vectors.new_zeros(num_codes, vectors.shape[1]).index_add_(0, codes, vectors)
+    return counts, sums
+
+
+def kmeans(vectors: Tensor, num_codes: int, rounds: int = _LLOYD_ROUNDS) -> tuple[Tensor, Tensor]:
+    """Lloyd's algorithm from random rows of `vectors` `[N, D]`: centroids `[K, D]` and their counts `[K]`.
+
+    A centroid that no vector chooses moves to a random vector. With fewer vectors than codes, rows repeat
+    with a little noise, so that no two codes are equal. Draws from torch's global generator.
+    """
+    order = torch.randperm(len(vectors), device=vectors.device)
+    centroids = vectors[order.repeat(-(-num_codes // len(order)))[:num_codes]]
+    if num_codes > len(vectors):
+        centroids = centroids + 1e-3 * vectors.std() * torch.randn_like(centroids)
+    counts = torch.ones_like(centroids[:, 0])
+    for _ in range(rounds):
+        counts, sums = cluster_sums(vectors, nearest_codes(vectors, centroids), num_codes)
+        spare = vectors[torch.randint(len(vectors), (num_codes,), device=vectors.device)]
+        centroids = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], spare)
+    return centroids, counts
+
+
+class VectorQuantizer(nn.Module):
+    """Replaces each latent vector by its nearest of K codebook vectors.
+
+    The loss is `commitment * |z - sg(e)|^2`, plus `|sg(z) - e|^2` where the codebook learns by gradient; sg stops
+    the gradient. Distances and statistics are float32 whatever the autocast.
+
+    Args:
+        num_codes: K.
+        dim: D, the channels of the latents.
+        ema_decay: decay of the EMA codebook (a buffer); None makes the codebook a parameter that learns by gradient.
+        commitment: beta, on the term that moves the encoder.
+        restarts: in training, move codes that are hardly used onto random latents of the batch.
+    """
+
+    def __init__(
+        self, num_codes: int, dim: int, ema_decay: float | None = None, commitment: float = 0.25, restarts: bool = False
+    ) -> None:
+        super().__init__()
+        self.num_codes, self.dim = num_codes, dim
+        self.ema_decay, self.commitment, self.restarts = ema_decay, commitment, restarts
+        if ema_decay is None:
+            self.codebook: Tensor = nn.Parameter(torch.empty(num_codes, dim).uniform_(-1 / num_codes, 1 / num_codes))
+        else:
+            self.register_buffer("codebook", torch.randn(num_codes, dim))
+            self.register_buffer("code_sums", self.codebook.clone())
+        if ema_decay is not None or restarts:
+            self.register_buffer("code_counts", torch.ones(num_codes))  # with code_sums = codebook: a use each
+
+    code_counts: Tensor
+    code_sums: Tensor
+
+    def forward(self, latents: Tensor) -> Quantised:
+        """Quantise `[B, D, H, W]`; in training also move the codebook's statistics."""
+        with torch.autocast(latents.device.type, enabled=False):
+            z = latents.float().movedim(1, -1)
+            flat = z.reshape(-1, self.dim)
+            codes = nearest_codes(flat.detach(), self.codebook.detach())
+            chosen = F.embedding(codes, self.codebook)
+            loss = self.commitment * F.mse_loss(flat, chosen.detach())
+            if self.ema_decay is None:
+                loss = loss + F.mse_loss(chosen, flat.detach())
+            if self.training:
+                self._learn(flat.detach(), codes)
+            chosen = chosen.view_as(z)
+            straight_through = chosen.detach() + (z - z.detach())  # exactly the code's vector in value
+        return Quantised(straight_through.movedim(-1, 1), codes.view(z.shape[:-1]), loss)
+
+    def encode(self, latents: Tensor) -> Tensor:
+        """The codes alone, int64 `[B, H, W]`."""
+        z = latents.detach().float().movedim(1, -1)
+        return nearest_codes(z.reshape(-1, self.dim), self.codebook.detach()).view(z.shape[:-1])
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codebook vectors `[B, D, H, W]` of codes `[B, H, W]`."""
+        return F.embedding(codes, self.codebook).movedim(-1, 1)
+
+    @torch.no_grad()
+    def initialise(self, latents: Tensor) -> None:
+        """Start the codebook from k-means over latents `[B, D, H, W]`; use starts at one a code."""
+        centroids, counts = kmeans(latents.float().movedim(1, -1).reshape(-1, self.dim), self.num_codes)
+        self.codebook.copy_(centroids)
+        if hasattr(self, "code_counts"):
+            self.code_counts.copy_((counts / counts.mean()).clamp(min=2 * _RESTART_BELOW))
+        if self.ema_decay is not None:
+            self.code_sums.copy_(centroids * self.code_counts[:, None])
+
+    @torch.no_grad()
+    def _learn(self, flat: Tensor, codes: Tensor) -> None:
+        if not hasattr(self, "code_counts"):
+            return
+        counts, sums = cluster_sums(flat, codes, self.num_codes)
+        decay = self.ema_decay if self.ema_decay is not None else 0.99
+        self.code_counts.lerp_(counts, 1 - decay)
+        if self.ema_decay is not None:
+            self.code_sums.lerp_(sums, 1 - decay)
+            # Laplace smoothing keeps a code that nothing chose from dividing by zero
+            total = self.code_counts.sum()
+            smoothed = (self.code_counts + 1e-5) / (total + self.num_codes * 1e-5) * total
+            self.codebook.copy_(self.code_sums / smoothed[:, None])
+        if self.restarts:
+            self._restart(flat)
+
+    def _restart(self, flat: Tensor) -> None:
+        """Move dead codes onto latents of the batch, with the sums and counts that go with the new place."""
+        mean_use = self.code_counts.mean()
+        dead = self.code_counts < _RESTART_BELOW * mean_use
+        places = flat[torch.randint(len(flat), (self.num_codes,), device=flat.device)]
+        self.codebook.copy_(torch.where(dead[:, None], places, self.codebook))
+        self.code_counts.copy_(torch.where(dead, mean_use, self.code_counts))
+        if self.ema_decay is not None:
+            self.code_sums.copy_(torch.where(dead[:, None], places * mean_use, self.code_sums))

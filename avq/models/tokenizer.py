@@ -1,0 +1,67 @@
+"""What every variant is: the face that training, evaluation and the command line know."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from avq.errors import UsageError
+
+
+class Reconstruction(NamedTuple):
+    """What a forward pass gives: images `[B, 3, H, W]` around [-1, 1], codes bottom level first, weighted losses."""
+
+    images: Tensor
+    codes: list[Tensor]
+    losses: dict[str, Tensor]
+
+
+class Tokenizer(nn.Module, ABC):
+    """A model that turns images into discrete codes and back. A user's own variant subclasses it.
+
+    Images are float `[B, 3, H, W]` in [-1, 1]; codes int64 `[B, h, w]`, one tensor a level, bottom (finest) first.
+
+    Attributes:
+        num_codes: codebook size a level, bottom first.
+        decoder_levels: the levels (1 = bottom) whose codes the decoder sees; bits per pixel count these, no others.
+    """
+
+    num_codes: list[int]
+    decoder_levels: list[int]
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Reconstruction:
+        """Reconstruct; in training mode also move what learns without a gradient."""
+
+    @abstractmethod
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """The codes alone."""
+
+    @abstractmethod
+    def decode(self, codes: list[Tensor]) -> Tensor:
+        """The images that `forward` gives in eval mode, from the codes of all levels."""
+
+    def trunk(self, images: Tensor) -> list[Tensor]:
+        """The encoder's response a level, bottom first, before projection and attention; [] where there is none."""
+        return []
+
+    def initialise_codebooks(self, images: Tensor) -> None:
+        """Called once with a large batch before the first training step."""
+
+
+class Floor(Tokenizer):
+    """A baseline that is fitted rather than trained."""
+
+    @abstractmethod
+    def fit(self, images: Tensor, seed: int) -> None:
+        """Fit to uint8 images `[N, H, W, 3]`."""
+
+
+def check_image_size(side: int, stride: int) -> None:
+    """UsageError where the stride does not divide an image side in pixels, with the nearest sides that fit."""
+    if side % stride or side < stride:
+        below, above = side // stride * stride, (side // stride + 1) * stride
+        nearest = f"{below} or {above}" if below else str(above)
+        raise UsageError(f"image size {side} is not a multiple of {stride}, the model's stride; use {nearest}.")

@@ -1,0 +1,1 @@
+"""Records to tables, verdicts and pictures. Nothing here trains."""

@@ -1,0 +1,182 @@
+"""Tables as text: for a terminal, for GitHub, for a program."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+from collections.abc import Hashable, Sequence
+from typing import Any, Literal
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from avq.metrics.catalogue import METRICS, Metric, format_value
+
+Format = Literal["table", "csv", "json", "markdown"]
+ARROWS = {"lower": "\u00a0↓", "higher": "\u00a0↑", None: ""}  # a label is broken at plain spaces only
+WRAPPED = ("contrast", "why")
+NUMBER = re.compile(r"[+-]?[\d.]+( [±/a-zA-Z].*)?|<[\d.]+|-|\d+/\d+")
+
+
+def render(table: pd.DataFrame, style: Format = "table", width: int = 110) -> str:
+    """A wide table, a contrast table, or any other, as text that ends without a newline.
+
+    `csv` and `json` hold the numbers as they are. `table` and `markdown` show them: mean ± standard
+    deviation over seeds, levels side by side from the bottom up (`198 / 60`), one table a dataset, quality
+    and cost apart where one table would be wider than `width`, and below them why runs failed.
+    """
+    if style == "csv":
+        return str(table.to_csv(index=False, lineterminator="\n")).rstrip("\n")
+    if style == "json":
+        records = table.astype(object).where(table.notna(), None).to_dict("records")
+        return json.dumps(records, indent=2, ensure_ascii=False, default=float)
+    if "verdict" in table:
+        return _text(_contrasts(table), style, width)
+    if "dataset" not in table or "row" not in table:
+        return _one_dataset(table, style, width)
+    groups = table.groupby("dataset", sort=False)
+    return "\n\n".join(
+        f"{name}\n\n{_one_dataset(group.drop(columns='dataset').dropna(axis=1, how='all'), style, width)}"
+        for name, group in groups
+    )
+
+
+def _one_dataset(table: pd.DataFrame, style: Format, width: int) -> str:
+    shown, costs = _shown(table)
+    parts = [shown]
+    if costs and _width(shown) > width:
+        parts = [shown.drop(columns=costs), shown[["row", *costs]]]
+    return "\n\n".join([*(_text(part, style, width) for part in parts), *_failures(table)])
+
+
+def _failures(table: pd.DataFrame) -> list[str]:
+    if "reason" not in table or "row" not in table:
+        return []
+    return [
+        f"{line['row']}: {line.get('failed', 0)} of {line.get('failed', 0) + line['seeds']} runs failed: "
+        f"{line['reason']}"
+        for line in table.to_dict("records")
+        if line["reason"]
+    ]
+
+
+def _shown(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The cells as text under their labels, and the labels of the cost columns."""
+    shown: dict[str, list[str]] = {}
+    costs: dict[str, None] = {}
+    for name in map(str, table.columns):
+        metric = METRICS.get(name.split("@")[0])
+        if metric:
+            label = metric.label + ARROWS[metric.better]
+            cells = _cells(table, name, metric)
+            shown[label] = _beside(shown[label], cells) if label in shown else cells
+            if metric.kind != "trained" and metric.name != "bits-per-pixel":
+                costs[label] = None
+        elif name == "seeds" and "failed" in table:
+            pairs = zip(table["seeds"], table["failed"], strict=True)
+            shown[name] = [f"{ok}/{ok + lost}" if lost else str(ok) for ok, lost in pairs]
+        elif name not in ("failed", "reason") and not name.endswith(":sd"):
+            shown[name] = [_plain(value) for value in table[name]]
+    return pd.DataFrame(shown), list(costs)
+
+
+def _cells(table: pd.DataFrame, name: str, metric: Metric) -> list[str]:
+    """Values of one column; with their spread where a direction is better, so that rows will be compared."""
+    values = [None if pd.isna(value) else float(value) for value in table[name]]
+    if metric.better is None or f"{name}:sd" not in table:
+        return [format_value(metric.name, value) for value in values]
+    spreads = map(float, table[f"{name}:sd"])
+    return [format_value(metric.name, v, spread) for v, spread in zip(values, spreads, strict=True)]
+
+
+def _beside(lower: Sequence[str], upper: Sequence[str]) -> list[str]:
+    """Levels in one cell, bottom first; a row with fewer levels just has fewer numbers."""
+    return [a if b == "-" else f"{a} / {b}" for a, b in zip(lower, upper, strict=True)]
+
+
+def _contrasts(table: pd.DataFrame) -> pd.DataFrame:
+    shown = pd.DataFrame([_contrast(line) for line in table.to_dict("records")])
+    return shown if "why" in shown and (shown["why"] != "").any() else shown.drop(columns="why", errors="ignore")
+
+
+def _contrast(line: dict[Hashable, Any]) -> dict[str, str]:
+    metric, verdict = METRICS[line["metric"]], line["verdict"]
+    low, high = (_signed(line[name], metric) for name in ("low", "high"))
+    return {
+        **{name: line[name] for name in ("contrast", "a", "b")},
+        "metric": metric.label,
+        "a\u00a0-\u00a0b": _signed(line["difference"], metric),
+        f"{100 * (1 - line['alpha']):g}\u00a0%\u00a0interval": "-" if low == "-" else f"{low} to {high}",
+        "p (Holm)": _p(line["p_holm"]),
+        "verdict": f"a is {verdict}" if verdict in ("better", "worse") else verdict,
+        "why": line["reason"],
+    }
+
+
+def _signed(value: float, metric: Metric) -> str:
+    """A difference: one digit more than the values it was taken from."""
+    if math.isnan(value):
+        return "-"
+    if metric.format.endswith("f"):
+        return f"{value:+.{int(metric.format[1:-1]) + 1}f}"
+    return f"{'+' if value >= 0 else ''}{format_value(metric.name, value)}"
+
+
+def _p(value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _plain(value: object) -> str:
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value)
+
+
+def _is_text(column: pd.Series) -> bool:
+    return not all(NUMBER.fullmatch(cell) for cell in column)
+
+
+def _width(shown: pd.DataFrame) -> int:
+    """Characters that a table needs when labels are broken at spaces, and of the cells only `WRAPPED` ones."""
+    return sum(
+        2 + max(len(text) for cell in (str(name), *shown[name]) for text in _pieces(cell, str(name), cell == name))
+        for name in shown
+    )
+
+
+def _pieces(cell: str, name: str, is_label: bool) -> list[str]:
+    return cell.split(" ") if is_label or name in WRAPPED else [cell]
+
+
+def _text(shown: pd.DataFrame, style: Format, width: int) -> str:
+    if style == "markdown":
+        return _markdown(shown)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for name in shown:
+        side: Literal["left", "right"] = "left" if _is_text(shown[name]) else "right"
+        table.add_column(
+            str(name).replace(" ", "\n"),
+            justify=side,
+            no_wrap=name not in WRAPPED,
+        )
+    for line in shown.itertuples(index=False):
+        table.add_row(*map(str, line))
+    out = io.StringIO()
+    # Rather too wide than cut off.
+    console = Console(file=out, width=max(width, _width(shown)), color_system=None, markup=False, highlight=False)
+    console.print(table)
+    return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").replace("\u00a0", " ").split("\n"))
+
+
+def _markdown(shown: pd.DataFrame) -> str:
+    rule = ["---" if _is_text(shown[name]) else "---:" for name in shown]
+    lines = [
+        [str(name).replace("\u00a0", " ") for name in shown],
+        rule,
+        *(list(line) for line in shown.itertuples(index=False)),
+    ]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)

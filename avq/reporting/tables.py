@@ -1,0 +1,77 @@
+"""Wide tables as views of the long form: one line a row of the ablation, one column a metric (and level)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from avq.metrics.catalogue import METRICS
+from avq.reporting.footer import footer
+from avq.reporting.render import render
+from avq.reporting.statistics import DeclaredContrast, judge
+from avq.reporting.values import failures, one_protocol, rows_of, seed_values
+
+__all__ = ["contrast_table", "footer", "render", "wide_table"]
+
+# In the long form alone: they repeat a neighbour, or describe images rather than rows.
+NOT_SHOWN = ("mae-sigma", "mse", "usage", "dead-codes", "validation-mae", "params-codebook", "params-buffers")
+
+
+def wide_table(long: pd.DataFrame, split: str = "test") -> pd.DataFrame:
+    """The table of `split`: rows in the order of their first appearance, columns by what was measured.
+
+    Columns: `dataset` (where there are several), `row`, `seeds` (runs with values), `failed` (runs without),
+    then per metric in the catalogue's order the mean over seeds, named `mae`, or `perplexity@2` for level 2;
+    after a metric that varies with the seed its standard deviation over seeds, `mae:sd` (NaN for one seed);
+    last `reason`, of the first failure. A metric without a single value has no column.
+
+    Raises:
+        NotComparable: a column would hold two protocols, or a row two values for one seed.
+    """
+    frame = rows_of(long, split)
+    keys = frame[["dataset", "row"]].drop_duplicates()
+    index = pd.MultiIndex.from_frame(keys)
+    columns = _counts(frame, index)
+    for metric in METRICS.values():
+        if metric.name in NOT_SHOWN:
+            continue
+        values = seed_values(frame, metric.name)
+        one_protocol(values, metric.name)
+        for level, group in values.groupby("level", dropna=False, sort=True):
+            name = metric.name if pd.isna(level) else f"{metric.name}@{int(level)}"
+            by_row = group.groupby(["dataset", "row"], sort=False)["value"]
+            columns[name] = by_row.mean().reindex(index)
+            if metric.kind == "trained" and pd.isna(level):
+                columns[f"{name}:sd"] = by_row.std(ddof=1).reindex(index)
+    reasons = failures(frame).drop_duplicates(["dataset", "row"]).set_index(["dataset", "row"])["reason"]
+    reason = reasons.reindex(index).fillna("")
+    table = pd.DataFrame(columns, index=index).assign(reason=reason).reset_index()
+    return table if table["dataset"].nunique() > 1 else table.drop(columns="dataset")
+
+
+def _counts(frame: pd.DataFrame, index: pd.MultiIndex) -> dict[str, pd.Series]:
+    lost = failures(frame)
+    failed = lost[lost["whole"]].groupby(["dataset", "row"])["seed"].nunique().reindex(index, fill_value=0)
+    ran = frame[frame["status"] == "ok"].groupby(["dataset", "row"])["seed"].nunique()
+    counts = {"seeds": ran.reindex(index, fill_value=0).astype(int)}
+    return counts | ({"failed": failed.astype(int)} if failed.any() else {})
+
+
+def contrast_table(
+    long: pd.DataFrame,
+    contrasts: Sequence[DeclaredContrast],
+    alpha: float = 0.05,
+    margin: Mapping[str, float] | None = None,
+    split: str = "test",
+) -> pd.DataFrame:
+    """The declared contrasts, judged (`avq.reporting.statistics.judge`): one line each, in the order declared.
+
+    Columns: `contrast, a, b, metric, n_a, n_b, mean_a, mean_b, difference, low, high, p, p_holm, margin,
+    p_equivalence, verdict, reason, alpha`.
+    """
+    lines = [dataclasses.asdict(one) for one in judge(long, contrasts, alpha, margin, split)]
+    numbers = ("n_a", "n_b", "mean_a", "mean_b", "difference", "low", "high", "p", "p_holm", "margin")
+    order = ["name", "a", "b", "metric", *numbers, "p_equivalence", "verdict", "reason", "alpha"]
+    return pd.DataFrame(lines, columns=order).rename(columns={"name": "contrast"})

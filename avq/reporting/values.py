@@ -1,0 +1,75 @@
+"""The one way from long-form records to the values behind a cell: selection, failures, protocols."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from avq.errors import NotComparable
+from avq.metrics.catalogue import METRICS
+
+FLOOR = "patch-kmeans"  # the variant that every trained row has to beat (design.md, section 3, rule 1)
+
+
+def rows_of(long: pd.DataFrame, split: str) -> pd.DataFrame:
+    """The records that a table of `split` is made of, one dataset and row label in every line.
+
+    That is what was measured on `split`, what belongs to no split, and costs from any split. A table without
+    a `row` column (one run's record) is labelled by its variant. Lines of metrics that the catalogue does not
+    have are left out: a newer version may have written them.
+    """
+    frame = long.copy()
+    for name in ("dataset", "split", "reason", "protocol", "variant"):
+        frame[name] = frame[name].fillna("") if name in frame else ""
+    if "row" not in frame:
+        frame["row"] = frame["variant"]
+    kinds = frame["metric"].map({name: metric.kind for name, metric in METRICS.items()})
+    costs = kinds.isin(("deterministic", "time", "memory")) & (frame["metric"] != "bits-per-pixel")
+    wanted = frame["split"].isin((split, "")) | costs
+    failed = frame["status"] == "failed"
+    return frame[(wanted & kinds.notna()) | failed]
+
+
+def failures(frame: pd.DataFrame) -> pd.DataFrame:
+    """One line (`dataset, row, seed, metric, reason, whole`) a failed run (`whole`) or a failed cell."""
+    run = ["dataset", "row", "seed"]
+    failed = frame[frame["status"] == "failed"].drop_duplicates([*run, "reason"])
+    sound = frame.loc[frame["status"] != "failed", run].drop_duplicates().assign(whole=False)
+    lines = failed[[*run, "metric", "reason"]].merge(sound, how="left", on=run)
+    return lines.assign(whole=lines["whole"].isna())
+
+
+def seed_values(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Valid values of `metric`, one a seed and level.
+
+    Columns: `dataset, row, variant, level, seed, protocol, value`.
+
+    Raises:
+        NotComparable: a row has two values for one seed, so two experiments or presets were mixed.
+    """
+    keys = ["dataset", "row", "level", "seed"]
+    good = frame[(frame["metric"] == metric) & (frame["status"] == "ok") & frame["value"].notna()]
+    good = good.drop_duplicates([*keys, "protocol", "value"])
+    twice = good[good.duplicated([*keys, "protocol"], keep=False)]
+    if len(twice):
+        first = twice.iloc[0]
+        raise NotComparable(
+            f"row '{first['row']}' has several values of {metric} for seed {first['seed']}: results of "
+            "different experiments, presets or machines are mixed; give one of them."
+        )
+    return good[["dataset", "row", "variant", "level", "seed", "protocol", "value"]]
+
+
+def one_protocol(values: pd.DataFrame, metric: str) -> None:
+    """Refuse a column with two protocols.
+
+    Raises:
+        NotComparable: values of one dataset were obtained under different protocol ids; both are named.
+    """
+    for _, group in values.groupby("dataset", sort=False):
+        found = group.drop_duplicates("protocol")
+        if len(found) > 1:
+            first, second = found.iloc[0], found.iloc[1]
+            raise NotComparable(
+                f"{metric} was measured under two protocols, which one column cannot hold: "
+                f"{first['protocol']} (row '{first['row']}') and {second['protocol']} (row '{second['row']}')."
+            )

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from avq.data.loader import Batches, to_model, to_uint8
+from avq.data.sources import ImageSet
+
+lengths = st.integers(1, 40)
+sizes = st.integers(1, 60)
+seeds = st.integers(0, 2**63)
+
+
+def numbered(length: int) -> ImageSet:
+    """Images whose every pixel is their own number; the left column is marked."""
+    images = torch.arange(length, dtype=torch.uint8)[:, None, None, None].repeat(1, 4, 4, 3)
+    images[:, :, 0, 1] = 255
+    return ImageSet(images, None, "0" * 16)
+
+
+@given(lengths, sizes, seeds)
+@settings(max_examples=60, deadline=None)
+def test_each_epoch_holds_each_image_once(length: int, size: int, seed: int) -> None:
+    batches = Batches(numbered(length), size, seed, flip=False)
+    steps = -(-3 * length // size)
+    drawn = torch.cat([batches.batch(step)[:, 0, 0, 0] for step in range(steps)]).tolist()
+    for epoch in range(3):
+        assert sorted(drawn[epoch * length : (epoch + 1) * length]) == list(range(length))
+
+
+@given(lengths, sizes, seeds, st.integers(0, 5000))
+@settings(max_examples=60, deadline=None)
+def test_resuming_equals_going_on(length: int, size: int, seed: int, step: int) -> None:
+    continuous = Batches(numbered(length), size, seed, flip=True)
+    before = [continuous.batch(number) for number in range(max(0, step - 3), step + 2)]
+    resumed = Batches(numbered(length), size, seed, flip=True)
+    after = [resumed.batch(number) for number in range(max(0, step - 3), step + 2)]
+    assert torch.equal(Batches(numbered(length), size, seed, flip=True).batch(step), before[-2])
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert torch.equal(continuous.batch(0), resumed.batch(0))
+
+
+def test_batches_are_the_same_on_every_machine() -> None:
+    assert Batches(numbered(10), 6, 3, flip=False).indices(1).tolist() == [1, 6, 5, 9, 7, 3]
+
+
+def test_seeds_and_epochs_differ() -> None:
+    first = Batches(numbered(40), 40, 1, flip=False)
+    assert not np.array_equal(first.indices(0), first.indices(1))
+    assert not np.array_equal(first.indices(0), Batches(numbered(40), 40, 2, flip=False).indices(0))
+
+
+def test_half_of_the_images_are_mirrored_and_nothing_else_happens() -> None:
+    plain, flipping = (Batches(numbered(40), 40, 5, flip=flip) for flip in (False, True))
+    mirrored = 0
+    for step in range(50):
+        a, b = plain.batch(step), flipping.batch(step)
+        turned = (b[:, 0, 3, 1] == 255) & (b[:, 0, 0, 1] != 255)
+        assert torch.equal(torch.where(turned[:, None, None, None], b.flip(2), b), a)
+        mirrored += int(turned.sum())
+    assert abs(mirrored - 1000) < 4 * 22.4  # 4 standard deviations of a fair coin
+
+
+def test_the_stored_images_are_never_written_to() -> None:
+    images = numbered(8)
+    kept = images.images.clone()
+    batches = Batches(images, 8, 0, flip=True)
+    for step in range(4):
+        batches.batch(step).fill_(7)
+    assert torch.equal(images.images, kept)
+
+
+@pytest.mark.parametrize(("length", "size"), [(0, 4), (4, 0)])
+def test_impossible_batches(length: int, size: int) -> None:
+    with pytest.raises(ValueError, match="cannot make batches"):
+        Batches(numbered(length), size, 0, flip=False)
+
+
+def test_every_level_survives_the_way_to_the_model_and_back() -> None:
+    levels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1).repeat(2, 1, 1, 3)
+    images = to_model(levels)
+    assert images.shape == (2, 3, 16, 16)
+    assert images.dtype == torch.float32
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert images.min() == -1
+    assert images.max() == 1
+    assert torch.equal(to_uint8(images), levels)
+
+
+def test_to_uint8_clamps_and_rounds() -> None:
+    values = torch.tensor([-3.0, -1.0, -1 + 0.9 / 127.5, 0.0, 1.0, 1.2]).expand(1, 3, 1, 6)
+    assert to_uint8(values)[0, 0, :, 0].tolist() == [0, 0, 1, 128, 255, 255]
+    assert to_uint8(values.to(torch.bfloat16)).dtype == torch.uint8

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+
+from avq.data.config import DataConfig
+from avq.data.fingerprint import resolve
+from avq.data.sources import fingerprint, load_dataset
+from avq.errors import UsageError
+
+SMALL = {"train_images": 20, "validation_images": 10, "test_images": 12}
+
+
+def test_the_embedded_default() -> None:
+    dataset = load_dataset(DataConfig(**SMALL))
+    assert dataset.name == "synthetic-faces"
+    assert dataset.image_size == 32
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (20, 10, 12)
+    assert dataset.test.second_eye is not None
+    assert dataset.test.second_eye.shape == (12, 32, 32)
+    assert dataset.test.second_eye.dtype == torch.bool
+    assert dataset.test.images.dtype == torch.uint8
+
+
+def test_default_counts_and_sizes_come_from_the_card() -> None:
+    resolved = resolve(DataConfig("synthetic-faces-independent"))
+    assert resolved == DataConfig("synthetic-faces-independent", 32, 4096, 512, 1024)
+
+
+def test_a_subset_is_the_beginning_of_the_whole() -> None:
+    whole, some = load_dataset(DataConfig(**SMALL)), load_dataset(DataConfig(**{**SMALL, "train_images": 5}))
+    assert torch.equal(some.train.images, whole.train.images[:5])
+    assert some.validation.fingerprint == whole.validation.fingerprint
+    assert some.train.fingerprint != whole.train.fingerprint
+
+
+def test_the_two_versions_share_all_but_the_second_eye_and_panel() -> None:
+    coupled = load_dataset(DataConfig(**SMALL))
+    independent = load_dataset(DataConfig("synthetic-faces-independent", **SMALL))
+    assert torch.equal(coupled.test.images[:, :, :15], independent.test.images[:, :, :15])
+    assert not torch.equal(coupled.test.images, independent.test.images)
+    assert coupled.test.second_eye is not None
+    assert independent.test.second_eye is not None
+    assert torch.equal(coupled.test.second_eye, independent.test.second_eye)
+
+
+def test_fingerprints_tell_configurations_apart() -> None:
+    configs = [
+        DataConfig(),
+        DataConfig("synthetic-faces-independent"),
+        DataConfig(image_size=64),
+        DataConfig(train_images=100),
+        DataConfig(validation_images=100),
+        DataConfig(test_images=100),
+    ]
+    addresses = [fingerprint(config) for config in configs]
+    assert len(set(addresses)) == len(configs)
+    assert all(re.fullmatch("[0-9a-f]{16}", address) for address in addresses)
+    assert fingerprint(DataConfig(image_size=32, train_images=4096)) == addresses[0]
+
+
+def test_unknown_dataset() -> None:
+    for call in (load_dataset, fingerprint):
+        with pytest.raises(UsageError, match="'synthetic-face'; did you mean 'synthetic-faces'"):
+            call(DataConfig("synthetic-face"))

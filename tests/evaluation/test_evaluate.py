@@ -1,0 +1,87 @@
+"""Evaluation and cost of a model."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from avq.data.loader import to_model
+from avq.data.sources import Dataset
+from avq.metrics.measurement import Measurement
+from avq.models import create_variant, variant_config
+from avq.evaluation import evaluate as module
+from avq.training.config import TrainConfig
+from avq.evaluation.cost import deterministic_costs, quiet_costs
+from avq.evaluation.evaluate import evaluate, sample_reconstructions
+
+SMALL = {"width": 8, "num_codes": 16}
+
+
+def by_name(rows: list[Measurement]) -> dict[tuple[str, int | None], Measurement]:
+    return {(row.metric, row.level): row for row in rows}
+
+
+def test_mae_is_that_of_the_images_in_unit_range(faces: Dataset) -> None:
+    model = create_variant("aren-1", 16, **SMALL)
+    rows = by_name(evaluate(model, faces).measurements)
+    images = to_model(faces.test.images)
+    with torch.no_grad():
+        expected = (model(images).images.clamp(-1, 1) - images).double().abs().mean().item() / 2
+    assert rows["mae", None].value == pytest.approx(expected, rel=1e-6)
+    assert rows["mae", None].n == 24
+    assert faces.test.fingerprint in rows["mae", None].protocol
+
+
+def test_batches_do_not_matter(faces: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = create_variant("aren-2-rpa-mean", 16, **SMALL)
+    results = []
+    for batch in (1, 7, 250):
+        monkeypatch.setattr(module, "EVALUATION_PIXELS", batch * 16 * 16)
+        results.append([row.value for row in evaluate(model, faces).measurements])
+    for other in results[1:]:
+        assert other == pytest.approx(results[0], rel=1e-5)
+
+
+def test_the_gain_of_attention_is_measured_where_it_stands(faces: Dataset) -> None:
+    top = create_variant("aren-2-rpa", 16, attention_levels="top", **SMALL)
+    rows = by_name(evaluate(top, faces).measurements)
+    assert rows["attention-gain", 2].value > 1  # raw sigmoid over 2x2 pixels
+    assert rows["attention-gain", 1].status == "n/a"
+    assert not list(top.attentions[1]._forward_hooks)  # type: ignore[index,union-attr]
+
+
+def test_the_eye_is_measured_where_the_data_has_one(faces: Dataset) -> None:
+    assert by_name(evaluate(create_variant("aren-1", 16, **SMALL), faces).measurements)["eye-mae", None].value > 0
+
+
+def test_samples_are_bytes(faces: Dataset) -> None:
+    original, rebuilt = sample_reconstructions(create_variant("aren-1", 16, **SMALL), faces, 3)
+    assert original.shape == rebuilt.shape == (3, 16, 16, 3)
+    assert rebuilt.dtype == torch.uint8
+
+
+def test_counted_costs(faces: Dataset) -> None:
+    rows = by_name(deterministic_costs(create_variant("vqvae2-rosinality", 32), 32))
+    assert rows["params-trainable", None].value == 1_388_867
+    assert rows["params-codebook", None].value == 2 * 512 * 64
+    assert rows["params-buffers", None].value == 132_096
+    assert rows["macs", None].value > 1e6
+
+
+def test_macs_by_hand() -> None:
+    """A floor at 32x32: 64 patches x K codes x 48 values, and nothing else multiplies."""
+    rows = by_name(deterministic_costs(create_variant("patch-kmeans", 32, num_codes=16), 32))
+    assert rows["macs", None].value == 64 * 16 * 48
+    assert rows["params-codebook", None].value == 16 * 48
+    assert rows["receptive-field", 1].status == "n/a"
+
+
+@pytest.mark.parametrize("name", ["aren-1", "patch-kmeans"])
+def test_timed_costs(name: str) -> None:
+    rows = by_name(
+        quiet_costs(name, variant_config(name, **SMALL), 16, TrainConfig(batch_size=4, precision="float32"), repeats=2)
+    )
+    assert rows["inference-images-per-s", None].value > 0
+    assert rows["peak-memory", None].value > 50
+    assert (rows["train-images-per-s", None].status == "n/a") is (name == "patch-kmeans")
+    assert "batch=4" in rows["inference-images-per-s", None].protocol

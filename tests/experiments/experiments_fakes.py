@@ -1,0 +1,64 @@
+"""What the executor runs in tests instead of training: importable by worker processes, quick, torch-free."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from avq.errors import AvqError
+from avq.experiments.record import record_frame
+from avq.experiments.store import Store, lock, write_json
+from avq.experiments.worker import Job, Outcome, fail
+from avq.metrics.measurement import measured
+
+
+def train_fake(job: Job) -> Outcome:
+    """Five steps of 10 ms with a state on disk, as the real worker leaves; then a record."""
+    store = Store(job.root)
+    folder = store.folder(job.run)
+    with lock(folder) as mine:
+        if not mine:
+            return Outcome("busy")
+        if store.finished(job.run):
+            return Outcome("done", "reused")
+        write_json(folder / "config.json", job.run.describe())
+        for step in range(5):
+            write_json(folder / "progress.json", {"state": "training", "step": step, "steps": 5, "seconds_left": 1.0})
+            time.sleep(0.01)
+        write_json(folder / "evaluation.json", {"code": job.evaluation})
+        store.write_record(folder, record_frame(job.run, [("test", measured("mae", 0.05, protocol="mae.1"))], "m"))
+        with (folder / "trained").open("a") as count:
+            count.write("x")
+        write_json(folder / "progress.json", {"state": "done"})
+    return Outcome("done")
+
+
+def train_slowly(job: Job) -> Outcome:
+    """As `train_fake`, but a quarter of a second longer."""
+    time.sleep(0.25)
+    return train_fake(job)
+
+
+def train_by_variant(job: Job) -> Outcome:
+    """`aren-1` dies by a signal, `aren-2` fails with an error, `aren-3` exits; the others train."""
+    store = Store(job.root)
+    if job.run.variant == "aren-1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if job.run.variant == "aren-2":
+        return fail(job, store, store.folder(job.run), "the loss is nan at step 3")
+    if job.run.variant == "aren-3":
+        os._exit(7)
+    return train_fake(job)
+
+
+def slow(job: Job) -> Outcome:
+    """Holds the run's lock until it is killed."""
+    with lock(Store(job.root).folder(job.run)):
+        Store(job.root).folder(job.run).joinpath("pid").write_text(str(os.getpid()))
+        time.sleep(60)
+    return Outcome("done")
+
+
+def refuse(_job: Job) -> Outcome:
+    raise AvqError("no such thing")

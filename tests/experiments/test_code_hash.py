@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from avq.errors import UsageError
+from avq.experiments.code_hash import evaluation_hash, source_hash, training_hash
+
+LAYER = '''
+"""Module."""
+class Layer:
+    """A layer."""
+    def forward(self, x):
+        """Twice."""
+        return x * 2
+'''
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("x * 2", "x*2  # twice"),
+        ('"""Twice."""', '"""Two times."""'),
+        ('        """Twice."""\n', ""),
+        ('"""A layer."""', "'''Another\n    text.'''"),
+        ("class", "\n\n# a comment\nclass"),
+        ("x * 2", "(\n            x\n            * 2\n        )"),
+    ],
+)
+def test_words_and_formatting_do_not_count(old: str, new: str) -> None:
+    assert source_hash(LAYER) == source_hash(LAYER.replace(old, new))
+
+
+@pytest.mark.parametrize(("old", "new"), [("2", "3"), ("*", "+"), ("forward", "forwards"), ("2", "2.0"), ("2", "True")])
+def test_what_a_layer_does_counts(old: str, new: str) -> None:
+    assert source_hash(LAYER) != source_hash(LAYER.replace(old, new))
+
+
+@given(
+    st.lists(st.sampled_from("+-*/"), min_size=1, max_size=4),
+    st.lists(st.integers(0, 9), min_size=5, max_size=5),
+    st.text(alphabet="abc #'", max_size=8),
+)
+def test_only_the_tree_decides(operators: list[str], numbers: list[int], comment: str) -> None:
+    expression = "x" + "".join(f" {o} {n}" for o, n in zip(operators, numbers, strict=False))
+    plain = f"def f(x):\n    return {expression}\n"
+    assert source_hash(plain) == source_hash(f"# {comment}\ndef f(x):\n    return ({expression})  # {comment}\n")
+    assert source_hash(plain) != source_hash(f"def f(x):\n    return {expression} + 1\n")
+
+
+def write(root: Path, name: str, text: str) -> None:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_rooms_that_train_and_rooms_that_measure_are_told_apart(tmp_path: Path) -> None:
+    for name in (
+        "models/a.py",
+        "training/trainer.py",
+        "evaluation/evaluate.py",
+        "data/d.py",
+        "metrics/m.py",
+        "cli/c.py",
+    ):
+        write(tmp_path, name, LAYER)
+    before = training_hash(root=tmp_path), evaluation_hash(root=tmp_path)
+    write(tmp_path, "cli/c.py", "x = 1")
+    assert (training_hash(root=tmp_path), evaluation_hash(root=tmp_path)) == before
+    write(tmp_path, "metrics/m.py", "x = 1")
+    assert training_hash(root=tmp_path) == before[0]
+    assert evaluation_hash(root=tmp_path) != before[1]
+    measured = evaluation_hash(root=tmp_path)
+    write(tmp_path, "models/a.py", "x = 1")
+    assert training_hash(root=tmp_path) != before[0]
+    assert evaluation_hash(root=tmp_path) == measured
+
+
+def test_plugins_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "my_plugin_for_hash.py", LAYER)
+    monkeypatch.syspath_prepend(tmp_path)
+    before = training_hash(["my_plugin_for_hash"])
+    assert before != training_hash()
+    write(tmp_path, "my_plugin_for_hash.py", LAYER.replace("2", "3"))
+    assert training_hash(["my_plugin_for_hash"]) != before
+    with pytest.raises(UsageError, match="no module"):
+        training_hash(["no_such_plugin_here"])

@@ -1,0 +1,116 @@
+"""Codebook counts over the split and the two rates, by hand and by closed form."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from avq.errors import AvqError
+from avq.metrics.codebook import CodebookUse
+
+
+def blank(n: int, size: int = 32) -> Tensor:
+    return torch.zeros(n, 3, size, size)
+
+
+def values(metric: CodebookUse) -> dict[tuple[str, int | None], float | None]:
+    return {(row.metric, row.level): row.value for row in metric.compute()}
+
+
+def fed(codes: list[Tensor], num_codes: list[int], decoder_levels: list[int]) -> CodebookUse:
+    metric = CodebookUse(num_codes, decoder_levels, 32)
+    metric.update(blank(len(codes[0])), blank(len(codes[0])), codes)
+    return metric
+
+
+def test_uniform_codes_have_perplexity_k() -> None:
+    row = values(fed([torch.arange(64).view(1, 8, 8)], [64], [1]))
+    assert row["perplexity", 1] == pytest.approx(64)
+    assert row["active-codes", 1] == 64
+    assert row["dead-codes", 1] == 0
+    assert row["usage", 1] == 1
+    assert row["bits-per-pixel-entropy", None] == pytest.approx(row["bits-per-pixel", None])
+
+
+def test_one_code_has_perplexity_one_and_no_entropy() -> None:
+    row = values(fed([torch.full((2, 8, 8), 5)], [64], [1]))
+    assert row["perplexity", 1] == 1
+    assert row["active-codes", 1] == 1
+    assert row["dead-codes", 1] == 63
+    assert row["usage", 1] == pytest.approx(1 / 64)
+    assert row["bits-per-pixel-entropy", None] == 0
+
+
+@pytest.mark.parametrize(("decoder_levels", "bits"), [([1], 0.5), ([1, 2], 0.625), ([2], 0.125)])
+def test_bits_per_pixel_by_hand(decoder_levels: list[int], bits: float) -> None:
+    """8x8 and 4x4 codes of 256 at 32x32: 64 * 8 / 1024 and 16 * 8 / 1024 (design.md, footguns)."""
+    codes = [torch.zeros(1, 8, 8, dtype=torch.int64), torch.zeros(1, 4, 4, dtype=torch.int64)]
+    assert values(fed(codes, [256, 256], decoder_levels))["bits-per-pixel", None] == bits
+
+
+def test_perplexity_is_over_the_split_and_not_a_mean_over_batches() -> None:
+    metric = CodebookUse([2], [1], 32)
+    for code in (0, 1):  # each batch alone has perplexity 1
+        metric.update(blank(1), blank(1), [torch.full((1, 8, 8), code)])
+    assert values(metric)["perplexity", 1] == pytest.approx(2)
+
+
+@given(cuts=st.lists(st.integers(1, 8), max_size=4), k=st.integers(2, 40), seed=st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_batches_and_merges_change_no_bit(cuts: list[int], k: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    codes = [torch.randint(k, (9, side, side), generator=generator) for side in (4, 2)]
+    whole, merged = fed(codes, [k, k], [1, 2]), CodebookUse([k, k], [1, 2], 32)
+    edges = [0, *sorted(set(cuts)), 9]
+    for low, high in pairwise(edges):
+        merged.merge(fed([level[low:high] for level in codes], [k, k], [1, 2]))
+    assert whole.compute() == merged.compute()
+    perplexity = values(whole)["perplexity", 1]
+    assert perplexity is not None
+    assert 1 <= perplexity <= k + 1e-9
+
+
+def test_the_rate_by_entropy_is_the_entropy() -> None:
+    codes = torch.tensor([0, 0, 0, 1]).repeat(16).view(1, 8, 8)
+    entropy = -(0.75 * math.log2(0.75) + 0.25 * math.log2(0.25))
+    assert values(fed([codes], [4], [1]))["bits-per-pixel-entropy", None] == pytest.approx(64 * entropy / 1024)
+
+
+def test_a_model_without_codes_is_not_available() -> None:
+    metric = CodebookUse([], [], 32)
+    metric.update(blank(1), blank(1), [])
+    assert {row.status for row in metric.compute()} == {"n/a"}
+    assert all("no codes" in row.reason for row in metric.compute())
+
+
+@pytest.mark.parametrize(
+    ("codes", "says"),
+    [
+        ([torch.full((1, 8, 8), 64)], "codes from 64 to 64, but K is 64"),
+        ([torch.full((1, 8, 8), -1)], "codes from -1"),
+        ([torch.zeros(1, 8, 8)], "integer codes"),
+        ([torch.zeros(2, 8, 8, dtype=torch.int64)], r"integer codes \[1, h, w\]"),
+        ([], "0 levels, expected 1"),
+    ],
+)
+def test_damaged_codes_are_refused(codes: list[Tensor], says: str) -> None:
+    with pytest.raises(AvqError, match=says):
+        CodebookUse([64], [1], 32).update(blank(1), blank(1), codes)
+
+
+def test_states_that_do_not_fit_are_refused() -> None:
+    metric = fed([torch.zeros(1, 8, 8, dtype=torch.int64)], [64], [1])
+    with pytest.raises(AvqError, match="different models"):
+        metric.merge(CodebookUse([32], [1], 32))
+    with pytest.raises(AvqError, match="16 codes an image, before 64"):
+        metric.update(blank(1), blank(1), [torch.zeros(1, 4, 4, dtype=torch.int64)])
+    with pytest.raises(AvqError, match="made for 32x32"):
+        metric.update(blank(1, 64), blank(1, 64), [torch.zeros(1, 8, 8, dtype=torch.int64)])
+    with pytest.raises(AvqError, match="decoder sees level 2"):
+        CodebookUse([64], [1, 2], 32)

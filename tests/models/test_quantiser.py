@@ -1,0 +1,133 @@
+"""The quantiser: nearest codes, the straight-through gradient, beta, the EMA codebook and restarts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from avq.models.quantiser import VectorQuantizer, cluster_sums, kmeans, nearest_codes
+
+
+@given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 12), st.integers(0, 9))
+@settings(max_examples=40, deadline=None)
+def test_codes_are_a_float64_searchs_wherever_the_margin_exceeds_rounding(n: int, k: int, d: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    vectors, codebook = torch.randn(n, d, generator=generator), torch.randn(k, d, generator=generator)
+    distances = torch.cdist(vectors.double(), codebook.double()).square()
+    best = distances.min(1).values
+    chosen = distances.gather(1, nearest_codes(vectors, codebook)[:, None])[:, 0]
+    assert (chosen - best).max() < 1e-4
+
+
+def test_a_large_common_offset_costs_no_digits() -> None:
+    """As the raw sigmoid's latents have: their mean may be thousands of times their spread."""
+    generator = torch.Generator().manual_seed(0)
+    vectors, codebook = (torch.randn(n, 16, generator=generator) + 4096 for n in (2000, 64))
+    exact = torch.cdist(vectors.double(), codebook.double()).argmin(1)
+    assert (nearest_codes(vectors, codebook) == exact).all()
+
+
+def test_tiles_do_not_change_the_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, codebook = torch.randn(5000, 8), torch.randn(64, 8)
+    whole = nearest_codes(vectors, codebook)
+    monkeypatch.setattr("avq.models.quantiser._TILE_VALUES", 1)
+    assert torch.equal(nearest_codes(vectors, codebook), whole)
+
+
+def test_the_gradient_passes_straight_through() -> None:
+    quantiser = VectorQuantizer(8, 4, ema_decay=0.99, commitment=0.0)
+    z = torch.randn(2, 4, 3, 3, requires_grad=True)
+    weights = torch.randn(2, 4, 3, 3)
+    (quantiser(z).latents * weights).sum().backward()
+    assert torch.equal(z.grad, weights)
+
+
+def test_beta_stands_on_the_term_that_moves_the_encoder() -> None:
+    """d loss / dz = beta * 2 (z - e) / numel; d loss / de = the sum of 2 (e - z) / numel, without beta."""
+    quantiser = VectorQuantizer(4, 2, commitment=0.25)
+    z = torch.randn(1, 2, 3, 3, requires_grad=True)
+    result = quantiser(z)
+    result.loss.backward()
+    chosen = quantiser.decode(result.codes).detach()
+    assert torch.allclose(z.grad, 0.25 * 2 * (z.detach() - chosen) / z.numel())
+    flat = z.detach().movedim(1, -1).reshape(-1, 2)
+    counts, sums = cluster_sums(flat, result.codes.flatten(), 4)
+    expected = 2 * (counts[:, None] * quantiser.codebook.detach() - sums) / z.numel()
+    assert torch.allclose(quantiser.codebook.grad, expected, atol=1e-6)
+
+
+def test_the_ema_codebook_is_the_running_mean_of_its_latents() -> None:
+    quantiser = VectorQuantizer(3, 2, ema_decay=0.9)
+    counts, sums = quantiser.code_counts.clone(), quantiser.code_sums.clone()
+    for seed in range(4):
+        z = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(seed))
+        codes = nearest_codes(z.movedim(1, -1).reshape(-1, 2), quantiser.codebook)
+        new_counts = F.one_hot(codes, 3).float().sum(0)
+        new_sums = F.one_hot(codes, 3).float().T @ z.movedim(1, -1).reshape(-1, 2)
+        counts, sums = 0.9 * counts + 0.1 * new_counts, 0.9 * sums + 0.1 * new_sums
+        quantiser(z)
+        assert torch.allclose(quantiser.code_counts, counts, atol=1e-5)
+        used = counts > 0.1
+        assert torch.allclose(quantiser.codebook[used], (sums / counts[:, None])[used], atol=1e-3)
+
+
+def test_nothing_is_learned_in_eval_mode() -> None:
+    quantiser = VectorQuantizer(8, 4, ema_decay=0.99, restarts=True).eval()
+    before = {key: value.clone() for key, value in quantiser.state_dict().items()}
+    quantiser(torch.randn(4, 4, 8, 8))
+    assert all(torch.equal(value, before[key]) for key, value in quantiser.state_dict().items())
+
+
+@pytest.mark.parametrize("decay", [0.9, None])
+def test_restarts_bring_dead_codes_onto_latents_and_they_stay_there(decay: float | None) -> None:
+    torch.manual_seed(0)
+    quantiser = VectorQuantizer(16, 2, ema_decay=decay, restarts=True)
+    with torch.no_grad():
+        quantiser.codebook[4:] += 1000.0  # nothing will ever choose these
+    z = torch.randn(8, 2, 8, 8)
+    for _ in range(60):
+        quantiser(z)
+    assert quantiser.codebook.abs().max() < 10
+    assert len(quantiser(z).codes.unique()) > 12
+
+
+def test_without_restarts_dead_codes_stay_dead() -> None:
+    quantiser = VectorQuantizer(16, 2, ema_decay=0.9)
+    quantiser.codebook[4:] += 1000.0
+    quantiser.code_sums.copy_(quantiser.codebook)
+    quantiser.code_counts.fill_(1.0)
+    for _ in range(60):
+        codes = quantiser(torch.randn(8, 2, 8, 8)).codes
+    assert codes.max() < 4
+
+
+@given(st.integers(1, 40), st.integers(2, 40))
+@settings(max_examples=30, deadline=None)
+def test_initialising_works_with_fewer_and_more_latents_than_codes(n: int, k: int) -> None:
+    quantiser = VectorQuantizer(k, 3, ema_decay=0.99, restarts=True)
+    quantiser.initialise(torch.randn(1, 3, n, 1))
+    assert quantiser.codebook.isfinite().all()
+    assert len(quantiser.codebook.unique(dim=0)) > min(n, k) // 2
+    assert (quantiser.code_counts > 0).all()
+    assert torch.allclose(quantiser.code_sums / quantiser.code_counts[:, None], quantiser.codebook, atol=1e-4)
+
+
+def test_kmeans_finds_clear_clusters() -> None:
+    torch.manual_seed(0)
+    centres = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
+    found, counts = kmeans(centres.repeat(50, 1) + 0.1 * torch.randn(150, 2), 12)
+    assert torch.cdist(centres, found).min(1).values.max() < 0.5
+    assert counts.sum() == 150
+
+
+def test_distances_are_float32_under_autocast() -> None:
+    """Two codes that bfloat16 cannot tell apart are told apart."""
+    quantiser = VectorQuantizer(2, 1, ema_decay=0.99).eval()
+    quantiser.codebook.copy_(torch.tensor([[1.0], [1.001]]))
+    with torch.autocast("cpu", torch.bfloat16):
+        result = quantiser(torch.tensor([1.0, 1.001]).view(2, 1, 1, 1))
+    assert result.codes.flatten().tolist() == [0, 1]
+    assert result.latents.dtype == torch.float32
