@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytorch_msssim
+import torch
 from torch import Tensor
 
 from avq.metrics.absent import Absent
@@ -12,7 +13,7 @@ from avq.metrics.base import MetricObject
 from avq.metrics.error import MeanPerImage
 from avq.metrics.measurement import protocol_id
 
-WINDOW = 11  # px, a Gaussian of sigma 1.5 (Wang et al. 2004)
+WINDOW, _SIGMA = 11, 1.5  # px, a Gaussian (Wang et al. 2004)
 SMALLEST_MULTISCALE = (WINDOW - 1) * 2**4 + 1  # px: the window must fit after four halvings
 _SETTINGS = {"range": "0-1", "window": "gauss11-1.5", "colour": "channels"}
 
@@ -24,7 +25,9 @@ class StructuralSimilarity(MeanPerImage):
     protocol = protocol_id("ssim", **_SETTINGS)
 
     def score(self, reference: Tensor, reconstruction: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
-        scores: Tensor = pytorch_msssim.ssim(reference, reconstruction, data_range=1.0, size_average=False)
+        scores: Tensor = pytorch_msssim.ssim(
+            reference, reconstruction, data_range=1.0, size_average=False, win=_window(reference)
+        )
         return scores
 
 
@@ -35,8 +38,17 @@ class MultiScaleSimilarity(MeanPerImage):
     protocol = protocol_id("ms-ssim", **_SETTINGS, scales=5)
 
     def score(self, reference: Tensor, reconstruction: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
-        scores: Tensor = pytorch_msssim.ms_ssim(reference, reconstruction, data_range=1.0, size_average=False)
+        scores: Tensor = pytorch_msssim.ms_ssim(
+            reference, reconstruction, data_range=1.0, size_average=False, win=_window(reference)
+        )
         return scores
+
+
+def _window(images: Tensor) -> Tensor:
+    """The Gaussian `[C, 1, 1, 11]` in float64; the package's own has the digits of float32."""
+    places = torch.arange(WINDOW, dtype=images.dtype, device=images.device) - WINDOW // 2
+    weights = torch.exp(-places.square() / (2 * _SIGMA**2))
+    return (weights / weights.sum()).expand(images.shape[1], 1, 1, WINDOW)
 
 
 def structure_metrics(image_size: int) -> list[MetricObject]:
