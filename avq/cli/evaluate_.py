@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.argument("checkpoint", type=click.Path(path_type=Path, dir_okay=False))
 @options.split
 @options.stacked(options.dataset, options.data_root, options.settings, options.device, options.plugin)
+@options.stacked(options.allow_small, options.weights_dir)
 @options.table_format
 def command(
     checkpoint: Path,
@@ -29,6 +30,7 @@ def command(
     settings: dict[str, Any],
     device: str,
     plugins: tuple[str, ...],
+    allow_small: bool,
     style: str,
 ) -> None:
     """Measure CHECKPOINT, a trained tokenizer (.safetensors), on the images of a dataset.
@@ -50,7 +52,7 @@ def command(
     place = resolve_device(device)
     model = load_model(checkpoint).to(place)
     config = _data_config(checkpoint, checkpoint_info(checkpoint)["image_size"], dataset, settings)
-    measurements, _ = evaluate(model, load_dataset(config, data_root), split, device=place)
+    measurements, _ = evaluate(model, load_dataset(config, data_root), split, device=place, allow_small=allow_small)
     about = {"checkpoint": str(checkpoint), "dataset": config.dataset, "split": split}
     if style == "table":
         print_rows([_line(measurement) for measurement in measurements], style)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -105,15 +106,14 @@ def test_changed_code_trains_again_and_says_so_and_stale_is_marked(
 
 
 def test_changed_metrics_measure_the_checkpoint_again(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (results, worker):
-        monkeypatch.setattr(module, "code_of_evaluation", lambda: "new-metrics")
+    monkeypatch.setattr(worker, "code_of_evaluation", lambda: "new-metrics")
     folder = next(store.glob("runs/aren-1-*"))
     weights = (folder / "checkpoint.safetensors").read_bytes()
     before = (folder / "record.csv").read_text()
     _, _, started = go(store, only=["aren-1"])
     assert len(started) == 1
     assert (folder / "checkpoint.safetensors").read_bytes() == weights
-    assert read_json(folder / "evaluation.json") == {"code": "new-metrics"}
+    assert read_json(folder / "evaluation.json") == {"code": "new-metrics", "weights": [], "allow_small": False}
     assert sorted((folder / "record.csv").read_text().splitlines()) == sorted(before.splitlines())
 
 
@@ -194,3 +194,33 @@ def test_plan_is_the_python_face_of_plan() -> None:
     made = results.plan("levels", only=ROWS, settings=TINY, seeds=2)
     assert isinstance(made, plan.Plan)
     assert len(made.runs) == 4
+
+
+def test_weights_that_have_come_measure_the_checkpoint_again_and_lost_ones_do_not(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from torchvision.models import squeezenet1_1
+
+    from avq.metrics import weights
+
+    go(store, only=["aren-1"])
+    folder = next(path for path in store.glob("runs/aren-1-*") if (path / "checkpoint.safetensors").exists())
+    trained = (folder / "checkpoint.safetensors").read_bytes()
+    torch.save(squeezenet1_1(weights=None).state_dict(), tmp_path / "made.pth")
+    digest = hashlib.sha256((tmp_path / "made.pth").read_bytes()).hexdigest()
+    monkeypatch.setitem(
+        weights.REGISTRY,
+        "squeezenet1_1",
+        weights.Weights("squeezenet1_1", ("lpips-squeeze",), (
+            weights.WeightsFile("made.pth", digest, (tmp_path / "made.pth").stat().st_size, "made"),)),
+    )  # fmt: skip
+    monkeypatch.setenv("AVQ_WEIGHTS_DIR", str(tmp_path))
+    _, _, started = go(store, only=["aren-1"])
+    assert len(started) == 1
+    assert (folder / "checkpoint.safetensors").read_bytes() == trained
+    assert read_json(folder / "evaluation.json")["weights"] == ["squeezenet1_1"]
+    monkeypatch.delenv("AVQ_WEIGHTS_DIR")
+    assert go(store, only=["aren-1"])[2] == []  # what was measured with them is kept
+    monkeypatch.setattr(worker, "available", lambda: ())
+    assert len(go(store, only=["aren-1"], allow_small=True)[2]) == 1  # asked for anew

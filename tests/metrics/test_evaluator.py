@@ -52,7 +52,7 @@ def test_every_measurement_is_catalogued_and_names_its_protocol() -> None:
 def test_per_image_values_lie_beside_the_means() -> None:
     evaluator = evaluated(9, 4)
     frame = evaluator.per_image()
-    assert list(frame.columns) == ["image", "mae", "mse", "psnr", "eye-mae"]
+    assert list(frame.columns) == ["image", "mae", "mse", "psnr", "eye-mae", "ssim"]
     assert len(frame) == 9
     assert frame["mae"].mean() == pytest.approx(evaluator.compute()[0].value)
 

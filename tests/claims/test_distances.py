@@ -1,0 +1,333 @@
+"""Golden values of perceptual and distribution metrics: closed forms, other packages, and the packages by hand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from avq.metrics import distribution, features, perceptual, weights
+from avq.metrics.distribution import FeatureDistances, frechet_distance, kernel_distance
+from avq.metrics.evaluator import Evaluator, ReferenceSet, default_metrics
+from avq.metrics.features import INCEPTION, SQUEEZENET, Extractor
+from avq.metrics.weights import WeightsFile
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "weights"
+
+
+def faces(count: int, size: int = 32, seed: int = 0) -> Tensor:
+    """Smooth random pictures in [-1, 1], exactly those of their bytes."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, 3, 8, 8, generator=generator)
+    images = torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic").clamp(0, 1)
+    return (images * 255).round() / 127.5 - 1
+
+
+def damaged(images: Tensor, seed: int = 1) -> Tensor:
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed)) * 0.15
+    return (((images + noise).clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+
+
+def register(name: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a made file stand for a network's weights: the ids that it gives are its own."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    known = WeightsFile(path.name, digest, path.stat().st_size, "made", url=path.as_uri())
+    monkeypatch.setitem(weights.REGISTRY, name, replace(weights.REGISTRY[name], files=(known,)))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of the right shape for every network, drawn at random."""
+    from torchvision.models import alexnet, squeezenet1_1
+
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    torch.save(squeezenet1_1(weights=None).state_dict(), folder / "squeezenet.pth")
+    torch.save(
+        {f"features.{k}": v for k, v in alexnet(weights=None).features.state_dict().items()}, folder / "alex.pth"
+    )
+    return folder
+
+
+@pytest.fixture
+def squeezenet(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    register(SQUEEZENET, made / "squeezenet.pth", monkeypatch)
+    monkeypatch.setenv("AVQ_WEIGHTS_DIR", str(made))
+    yield made / "squeezenet.pth"
+    features.extractor.cache_clear()
+    perceptual.perceptual_distance.cache_clear()
+
+
+def test_gaussian_features_give_the_closed_form() -> None:
+    """Whitened draws have exactly the moments that the closed form of Dowson and Landau (1982) is given."""
+    draw = np.random.default_rng(0)
+
+    def exact(mean: np.ndarray, root: np.ndarray) -> np.ndarray:
+        x = draw.normal(size=(4000, len(mean)))
+        x -= x.mean(0)
+        x = x @ np.linalg.inv(np.linalg.cholesky(np.cov(x, rowvar=False))).T
+        return x @ root.T + mean
+
+    size = 6
+    mean = np.linspace(-1, 1, size)
+    first, second = np.diag(np.linspace(0.5, 2, size)), np.diag(np.linspace(3, 1, size))
+    rotation = np.linalg.qr(draw.normal(size=(size, size)))[0]  # both covariances commute, so that roots are plain
+    one, two = exact(0 * mean, rotation @ first), exact(mean, rotation @ second)
+    expected = mean @ mean + np.square(np.diag(first) - np.diag(second)).sum()
+    assert frechet_distance(one, two) == pytest.approx(expected, rel=1e-6)
+
+
+def test_general_gaussians_give_the_closed_form() -> None:
+    from scipy.linalg import sqrtm
+
+    draw = np.random.default_rng(1)
+    one, two = (draw.normal(size=(500, 5)) @ draw.normal(size=(5, 5)) + shift for shift in (0, 2))
+    s1, s2 = np.cov(one, rowvar=False), np.cov(two, rowvar=False)
+    expected = np.square(one.mean(0) - two.mean(0)).sum() + np.trace(s1 + s2 - 2 * sqrtm(s1 @ s2).real)
+    assert frechet_distance(one, two) == pytest.approx(expected, rel=1e-6)
+
+
+def test_float32_features_lose_nothing_in_the_statistics() -> None:
+    """A large common offset costs float32 sums their digits; the statistics here are float64."""
+    draw = np.random.default_rng(2)
+    one, two = (draw.integers(0, 1000, size=(3000, 4)).astype(np.float32) for _ in range(2))
+    assert frechet_distance(one + 8192, two + 8192) == pytest.approx(frechet_distance(one, two), rel=1e-6)
+
+
+def test_identical_sets_have_frechet_distance_zero() -> None:
+    x = np.random.default_rng(3).normal(size=(2100, 64))
+    assert abs(frechet_distance(x, x)) < 1e-5
+
+
+@pytest.mark.parametrize("images", [50, 300])
+def test_the_kernel_distance_is_the_unbiased_formula(images: int) -> None:
+    draw = np.random.default_rng(4)
+    x, y = draw.normal(size=(images, 16)), draw.normal(size=(images, 16)) + 0.3
+
+    def unbiased(x: np.ndarray, y: np.ndarray) -> float:
+        kernel = [(a @ b.T / x.shape[1] + 1) ** 3 for a, b in ((x, x), (y, y), (x, y))]
+        own = sum((k.sum() - np.trace(k)) / (images * (images - 1)) for k in kernel[:2])
+        return float(own - 2 * kernel[2].mean())
+
+    assert kernel_distance(x, y) == pytest.approx(unbiased(x, y), rel=1e-9)
+    assert kernel_distance(x, x) == pytest.approx(unbiased(x, x), rel=1e-9)
+    assert kernel_distance(x, x) < 0  # of identical sets it is not zero
+
+
+def distances(reference: Tensor, rebuilt: Tensor, network: Extractor, batch: int = 64) -> dict[str, float]:
+    metric = FeatureDistances(network, reference.shape[-1], "r" * 16, len(reference), allow_small=True)
+    for start in range(0, len(reference), batch):
+        metric.update(reference[start : start + batch], rebuilt[start : start + batch], [])
+    return {row.metric: row.value for row in metric.compute() if row.value is not None}
+
+
+def test_torch_fidelitys_own_command_gives_the_same(tmp_path: Path) -> None:
+    """Two folders of PNG files, Inception weights drawn at random, `fidelity` in a process of its own."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+        patch.setattr(torch, "load", lambda *_args, **_more: {})
+        network = FeatureExtractorInceptionV3(INCEPTION, ["2048"], feature_extractor_weights_path="none")
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            torch.nn.init.kaiming_normal_(module.weight)
+    path = tmp_path / "inception.pth"
+    torch.save(network.state_dict(), path)
+    original = faces(24)
+    rebuilt = damaged(original)
+    for name, images in (("a", original), ("b", rebuilt)):
+        (tmp_path / name).mkdir()
+        for index, image in enumerate(((images + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()):
+            Image.fromarray(image).save(tmp_path / name / f"{index:03}.png")
+    words = ["--input1", "a", "--input2", "b", "--fid", "--kid", "--kid-subset-size", "24", "--kid-subsets", "1"]
+    settings = ["--feature-extractor-weights-path", str(path), "--cpu", "--json", "--silent", "--no-cache"]
+    command = [sys.executable, "-c", "from torch_fidelity.fidelity import main; main()", *words, *settings]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    theirs = json.loads(done.stdout[done.stdout.index("{") :])
+    ours = distances(original, rebuilt, Extractor(INCEPTION, path), batch=7)
+    assert ours["rfid"] == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
+    assert ours["rkid"] == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-3)
+
+
+def test_the_squeezenet_extractor_serves_torch_fidelity_itself(squeezenet: Path) -> None:
+    import torch_fidelity
+
+    class Bytes(torch.utils.data.Dataset):  # type: ignore[type-arg]
+        def __init__(self, images: Tensor) -> None:
+            self.images = ((images + 1) * 127.5).round().byte()
+
+        def __len__(self) -> int:
+            return len(self.images)
+
+        def __getitem__(self, index: int) -> Tensor:
+            return self.images[index]
+
+    original = faces(40)
+    rebuilt = damaged(original)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = torch_fidelity.calculate_metrics(
+            input1=Bytes(original), input2=Bytes(rebuilt), fid=True, feature_extractor=SQUEEZENET, cuda=False,
+            feature_extractor_weights_path=str(squeezenet), verbose=False, cache=False, save_cpu_ram=True,
+        )  # fmt: skip
+    ours = distances(original, rebuilt, Extractor(SQUEEZENET, squeezenet))
+    assert ours["fd-squeezenet"] == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
+
+
+def evaluated(original: Tensor, rebuilt: Tensor, batch: int) -> dict[tuple[str, int | None], float]:
+    codes = torch.arange(16).view(1, 4, 4).expand(len(original), 4, 4)
+    reference = ReferenceSet("f" * 16, len(original), faces=True)
+    evaluator = Evaluator(default_metrics([16], [1], 32, reference, allow_small=True), reference.id)
+    for part in range(0, len(original), batch):
+        evaluator.update(original[part : part + batch], rebuilt[part : part + batch], [codes[part : part + batch]])
+    return {(row.metric, row.level): row.value for row in evaluator.compute() if row.value is not None}
+
+
+def test_batches_of_1_7_and_64_give_the_same(squeezenet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = faces(70)
+    rebuilt = damaged(original)
+    found = []
+    for batch in (1, 7, 64):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / str(batch)))  # each computes its reference itself
+        found.append(evaluated(original, rebuilt, batch))
+    for name in ("lpips-squeeze", "fd-squeezenet", "kd-squeezenet", "ssim", "symmetry-excess-lpips-squeeze"):
+        assert (name, None) in found[0]
+    for other in found[1:]:
+        assert other.keys() == found[0].keys()
+        for key, value in other.items():
+            assert value == pytest.approx(found[0][key], rel=2e-5, abs=1e-7), key
+
+
+def test_identical_images_are_at_no_distance(squeezenet: Path) -> None:
+    images = faces(40)
+    found = evaluated(images, images, 16)
+    assert found["lpips-squeeze", None] == pytest.approx(0, abs=1e-7)
+    assert found["ssim", None] == pytest.approx(1, abs=1e-9)
+    scale = frechet_distance(*(np.random.default_rng(i).normal(size=(40, 8)) for i in (0, 1)))
+    assert abs(found["fd-squeezenet", None]) < 1e-3 * scale
+
+
+def by_hand(net: str, path: Path, first: Tensor, second: Tensor) -> Tensor:
+    """The `lpips` package as its README shows, with the backbone's weights put in by name."""
+    import lpips
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        network = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+    tensors = torch.load(path, weights_only=True)
+    for name, parameter in network.net.named_parameters():
+        parameter.data.copy_(tensors["features." + name.split(".", 1)[1]])
+    with torch.no_grad():
+        return network(first, second).flatten()
+
+
+def test_lpips_is_the_package_called_by_hand_with_made_weights(made: Path) -> None:
+    original = faces(9, 64)
+    rebuilt = damaged(original)
+    ours = perceptual.PerceptualDistance("alex", made / "alex.pth")(original, rebuilt)
+    torch.testing.assert_close(
+        ours.float(), by_hand("alex", made / "alex.pth", original, rebuilt), rtol=1e-6, atol=1e-7
+    )
+
+
+def test_lpips_squeeze_is_the_package_called_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = SHARED / "squeezenet1_1_features.pth"
+    if not path.is_file():
+        pytest.skip(f"{path} is not here: the real SqueezeNet weights are not part of the repository")
+    monkeypatch.setenv("AVQ_WEIGHTS_DIR", str(SHARED))
+    original = faces(20)
+    rebuilt = damaged(original)
+    (metric,) = (m for m in perceptual.perceptual_metrics(32) if m.name == "lpips-squeeze")
+    for part in (slice(0, 7), slice(7, 20)):
+        metric.update(original[part], rebuilt[part], [])
+    expected = by_hand("squeeze", path, original, rebuilt).double().mean().item()
+    (row,) = metric.compute()
+    assert row.value == pytest.approx(expected, rel=1e-6)
+    assert "weights=5af79736" in row.protocol  # the published backbone, by its values
+
+
+def test_ssim_and_ms_ssim_agree_with_other_packages() -> None:
+    from skimage.metrics import structural_similarity
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as multiscale
+
+    from avq.metrics.structure import MultiScaleSimilarity, StructuralSimilarity
+
+    original = faces(3, 176)
+    rebuilt = damaged(original)
+    x, y = ((images.double() + 1) / 2 for images in (original, rebuilt))
+    one, five = StructuralSimilarity(), MultiScaleSimilarity()
+    for metric in (one, five):
+        metric.update(original, rebuilt, [])
+    theirs = [
+        structural_similarity(
+            a.permute(1, 2, 0).numpy(), b.permute(1, 2, 0).numpy(), channel_axis=2, data_range=1.0,
+            gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+        )
+        for a, b in zip(x, y, strict=True)
+    ]  # fmt: skip
+    np.testing.assert_allclose(one.values(), theirs, rtol=1e-9)
+    expected = [multiscale(a[None], b[None], data_range=1.0).item() for a, b in zip(x, y, strict=True)]
+    np.testing.assert_allclose(five.values(), expected, rtol=2e-3)  # theirs blurs beyond the edges and crops
+
+
+def test_a_second_evaluation_computes_no_reference_feature(squeezenet: Path) -> None:
+    original = faces(30, seed=9)
+    network = features.extractor(SQUEEZENET, squeezenet)
+    before = network.computed
+    first = evaluated(original, damaged(original), 16)
+    assert network.computed - before == 60  # reference and reconstruction
+    second = evaluated(original, damaged(original), 16)
+    assert network.computed - before == 90  # reconstruction alone
+    assert second == first
+    evaluated(original, damaged(original, 5), 16)
+    assert network.computed - before == 120
+
+
+def test_small_sets_are_refused_offered_the_kernel_distance_and_marked_on_demand(squeezenet: Path) -> None:
+    original = faces(30)
+    network = features.extractor(SQUEEZENET, squeezenet)
+    rows = {}
+    for allowed in (False, True):
+        metric = FeatureDistances(network, 32, "s" * 16, 30, allow_small=allowed)
+        metric.update(original, damaged(original), [])
+        rows[allowed] = {row.metric: row for row in metric.compute()}
+    refused, marked = (rows[allowed]["fd-squeezenet"] for allowed in (False, True))
+    assert refused.status == "n/a"
+    assert "at least 2,048" in refused.reason
+    assert "kd-squeezenet" in refused.reason
+    assert marked.status == "ok"
+    assert marked.reason.startswith("--allow-small")
+    assert "subsets=1x30" in rows[False]["kd-squeezenet"].protocol
+    assert distribution.kernel_subsets(10_000) == (100, 1000)
+
+
+def test_partial_states_merge_into_the_whole(squeezenet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = faces(40, seed=3)
+    rebuilt = damaged(original)
+    network = features.extractor(SQUEEZENET, squeezenet)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "whole"))
+    whole = distances(original, rebuilt, network)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "parts"))
+    parts = []
+    for part in (slice(0, 13), slice(13, 40)):
+        metric = FeatureDistances(network, 32, "r" * 16, 40, allow_small=True)
+        metric.update(original[part], rebuilt[part], [])
+        parts.append(metric)
+    assert all("saw 13" in row.reason for row in parts[0].compute())  # a part is not taken for the whole
+    assert not list(tmp_path.glob("parts/**/*.npy"))
+    parts[0].merge(parts[1])
+    merged = {row.metric: row.value for row in parts[0].compute()}
+    assert merged == pytest.approx(whole, rel=1e-5)

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from avq.metrics import fetching, weights
+from avq.metrics.weights import Weights, WeightsFile
+
+
+@pytest.fixture
+def registered(in_empty_folder, monkeypatch):
+    """One registered file, and a folder for weights."""
+    content = b"weights"
+    Path("source.pth").write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    known = WeightsFile("net.pth", digest, len(content), "none", url=Path("source.pth").absolute().as_uri())
+    monkeypatch.setattr(weights, "REGISTRY", {"net": Weights("net", ("lpips-alex",), (known,))})
+    monkeypatch.setattr(fetching, "REGISTRY", weights.REGISTRY)
+    Path("w").mkdir()
+    return in_empty_folder
+
+
+def test_fetch_check_and_list(call, registered):
+    assert "missing" in call("weights", "check", "--weights-dir", "w").stdout
+    done = call("weights", "fetch", "--weights-dir", "w")
+    assert done.exit_code == 0, done.stderr
+    assert Path("w/net.pth").read_bytes() == b"weights"
+    assert "already" in call("weights", "fetch", "net", "--weights-dir", "w").stdout
+    (row,) = json.loads(call("list", "weights", "--format", "json").stdout)
+    assert row["where"].endswith("w/net.pth")
+    Path("w/net.pth").write_bytes(b"damaged")
+    done = call("weights", "check", "--weights-dir", "w")
+    assert done.exit_code == 1
+    assert "damaged" in done.stdout
+    assert done.stderr.count("\n") == 1
+
+
+def test_add(call, registered):
+    assert call("weights", "add", "source.pth", "--weights-dir", "w").exit_code == 0
+    assert Path("w/net.pth").exists()
+    Path("other.pth").write_bytes(b"?")
+    done = call("weights", "add", "other.pth", "--weights-dir", "w")
+    assert done.exit_code == 2
+    assert "none of the registered weights" in done.stderr
+
+
+def test_unknown_names_and_folders(call, registered):
+    done = call("weights", "fetch", "nett")
+    assert done.exit_code == 2
+    assert "did you mean 'net'" in done.stderr
+    assert call("weights", "check", "--weights-dir", "nowhere").exit_code == 2
