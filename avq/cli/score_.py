@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from avq.cli import options
-from avq.cli.measured import labels, report
+from avq.cli.measured import counting, labels, report
 
 if TYPE_CHECKING:
     from avq.evaluation.ranges import Range
