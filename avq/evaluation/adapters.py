@@ -29,7 +29,7 @@ from avq.evaluation import peers
 from avq.models.tokenizer import Reconstruction, Tokenizer
 
 _ADDRESS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-_WRONG_RANGE = 0.5  # the error falls below this share of its value when images are read in the other range
+_WRONG_RANGE = 0.75  # the error falls below this share of its value when images are read in the other range
 _FLAT = 0.05  # an untrained model's pictures, all of one grey, tell nothing about their range
 
 

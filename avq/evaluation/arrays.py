@@ -109,7 +109,7 @@ def _header(stream: IO[bytes], label: str) -> tuple[tuple[int, ...], np.dtype[An
             (2, 0): np.lib.format.read_array_header_2_0,
         }[version]
         shape, fortran, dtype = read(stream)
-    except (ValueError, KeyError, EOFError, SyntaxError, TypeError, UnicodeError):
+    except Exception:  # numpy's parser of headers meets damaged text with whatever comes first, TokenError too
         raise UsageError(f"{label} is not an array as numpy saves it, or it is damaged") from None
     if dtype.hasobject or dtype.names:
         raise UsageError(f"{label} holds Python objects or records; save one plain array of numbers")

@@ -14,15 +14,12 @@ from torch import Tensor
 from avq.data.loader import EVALUATION_PIXELS, images_within, to_model, to_uint8
 from avq.data.sources import ImageSet
 from avq.errors import AvqError, UsageError
+from avq.metrics.codebook import PER_LEVEL
 from avq.metrics.measurement import Measurement
 from avq.models.tokenizer import Reconstruction, Tokenizer
 
-_NOT_OF_PIXELS = frozenset(
-    {
-        *("active-codes", "usage", "perplexity", "dead-codes", "bits-per-pixel", "bits-per-pixel-entropy"),
-        "attention-gain",
-    }
-)
+_NOT_OF_PIXELS = frozenset({*PER_LEVEL, "bits-per-pixel", "bits-per-pixel-entropy", "attention-gain"})
+_EIGHT_BIT_ALREADY = ("rfid", "rkid", "fd-", "kd-")  # distances of distributions: their extractors take bytes
 
 
 class EightBit(Tokenizer):
@@ -66,7 +63,7 @@ def eight_bit_rows(rows: Sequence[Measurement], how: str = "uint8") -> list[Meas
 
 
 def _is_untouched(row: Measurement, how: str) -> bool:
-    return row.metric in _NOT_OF_PIXELS or (how == "uint8" and "uint8" in row.protocol)
+    return row.metric in _NOT_OF_PIXELS or (how == "uint8" and row.metric.startswith(_EIGHT_BIT_ALREADY))
 
 
 @torch.no_grad()

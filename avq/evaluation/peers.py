@@ -45,7 +45,7 @@ class DiffusersKL(nn.Module):
 
 
 class PythaeVQVAE(nn.Module):
-    """`pythae.models.VQVAE`: images in [0, 1], one level; an encoder that gives a vector has one code an image."""
+    """`pythae.models.VQVAE`: images in [0, 1], one level; the values of a latent vector are quantised one by one."""
 
     image_range = (0, 1)
 
@@ -58,7 +58,7 @@ class PythaeVQVAE(nn.Module):
     def encode(self, images: Tensor) -> Tensor:
         latents = self.model.encoder(images).embedding
         self._flat = latents.ndim == 2
-        grid = latents[:, :, None, None] if self._flat else latents
+        grid = latents[:, None, None, :] if self._flat else latents
         indices = self.model.quantizer(grid.permute(0, 2, 3, 1)).quantized_indices
         return cast(Tensor, indices.reshape(len(images), *grid.shape[2:]))
 
