@@ -69,6 +69,10 @@ class CodebookUse(MetricObject):
         self._tokens = other._tokens[:] if other._images else self._tokens
         self._images += other._images
 
+    def most_frequent(self) -> list[int]:
+        """The code that each level used most often (the first of several), bottom level first."""
+        return [int(counts.argmax()) for counts in self._counts]
+
     def compute(self) -> list[Measurement]:
         if not self.num_codes or not self._images:
             reason = "no images were evaluated" if self.num_codes else "the model has no codes"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -12,29 +13,66 @@ from avq.errors import AvqError, NotComparable
 from avq.metrics.attention import AttentionGain
 from avq.metrics.base import MetricObject
 from avq.metrics.codebook import CodebookUse
+from avq.metrics.distribution import distribution_metrics
 from avq.metrics.error import EyeError, MeanAbsoluteError, MeanSquaredError, PeakSignalToNoise
 from avq.metrics.measurement import Measurement
+from avq.metrics.perceptual import find_perceptual, perceptual_metrics
+from avq.metrics.structure import structure_metrics
+from avq.metrics.symmetry import SymmetryGap
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def default_metrics(num_codes: Sequence[int], decoder_levels: Sequence[int], image_size: int) -> list[MetricObject]:
-    """The metrics of every table: pixel errors, codebook use and rate, attention gain.
+@dataclass(frozen=True)
+class ReferenceSet:
+    """The images that an evaluation compares with.
+
+    Attributes:
+        id: content address of exactly these images in this order, such as `ImageSet.fingerprint`.
+        images: how many there are.
+        faces: whether they show faces, whose symmetry means something.
+    """
+
+    id: str
+    images: int
+    faces: bool = False
+
+
+def default_metrics(
+    num_codes: Sequence[int],
+    decoder_levels: Sequence[int],
+    image_size: int,
+    reference: ReferenceSet | None = None,
+    *,
+    allow_small: bool = False,
+) -> list[MetricObject]:
+    """The metrics of every table: errors of pixels, structure and perception, distributions, codebook use and rate.
+
+    One whose weights are not here, or whose images are too small, gives an `n/a` cell with the reason.
 
     Args:
         num_codes: codebook size per level, bottom first; empty for a model without codes.
         decoder_levels: levels (1 = bottom) that the decoder sees.
         image_size: side of the images in pixels.
+        reference: what is compared with; without it there are no distances of distributions.
+        allow_small: give a Fréchet distance of fewer images than it needs, and mark it.
     """
-    return [
+    metrics: list[MetricObject] = [
         MeanAbsoluteError(),
         MeanSquaredError(),
         PeakSignalToNoise(),
         EyeError(),
+        *structure_metrics(image_size),
+        *perceptual_metrics(image_size),
         CodebookUse(num_codes, decoder_levels, image_size),
         AttentionGain(len(num_codes)),
     ]
+    if reference is not None:
+        metrics += distribution_metrics(image_size, reference.id, reference.images, allow_small)
+        if reference.faces:
+            metrics.append(SymmetryGap(find_perceptual("squeeze", image_size)))
+    return metrics
 
 
 class Evaluator:
@@ -82,9 +120,10 @@ class Evaluator:
 
     def compute(self) -> list[Measurement]:
         """All measurements; every protocol id ends in `;ref=<reference set>;n=<images>`."""
-        return [self._named(row) for metric in self.metrics for row in metric.compute()]
+        return [self.named(row) for metric in self.metrics for row in metric.compute()]
 
-    def _named(self, row: Measurement) -> Measurement:
+    def named(self, row: Measurement) -> Measurement:
+        """A measurement made beside the metrics, under the same reference set."""
         protocol = row.protocol or f"{row.metric}.1"
         joint = ";" if ":" in protocol else ":"
         return dataclasses.replace(row, protocol=f"{protocol}{joint}ref={self.reference_id};n={self.images}")

@@ -36,7 +36,7 @@ class Measurement:
     reason: str = ""
 
 
-def protocol_id(metric: str, version: int = 1, **conditions: object) -> str:
+def protocol_id(metric: str, version: int = 1, /, **conditions: object) -> str:
     """`metric.version:key=value;...`, keys in the order given: `protocol_id("mae", range="0-1")`.
 
     Raise `version` whenever the definition changes, so that old records are not compared with new ones.

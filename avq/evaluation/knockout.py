@@ -1,0 +1,110 @@
+"""Level knock-out: what is lost when one level's codes are all replaced by its most frequent code.
+
+It is the honest test of whether an upper level carries anything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avq.data.loader import EVALUATION_PIXELS, images_within, to_model
+from avq.metrics.base import FloatArray, mean_and_sigma, unit_images
+from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
+from avq.metrics.perceptual import PerceptualDistance, perceptual_protocol
+from avq.models.autoencoder import Autoencoder
+from avq.models.quantiser import Quantised, VectorQuantizer
+from avq.models.tokenizer import Tokenizer
+
+IMAGES = 2048  # the first of the split: the differences are paired, so that these are plenty
+_MAE, _PERCEPTUAL = "knockout-mae", "knockout-lpips-squeeze"
+
+
+@torch.no_grad()
+def knock_out_levels(
+    model: Tokenizer, images: Tensor, codes: Sequence[int], distance: PerceptualDistance | str, device: str = "cpu"
+) -> list[Measurement]:
+    """Change in MAE and LPIPS per level, paired by image, over the first 2,048 images.
+
+    Codes are replaced where they are used. A level that the decoder sees is replaced in front of the decoder. One
+    that it does not see acts through the levels below, which are then encoded anew over the replaced one; its rows
+    say so.
+
+    Args:
+        model: in eval mode, on `device`.
+        images: uint8 `[N, H, W, 3]`.
+        codes: each level's most frequent code over the split, bottom first.
+        distance: LPIPS, or the reason why there is none.
+    """
+    images = images[:IMAGES]
+    measures = [_MAE, _PERCEPTUAL] if isinstance(distance, PerceptualDistance) else [_MAE]
+    changes: dict[tuple[int, str], list[FloatArray]] = {}
+    size = images_within(EVALUATION_PIXELS, images)
+    for start in range(0, len(images), size):
+        batch = to_model(images[start : start + size], device)
+        result = model(batch)
+        whole = _errors(batch, result.images, distance)
+        for level, code in enumerate(codes, 1):
+            without = _without(model, batch, result.codes, level, code)
+            if without is not None:
+                lost = _errors(batch, without, distance)
+                for name in measures:
+                    changes.setdefault((level, name), []).append(lost[name] - whole[name])
+    return [
+        _row(model, name, level, changes.get((level, name)), distance)
+        for level in range(1, len(codes) + 1)
+        for name in (_MAE, _PERCEPTUAL)
+    ]
+
+
+def _without(model: Tokenizer, batch: Tensor, codes: Sequence[Tensor], level: int, code: int) -> Tensor | None:
+    """The reconstruction without a level; None where that level's codes act in no way that is known."""
+    if level in model.decoder_levels:
+        replaced = [torch.full_like(part, code) if at == level else part for at, part in enumerate(codes, 1)]
+        return model.decode(replaced)
+    if not isinstance(model, Autoencoder):
+        return None
+
+    def replace(layer: VectorQuantizer, _inputs: object, output: Quantised) -> Quantised:
+        same = torch.full_like(output.codes, code)
+        return output._replace(latents=layer.decode(same), codes=same)
+
+    hook = model.quantisers[level - 1].register_forward_hook(replace)
+    try:
+        images: Tensor = model(batch).images
+        return images
+    finally:
+        hook.remove()
+
+
+def _errors(reference: Tensor, rebuilt: Tensor, distance: PerceptualDistance | str) -> dict[str, FloatArray]:
+    original, images = unit_images(reference, rebuilt.float(), _MAE)
+    errors = {_MAE: (original - images).abs().flatten(1).mean(1)}
+    if isinstance(distance, PerceptualDistance):
+        errors[_PERCEPTUAL] = distance(original * 2 - 1, images * 2 - 1)
+    return {name: values.cpu().numpy() for name, values in errors.items()}
+
+
+def _row(
+    model: Tokenizer, name: str, level: int, changes: list[FloatArray] | None, distance: PerceptualDistance | str
+) -> Measurement:
+    conditions = {"at": "use", "first": IMAGES}
+    if name == _PERCEPTUAL:
+        if isinstance(distance, str):
+            return unavailable(name, distance, level=level)
+        protocol = perceptual_protocol(name, distance, **conditions)
+    else:
+        protocol = protocol_id(name, range="0-1", **conditions)
+    if not changes:
+        return unavailable(name, "neither the decoder nor a known encoder sees it", level=level, protocol=protocol)
+    values = np.concatenate(changes)
+    mean, sigma = mean_and_sigma(values)
+    stderr = None if math.isnan(sigma) else sigma / math.sqrt(values.size)
+    row = measured(name, mean, level=level, stderr=stderr, n=int(values.size), protocol=protocol)
+    seen = level in model.decoder_levels
+    return row if seen else dataclasses.replace(row, reason="unseen by the decoder: the levels below were encoded anew")

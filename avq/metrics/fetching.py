@@ -1,0 +1,106 @@
+"""Bringing weights to their folder: over the network or from a file, verified, moved in whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
+from http.client import HTTPException
+from pathlib import Path
+from typing import BinaryIO
+
+from avq.errors import AvqError, UsageError
+from avq.metrics.weights import REGISTRY, Weights, WeightsFile, folders, get_weights
+
+_CHUNK = 2**20
+_TIMEOUT = 30  # seconds without a byte
+OnBytes = Callable[[int], None]
+
+
+def fetch(name: str, on_bytes: OnBytes = lambda _count: None) -> Path:
+    """Download weights into the first folder that is looked in.
+
+    Args:
+        name: as in the registry.
+        on_bytes: called with the number of bytes of every piece.
+
+    Raises:
+        UsageError: there are no such weights.
+        AvqError: no network, or what came is not what it should be; nothing is left behind.
+    """
+    known = fetched_file(get_weights(name))
+    try:
+        with urllib.request.urlopen(known.url, timeout=_TIMEOUT) as stream:  # noqa: S310  # the registry's addresses
+            return _take_in(stream, known, known.url, on_bytes)
+    except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise AvqError(
+            f"cannot fetch {known.url}: {reason}; where there is a network, fetch it there and give the file to "
+            "`avq-bench weights add FILE`"
+        ) from None
+
+
+def fetched_file(weights: Weights) -> WeightsFile:
+    """The file that `fetch` brings."""
+    return next(file for file in weights.files if file.url)
+
+
+def add(path: Path) -> tuple[str, Path]:
+    """Copy a file of weights into the first folder that is looked in; its content tells what it is.
+
+    Returns:
+        The name in the registry, and where the file lies now.
+
+    Raises:
+        UsageError: no such file, or it holds none of the registered weights.
+    """
+    try:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            for name, weights in REGISTRY.items():
+                for known in weights.files:
+                    if known.sha256 == digest:
+                        stream.seek(0)
+                        return name, _take_in(stream, known, str(path), lambda _count: None)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+    for weights in REGISTRY.values():
+        for known in weights.files:
+            if known.file == path.name:
+                raise UsageError(f"{path} is not what its name says: sha256 {digest}, not {known.sha256}")
+    raise UsageError(f"{path} (sha256 {digest}) is none of the registered weights: `avq-bench list weights`")
+
+
+def _take_in(stream: BinaryIO, known: WeightsFile, origin: str, on_bytes: OnBytes) -> Path:
+    """Copy a stream to its place, counting and hashing what passes."""
+    folder = folders()[0]
+    target = folder / known.file
+    temporary = folder / f".{known.file}.{os.getpid()}.part"
+    digest, size = hashlib.sha256(), 0
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            while size <= known.size and (piece := stream.read(_CHUNK)):
+                file.write(piece)
+                digest.update(piece)
+                size += len(piece)
+                on_bytes(len(piece))
+            file.flush()
+            os.fsync(file.fileno())
+        if size != known.size or digest.hexdigest() != known.sha256:
+            raise AvqError(
+                f"{origin} gave {size:,} bytes with sha256 {digest.hexdigest()}, "
+                f"but {known.file} has {known.size:,} with {known.sha256}: refused"
+            )
+        temporary.replace(target)
+    except OSError as error:
+        if isinstance(error, urllib.error.URLError | TimeoutError | ConnectionError):
+            raise
+        raise AvqError(f"cannot write {target}: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    return target

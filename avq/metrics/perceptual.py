@@ -1,0 +1,102 @@
+"""Learned perceptual distance (LPIPS, arXiv 1801.03924) by the `lpips` package, the backbone in the name."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from avq.metrics.absent import Absent
+from avq.metrics.base import MetricObject
+from avq.metrics.error import MeanPerImage
+from avq.metrics.measurement import protocol_id
+from avq.metrics.tensors import content_id, features_of, load_tensors
+from avq.metrics.weights import MissingWeightsError, find_weights
+
+
+class Backbone(NamedTuple):
+    """A backbone's weights in the registry, and the smallest image side that its pooling leaves anything of."""
+
+    weights: str
+    smallest: int
+
+
+BACKBONES = {"alex": Backbone("alexnet", 31), "vgg": Backbone("vgg16", 16), "squeeze": Backbone("squeezenet1_1", 17)}
+
+
+class PerceptualDistance:
+    """LPIPS of two batches, an image each.
+
+    Attributes:
+        net: the backbone, as the package calls it.
+        weights_id: names the backbone's values (`content_id`).
+    """
+
+    def __init__(self, net: str, path: Path) -> None:
+        import lpips
+
+        tensors = features_of(load_tensors(path), path)
+        # The package builds a torchvision backbone: random here, so that nothing is downloaded, then ours.
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torchvision's about the way the package calls it
+            network = lpips.LPIPS(net=net, version="0.1", pnet_rand=True, verbose=False)
+        own = network.net.state_dict()  # slice1.0.weight is features.0.weight
+        wanted = {name: tensors[name.partition(".")[2]] for name in own}
+        network.net.load_state_dict(wanted)
+        self.net, self.weights_id = net, content_id(wanted)
+        self.network: nn.Module = network.requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def __call__(self, first: Tensor, second: Tensor) -> Tensor:
+        """Distances `[B]`, float64, of float images `[B, 3, H, W]` in [-1, 1]; the network computes in float32."""
+        network = self.network.to(first.device)
+        return cast(Tensor, network(first.float(), second.float())).flatten().double()
+
+
+@cache
+def perceptual_distance(net: str, path: Path) -> PerceptualDistance:
+    """The network, built once a process."""
+    return PerceptualDistance(net, path)
+
+
+def find_perceptual(net: str, image_size: int) -> PerceptualDistance | str:
+    """The distance with that backbone, or the reason why there is none for images of that side."""
+    backbone = BACKBONES[net]
+    if image_size < backbone.smallest:
+        return f"needs images of at least {backbone.smallest} px"
+    try:
+        return perceptual_distance(net, find_weights(backbone.weights))
+    except MissingWeightsError as error:
+        return str(error)
+
+
+class PerceptualError(MeanPerImage):
+    """`lpips-alex`, `lpips-vgg` or `lpips-squeeze`, at the images' own size, mean over images."""
+
+    def __init__(self, distance: PerceptualDistance) -> None:
+        super().__init__()
+        self.name = f"lpips-{distance.net}"
+        self.protocol = perceptual_protocol(self.name, distance)
+        self._distance = distance
+
+    def score(self, reference: Tensor, reconstruction: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
+        return self._distance(reference * 2 - 1, reconstruction * 2 - 1)
+
+
+def perceptual_protocol(metric: str, distance: PerceptualDistance, **conditions: object) -> str:
+    """A protocol id that states the package's version of LPIPS and the backbone's values."""
+    return protocol_id(metric, lpips="0.1", weights=distance.weights_id, size="native", **conditions)
+
+
+def perceptual_metrics(image_size: int) -> list[MetricObject]:
+    """LPIPS with each backbone, or the reason why there is none."""
+    found = {net: find_perceptual(net, image_size) for net in BACKBONES}
+    return [
+        Absent([f"lpips-{net}"], distance) if isinstance(distance, str) else PerceptualError(distance)
+        for net, distance in found.items()
+    ]
