@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -66,7 +67,7 @@ def command(
     """
     from avq.data.sources import load_dataset
     from avq.evaluation.adapters import Adapted
-    from avq.evaluation.eight_bit import EightBit, eight_bit_rows, export_pairs
+    from avq.evaluation.eight_bit import eight_bit, eight_bit_rows, export_pairs
     from avq.evaluation.evaluate import evaluate
     from avq.evaluation.rate import explain_rate
     from avq.experiments.environment import machine_name
@@ -86,8 +87,8 @@ def command(
     if folder is not None:
         export_pairs(tokenizer, getattr(images, split), folder, place)
     rounds = rounded or folder is not None
-    with counting(len(getattr(images, split))) as count:
-        rows, _ = evaluate(EightBit(tokenizer) if rounds else tokenizer, images, split, device=place, on_images=count)
+    with counting(len(getattr(images, split))) as count, eight_bit(tokenizer) if rounds else nullcontext():
+        rows, _ = evaluate(tokenizer, images, split, device=place, on_images=count)
     if isinstance(tokenizer, Adapted) and not tokenizer.num_codes:
         rows = explain_rate(rows, "the model has no codes, or does not say how large its codebooks are (num_codes)")
     report(eight_bit_rows(rows) if rounds else rows, label, style, output)

@@ -116,7 +116,15 @@ def command(
         allow_lossy=allow_lossy,
     )
     with counting(len(pairs.originals)) as count:
-        rows, _, notes = score(*pairs, device=place, on_images=count)
+        rows, _, notes = score(*pairs, faces=_shows_faces(about), device=place, on_images=count)
     for note in notes:
         click.echo(f"Note: {note}", err=True)
     report(rows, label, style, output)
+
+
+def _shows_faces(dataset: str) -> bool:
+    """Whether the images are those of a dataset of faces, whose symmetry `evaluate` measures too."""
+    from avq.data.cards import get_card, list_datasets
+    from avq.evaluation.evaluate import shows_faces
+
+    return dataset in list_datasets() and shows_faces(get_card(dataset))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,31 +23,24 @@ _NOT_OF_PIXELS = frozenset({*PER_LEVEL, "bits-per-pixel", "bits-per-pixel-entrop
 _EIGHT_BIT_ALREADY = ("rfid", "rkid", "fd-", "kd-")  # distances of distributions: their extractors take bytes
 
 
-class EightBit(Tokenizer):
-    """A tokenizer whose images are clamped and rounded to 8 bits (`to_uint8`) before anything measures them."""
+@contextmanager
+def eight_bit(model: Tokenizer) -> Iterator[Tokenizer]:
+    """The model, whose images are clamped and rounded to 8 bits (`to_uint8`) while this lasts.
 
-    def __init__(self, model: Tokenizer) -> None:
-        super().__init__()
-        self.model = model
-        self.num_codes, self.decoder_levels = model.num_codes, model.decoder_levels
+    It stays the object that it is, so that evaluation finds its levels and layers.
+    """
+    decode = model.decode
+    hook = model.register_forward_hook(_round_output)
+    model.decode = lambda codes: _rounded(decode(codes))  # type: ignore[method-assign]
+    try:
+        yield model
+    finally:
+        hook.remove()
+        del model.decode
 
-    @property
-    def attentions(self) -> Any:
-        """The model's attention layers, which evaluation looks for."""
-        return getattr(self.model, "attentions", [])
 
-    def forward(self, images: Tensor) -> Reconstruction:
-        result: Reconstruction = self.model(images)
-        return result._replace(images=_rounded(result.images))
-
-    def encode(self, images: Tensor) -> list[Tensor]:
-        return self.model.encode(images)
-
-    def decode(self, codes: list[Tensor]) -> Tensor:
-        return _rounded(self.model.decode(codes))
-
-    def trunk(self, images: Tensor) -> list[Tensor]:
-        return self.model.trunk(images)
+def _round_output(_model: Tokenizer, _inputs: object, output: Reconstruction) -> Reconstruction:
+    return output._replace(images=_rounded(output.images))
 
 
 def _rounded(images: Tensor) -> Tensor:
@@ -71,7 +65,7 @@ def export_pairs(model: Tokenizer, images: ImageSet, folder: Path, device: str =
     """Write `originals/` and `reconstructions/` as PNG, and `codes.npz` where the model has codes.
 
     The files are named by position, so that their order is the set's; `score` gives for them what `evaluate` gives
-    for an `EightBit` model.
+    within `eight_bit`.
 
     Raises:
         UsageError: the folder holds something already: files of two models must not mix.

@@ -20,7 +20,7 @@ from avq.evaluation.images import FolderImages, Images, open_images
 from avq.evaluation.outside_codes import OutsideCodes, open_codes
 from avq.evaluation.ranges import Range
 from avq.evaluation.rate import explain_rate
-from avq.metrics.evaluator import Evaluator, default_metrics
+from avq.metrics.evaluator import Evaluator, ReferenceSet, default_metrics
 from avq.metrics.measurement import Measurement
 
 if TYPE_CHECKING:
@@ -88,7 +88,9 @@ def score(
     reconstructions: Images,
     codes: OutsideCodes | None = None,
     *,
+    faces: bool = False,
     device: str = "cpu",
+    allow_small: bool = False,
     on_images: Callable[[int], None] | None = None,
 ) -> Scored:
     """All metrics of two sets of images that fit together (`open_pairs`), read batch by batch.
@@ -100,7 +102,9 @@ def score(
         originals: the images as the model saw them.
         reconstructions: what came out, in the same order.
         codes: what was decoded; None leaves the rate n/a.
+        faces: whether the images show faces, whose symmetry means something.
         device: where to compute.
+        allow_small: give a Fréchet distance of fewer images than it needs, and mark it.
         on_images: called with the number of images done.
 
     Raises:
@@ -108,9 +112,10 @@ def score(
     """
     height, width = originals.size
     num_codes, decoder_levels = (codes.num_codes, codes.decoder_levels) if codes else ([], [])
-    metrics = default_metrics(num_codes, decoder_levels, min(height, width))
+    against = ReferenceSet(address(originals), len(originals), faces)
+    metrics = default_metrics(num_codes, decoder_levels, min(height, width), against, allow_small=allow_small)
     square = height == width
-    evaluator = Evaluator([m for m in metrics if square or m.name != "codebook"], address(originals))
+    evaluator = Evaluator([m for m in metrics if square or m.name != "codebook"], against.id)
     doubts, size = Doubts(), max(1, EVALUATION_PIXELS // (height * width))
     levels = codes.batches(size) if codes else None
     for left, right in zip(originals.batches(size), reconstructions.batches(size), strict=True):

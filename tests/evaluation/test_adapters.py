@@ -13,7 +13,6 @@ from avq.data.loader import to_model
 from avq.data.sources import Dataset
 from avq.errors import AvqError, UsageError
 from avq.evaluation.adapters import adapt, is_address, load_object
-from avq.evaluation.eight_bit import EightBit
 from avq.evaluation.evaluate import evaluate
 from avq.models import create_variant
 
@@ -106,7 +105,6 @@ def test_a_module_is_put_into_eval_mode_and_our_own_stay_as_they_are() -> None:
     assert not net.training
     own = create_variant("aren-1", 16, width=8)
     assert adapt(own) is own
-    assert EightBit(own).eval()(torch.zeros(1, 3, 16, 16)).images.shape == (1, 3, 16, 16)
 
 
 @pytest.mark.parametrize(
