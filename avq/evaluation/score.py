@@ -115,7 +115,8 @@ def score(
     against = ReferenceSet(address(originals), len(originals), faces)
     metrics = default_metrics(num_codes, decoder_levels, min(height, width), against, allow_small=allow_small)
     square = height == width
-    evaluator = Evaluator([m for m in metrics if square or m.name != "codebook"], against.id)
+    left_out = {"attention-gain"} if square else {"attention-gain", "codebook"}
+    evaluator = Evaluator([metric for metric in metrics if metric.name not in left_out], against.id)
     doubts, size = Doubts(), max(1, EVALUATION_PIXELS // (height * width))
     levels = codes.batches(size) if codes else None
     for left, right in zip(originals.batches(size), reconstructions.batches(size), strict=True):
