@@ -106,6 +106,29 @@ def _setting(name: str) -> Mapping[str, Any]:
     return next(row for row in _setting_rows() if row["name"] == name)
 
 
+def _weights() -> list[Row]:
+    from avq.metrics.weights import REGISTRY, look
+
+    rows: list[Row] = []
+    for entry in REGISTRY.values():
+        for known in entry.files:
+            where = next((found for found in look(entry.name) if found.known is known), None)
+            state = "missing" if where is None else str(where.path) if where.state == "ok" else f"DAMAGED {where.path}"
+            rows.append(
+                {"name": entry.name, "file": known.file, "MB": round(known.size / 1e6, 1), "sha256": known.sha256[:12],
+                 "for": entry.metrics, "where": state, "licence": known.licence, "source": known.source}
+            )  # fmt: skip
+    return rows
+
+
+def _weights_entry(name: str) -> Mapping[str, Any]:
+    from avq.metrics.weights import get_weights
+
+    entry = get_weights(name)
+    files = {f"file {known.file}": {**asdict(known), "source": known.source} for known in entry.files}
+    return {"name": entry.name, "metrics": entry.metrics, **files}
+
+
 KINDS = {
     "variants": Kind(_variants, _variant),
     "ablations": Kind(_ablations, _ablation),
@@ -113,6 +136,7 @@ KINDS = {
     "presets": Kind(_presets, _preset),
     "metrics": Kind(_metrics, _metric),
     "settings": Kind(_setting_rows, _setting),
+    "weights": Kind(_weights, _weights_entry),
 }
 
 

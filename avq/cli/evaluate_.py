@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 )
 @options.split
 @options.stacked(options.dataset, options.data_root, options.settings, labels, options.device, options.plugin)
+@options.stacked(options.allow_small, options.weights_dir)
 @options.table_format
 def command(
     model: str,
@@ -46,6 +47,7 @@ def command(
     seed: int | None,
     output: Path | None,
     device: str,
+    allow_small: bool,
     plugins: tuple[str, ...],
     style: str,
 ) -> None:
@@ -88,7 +90,7 @@ def command(
         export_pairs(tokenizer, getattr(images, split), folder, place)
     rounds = rounded or folder is not None
     with counting(len(getattr(images, split))) as count, eight_bit(tokenizer) if rounds else nullcontext():
-        rows, _ = evaluate(tokenizer, images, split, device=place, on_images=count)
+        rows, _ = evaluate(tokenizer, images, split, device=place, allow_small=allow_small, on_images=count)
     if isinstance(tokenizer, Adapted) and not tokenizer.num_codes:
         rows = explain_rate(rows, "the model has no codes, or does not say how large its codebooks are (num_codes)")
     report(eight_bit_rows(rows) if rounds else rows, label, style, output)

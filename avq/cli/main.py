@@ -11,7 +11,7 @@ from avq.cli.boundary import reporting_errors
 
 #: Command -> its line in ``--help``. A command ``x`` is ``avq.cli.x_:command``.
 COMMANDS = {
-    "list": "List variants, ablations, datasets, presets, metrics or settings.",
+    "list": "List variants, ablations, datasets, presets, metrics, settings or weights.",
     "show": "Show one variant, ablation, dataset, preset, metric or setting.",
     "plan": "Say which runs an ablation needs, and their time, memory and disk, before any is spent.",
     "run": "Train every run of an ablation that is not there yet, then print its table.",
@@ -19,6 +19,7 @@ COMMANDS = {
     "table": "Print the table of a store or of a long-form CSV.",
     "evaluate": "Measure a checkpoint, or any Python object that encodes and decodes, on the images of a dataset.",
     "score": "Measure reconstructions that any tool wrote against their originals.",
+    "weights": "Fetch, add or check the weights of the networks that metrics look through.",
     "reconstruct": "Draw images beside what a tokenizer makes of them.",
     "status": "Show what is going on in a store, also from another terminal.",
     "doctor": "Look at this machine and installation, and name what needs mending.",

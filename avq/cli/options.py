@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -77,6 +78,24 @@ def _load_plugins(ctx: click.Context, _param: click.Parameter, modules: tuple[st
     return modules
 
 
+def _name_weights(ctx: click.Context, _param: click.Parameter, folder: Path | None) -> None:
+    """What the environment names, every process that measures finds."""
+    if folder is not None and not ctx.resilient_parsing:
+        from avq.metrics.weights import ENVIRONMENT_VARIABLE
+
+        os.environ[ENVIRONMENT_VARIABLE] = str(folder.absolute())
+
+
+weights_dir = click.option(
+    "--weights-dir",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    callback=_name_weights,
+    expose_value=False,
+    help="Folder with the weights that metrics need.  [default: $AVQ_WEIGHTS_DIR, then torch hub's cache]",
+)
+allow_small = click.option(
+    "--allow-small", is_flag=True, help="Give Fréchet distances of fewer images than they need, and mark them."
+)
 preset = click.option("--preset", metavar="NAME", help="Budget: smoke, small, full or paper.")
 dataset = click.option("--dataset", metavar="NAME", help="Images to train and test on (avq-bench list datasets).")
 data_root = click.option(
@@ -152,4 +171,4 @@ keep_stale = click.option(
 run_choice = stacked(preset, dataset, data_root, seeds, settings, output, device, precision, plugin)
 choice = stacked(only, run_choice)
 #: How they are carried out.
-execution = stacked(workers, fresh, keep_stale)
+execution = stacked(workers, fresh, keep_stale, allow_small, weights_dir)

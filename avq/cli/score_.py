@@ -63,7 +63,7 @@ class Whole(click.ParamType):  # type: ignore[type-arg]  # generic in new releas
 @click.option("--allow-lossy", is_flag=True, help="Accept JPEG reconstructions, and mark their rows.")
 @click.option("--dataset", metavar="NAME", help="What the images are called in tables.  [default: ORIGINALS' name]")
 @options.split
-@options.stacked(labels, options.device, options.table_format)
+@options.stacked(labels, options.device, options.allow_small, options.weights_dir, options.table_format)
 def command(
     originals: Path,
     reconstructions: Path,
@@ -78,6 +78,7 @@ def command(
     seed: int | None,
     output: Path | None,
     device: str,
+    allow_small: bool,
     style: str,
 ) -> None:
     """Measure RECONSTRUCTIONS against ORIGINALS, from any tool, under the protocol of `evaluate`.
@@ -116,7 +117,9 @@ def command(
         allow_lossy=allow_lossy,
     )
     with counting(len(pairs.originals)) as count:
-        rows, _, notes = score(*pairs, faces=_shows_faces(about), device=place, on_images=count)
+        rows, _, notes = score(
+            *pairs, faces=_shows_faces(about), device=place, allow_small=allow_small, on_images=count
+        )
     for note in notes:
         click.echo(f"Note: {note}", err=True)
     report(rows, label, style, output)

@@ -34,6 +34,7 @@ class Request:
     workers: int | None
     fresh: bool
     keep_stale: bool
+    allow_small: bool
 
 
 def carry_out(ablation: Ablation, request: Request, style: str, called: str) -> None:
@@ -66,6 +67,7 @@ def carry_out(ablation: Ablation, request: Request, style: str, called: str) -> 
             workers=request.workers,
             fresh=request.fresh,
             keep_stale=request.keep_stale,
+            allow_small=request.allow_small,
             plugins=request.plugins,
             on_event=listener,
         )

@@ -57,9 +57,14 @@ def _joined(record: DataFrame, plan: Plan, entry: Entry, remark: str) -> DataFra
         preset=plan.preset.name,
         variant=entry.row.variant,
         row=entry.row.label,
-        reason=record["reason"].where(~ok, remarks),
+        reason=record["reason"].where(~ok, [_both(remarks, own) for own in record["reason"]]),
         **labels,
     )
+
+
+def _both(remarks: str, own: str) -> str:
+    """A row's remarks and what its measurement itself remarks."""
+    return "; ".join(part for part in (remarks, own) if part)
 
 
 def write_table(plan: Plan, store: Store, table: DataFrame) -> Path:

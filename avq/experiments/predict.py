@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from avq.errors import AvqError
-from avq.experiments.code_hash import code_of_evaluation
 from avq.experiments.environment import machine_name
 from avq.experiments.execute import Active, Event, OnEvent, call_all
 from avq.experiments.plan import Plan, Run
 from avq.experiments.record import canonical
 from avq.experiments.store import Store, read_json, write_json
-from avq.experiments.worker import Job, build_model, is_finished, load_plugins
+from avq.experiments.worker import Job, build_model, is_finished, load_plugins, measures_now
 
 _START_SERVER = 4.0  # importing torch once, s
 _START_PROCESS = 0.5
@@ -80,8 +79,9 @@ def predict(
         AvqError: a model cannot even take a step here; the line says why.
     """
     store.prepare()
-    todo = [run for run in plan.runs if not is_finished(store, run)]
-    jobs = [Job(run, store.root, data_root, device, code_of_evaluation(), tuple(plugins)) for run in todo]
+    measures = measures_now()
+    todo = [run for run in plan.runs if not is_finished(store, run, measures)]
+    jobs = [Job(run, store.root, data_root, device, measures.code, tuple(plugins)) for run in todo]
     models = {_model_path(store, job.run, device, len(devices)): job for job in jobs}
     loads = {_loading_path(store, job.run, device, len(devices)): job for job in jobs}
     _measure(models, measure_model, devices, on_event)

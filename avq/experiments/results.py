@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from avq.errors import AvqError, UsageError
 from avq.experiments import compose, predict, tune
 from avq.experiments.ablation import Ablation, load_ablation
-from avq.experiments.code_hash import code_of_evaluation
 from avq.experiments.execute import Event, OnEvent, Process, execute, slots
 from avq.experiments.plan import Choices, Plan, Run, make_plan
 from avq.experiments.presets import get_preset
 from avq.experiments.record import COLUMNS, read_records, to_csv, write_atomic
 from avq.experiments.store import Store, is_locked, read_json, write_json
-from avq.experiments.worker import Job, cost_job, is_finished
+from avq.experiments.worker import Job, Measures, cost_job, is_finished, measures_now
+from avq.metrics.weights import named_folder
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -59,6 +59,7 @@ def run(
     workers: int | None = None,
     fresh: bool = False,
     keep_stale: bool = False,
+    allow_small: bool = False,
     plugins: Sequence[str] = (),
     on_event: OnEvent | None = None,
 ) -> DataFrame:
@@ -77,6 +78,7 @@ def run(
         workers: runs at once; default one a core, or one a GPU.
         fresh: train again what is there.
         keep_stale: let runs of older code stand for those that changed code would train again, and mark them.
+        allow_small: give Fréchet distances of fewer images than they need, and mark them.
         plugins: modules that register variants.
         on_event: hears what happens; see `execute.Event`.
 
@@ -97,7 +99,9 @@ def run(
                  "settings": settings, "device": device, "plugins": plugins}  # fmt: skip
     made = plan(ablation, **arguments)  # type: ignore[arg-type]
     store.prepare()
-    sweep = _Sweep(store, _path(data_root), device, slots(device, workers), _all_plugins(plugins), fresh, tell)
+    measures, weights_dir = measures_now(allow_small), named_folder()
+    sweep = _Sweep(store, _path(data_root), device, slots(device, workers), _all_plugins(plugins), fresh, tell,
+                   measures, weights_dir)  # fmt: skip
     trials = tune.trials(made)
     if trials:
         tell(Event("message", text=f"choosing learning rates of {len(trials)} rows on validation images"))
@@ -130,9 +134,11 @@ class _Sweep:
     plugins: tuple[str, ...]
     fresh: bool
     tell: OnEvent
+    measures: Measures
+    weights_dir: Path | None
 
     def carry_out(self, runs: Sequence[Run]) -> None:
-        done = [] if self.fresh else [run for run in runs if is_finished(self.store, run)]
+        done = [] if self.fresh else [run for run in runs if is_finished(self.store, run, self.measures)]
         if done:
             names = ", ".join(run.name for run in done)
             self.tell(Event("message", text=f"reusing {_runs(len(done))}: {names}"))
@@ -159,8 +165,10 @@ class _Sweep:
                 self.tell(Event("fail", run.name, f"costs of {run.variant}: {error}", index, len(models)))
 
     def job(self, run: Run) -> Job:
-        evaluation = code_of_evaluation()
-        return Job(run, self.store.root, self.data_root, self.device, evaluation, self.plugins, self.fresh)
+        return Job(
+            run, self.store.root, self.data_root, self.device, self.measures.code, self.plugins,
+            self.measures.weights, self.weights_dir, self.measures.allow_small, self.fresh,
+        )  # fmt: skip
 
 
 def _tuned(made: Plan, rates: Mapping[str, float]) -> Plan:

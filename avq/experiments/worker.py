@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 import traceback
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from avq.experiments.record import (
     write_atomic,
 )
 from avq.experiments.store import Store, lock, read_json, write_json
+from avq.metrics.weights import ENVIRONMENT_VARIABLE, available
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -43,6 +45,9 @@ class Job:
     Attributes:
         root: the store's folder.
         evaluation: hash of the code that measures, as the command saw it.
+        weights: names of the networks' weights that metrics find.
+        weights_dir: folder that the user named for them: a process does not see the command's environment.
+        allow_small: give Fréchet distances of fewer images than they need, and mark them.
         fresh: forget what is there.
     """
 
@@ -52,7 +57,29 @@ class Job:
     device: str
     evaluation: str
     plugins: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
+    weights_dir: Path | None = None
+    allow_small: bool = False
     fresh: bool = False
+
+    @property
+    def measures(self) -> Measures:
+        return Measures(self.evaluation, self.weights, self.allow_small)
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What a run is measured with: the code, the weights that it finds, and whether small sets are allowed."""
+
+    code: str
+    weights: tuple[str, ...] = ()
+    allow_small: bool = False
+
+    def satisfied_by(self, folder: Path) -> bool:
+        """Whether a run's measurements lack nothing of this; they may hold more, such as weights now out of reach."""
+        made = read_json(folder / "evaluation.json")
+        there = set(self.weights) <= set(made.get("weights", ()))
+        return made.get("code") == self.code and there and made.get("allow_small", False) >= self.allow_small
 
 
 @dataclass(frozen=True)
@@ -80,9 +107,11 @@ def _locked(job: Job, store: Store, folder: Path) -> Outcome:
             store.clear(job.run)
         record = store.record(job.run)
         finished = record is not None and not is_failure(record)
-        if finished and evaluated_by(folder) == job.evaluation:
+        if finished and job.measures.satisfied_by(folder):
             return Outcome("done", "reused")
         load_plugins(job)
+        if job.weights_dir is not None:
+            os.environ[ENVIRONMENT_VARIABLE] = str(job.weights_dir)
         if finished and record is not None and (folder / "checkpoint.safetensors").exists():
             _evaluate_again(job, store, folder, record)
         else:
@@ -101,14 +130,14 @@ def _locked(job: Job, store: Store, folder: Path) -> Outcome:
     return Outcome("done")
 
 
-def evaluated_by(folder: Path) -> str | None:
-    """Hash of the code that made the record's measurements."""
-    return read_json(folder / "evaluation.json").get("code")
+def measures_now(allow_small: bool = False) -> Measures:
+    """What this command measures with."""
+    return Measures(code_of_evaluation(), available(), allow_small)
 
 
-def is_finished(store: Store, run: Run) -> bool:
-    """Whether there is nothing left to do for a run: it did not fail, and the metrics are those of now."""
-    return store.finished(run) and evaluated_by(store.folder(run)) == code_of_evaluation()
+def is_finished(store: Store, run: Run, measures: Measures) -> bool:
+    """Whether there is nothing left to do for a run: it did not fail, and its metrics lack nothing."""
+    return store.finished(run) and measures.satisfied_by(store.folder(run))
 
 
 def fail(job: Job, store: Store, folder: Path, reason: str) -> Outcome:
@@ -166,7 +195,7 @@ def _train(job: Job, store: Store, folder: Path) -> None:
         config=dict(run.model),
     )
     _progress_state(folder, "evaluating")
-    measured, images = evaluate(model, dataset, "test", device=job.device)
+    measured, images = evaluate(model, dataset, "test", device=job.device, allow_small=job.allow_small)
     write_atomic(folder / "log.csv", to_csv(pd.DataFrame(history.rows)))
     rows = [*_of_training(job, history), *_test(measured)]
     _finish(job, store, folder, record_frame(run, rows, machine_name(job.device)), images)
@@ -199,7 +228,8 @@ def _evaluate_again(job: Job, store: Store, folder: Path, record: DataFrame) -> 
 
     _progress_state(folder, "evaluating")
     dataset = load_dataset(DataConfig(**job.run.data), job.data_root)
-    measured, images = evaluate(load_model(folder / "checkpoint.safetensors"), dataset, "test", device=job.device)
+    model = load_model(folder / "checkpoint.safetensors")
+    measured, images = evaluate(model, dataset, "test", device=job.device, allow_small=job.allow_small)
     new = record_frame(job.run, _test(measured), machine_name(job.device))
     (folder / "evaluation.json").unlink(missing_ok=True)  # the new hash must never stand beside the old record
     _finish(job, store, folder, pd.concat([record[record["split"] != "test"], new], ignore_index=True), images)
@@ -207,13 +237,13 @@ def _evaluate_again(job: Job, store: Store, folder: Path, record: DataFrame) -> 
 
 def _finish(job: Job, store: Store, folder: Path, record: DataFrame, images: DataFrame) -> None:
     write_atomic(folder / "per_image.parquet", images.to_parquet(index=False))
-    code = {"code": job.evaluation}
+    measures = asdict(job.measures)
     if store.record(job.run) is None:
-        write_json(folder / "evaluation.json", code)
+        write_json(folder / "evaluation.json", measures)
         store.write_record(folder, record)
     else:
         store.write_record(folder, record)
-        write_json(folder / "evaluation.json", code)
+        write_json(folder / "evaluation.json", measures)
     (folder / STATE_FILE).unlink(missing_ok=True)
     _progress_state(folder, "done", steps=job.run.train["steps"], step=job.run.train["steps"])
 

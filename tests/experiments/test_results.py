@@ -105,15 +105,14 @@ def test_changed_code_trains_again_and_says_so_and_stale_is_marked(
 
 
 def test_changed_metrics_measure_the_checkpoint_again(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (results, worker):
-        monkeypatch.setattr(module, "code_of_evaluation", lambda: "new-metrics")
+    monkeypatch.setattr(worker, "code_of_evaluation", lambda: "new-metrics")
     folder = next(store.glob("runs/aren-1-*"))
     weights = (folder / "checkpoint.safetensors").read_bytes()
     before = (folder / "record.csv").read_text()
     _, _, started = go(store, only=["aren-1"])
     assert len(started) == 1
     assert (folder / "checkpoint.safetensors").read_bytes() == weights
-    assert read_json(folder / "evaluation.json") == {"code": "new-metrics"}
+    assert read_json(folder / "evaluation.json") == {"code": "new-metrics", "weights": [], "allow_small": False}
     assert sorted((folder / "record.csv").read_text().splitlines()) == sorted(before.splitlines())
 
 
