@@ -1,0 +1,97 @@
+"""Reconstructions through 8 bits, as a PNG keeps them, so that files and a model can be measured alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avq.data.loader import EVALUATION_PIXELS, images_within, to_model, to_uint8
+from avq.data.sources import ImageSet
+from avq.errors import AvqError, UsageError
+from avq.metrics.codebook import PER_LEVEL
+from avq.metrics.measurement import Measurement
+from avq.models.tokenizer import Reconstruction, Tokenizer
+
+_NOT_OF_PIXELS = frozenset({*PER_LEVEL, "bits-per-pixel", "bits-per-pixel-entropy", "attention-gain"})
+_EIGHT_BIT_ALREADY = ("rfid", "rkid", "fd-", "kd-")  # distances of distributions: their extractors take bytes
+
+
+@contextmanager
+def eight_bit(model: Tokenizer) -> Iterator[Tokenizer]:
+    """The model, whose images are clamped and rounded to 8 bits (`to_uint8`) while this lasts.
+
+    It stays the object that it is, so that evaluation finds its levels and layers.
+    """
+    decode = model.decode
+    hook = model.register_forward_hook(_round_output)
+    model.decode = lambda codes: _rounded(decode(codes))  # type: ignore[method-assign]
+    try:
+        yield model
+    finally:
+        hook.remove()
+        del model.decode
+
+
+def _round_output(_model: Tokenizer, _inputs: object, output: Reconstruction) -> Reconstruction:
+    return output._replace(images=_rounded(output.images))
+
+
+def _rounded(images: Tensor) -> Tensor:
+    return to_model(to_uint8(images.float()), images.device)
+
+
+def eight_bit_rows(rows: Sequence[Measurement], how: str = "uint8") -> list[Measurement]:
+    """The rows with `recon=<how>` in the protocol ids of all that is measured on pixels.
+
+    What is counted from codes does not change with the rounding, and keeps its id; so does a metric that by its own
+    definition takes 8-bit images, unless the file was lossy.
+    """
+    return [row if _is_untouched(row, how) else replace(row, protocol=f"{row.protocol};recon={how}") for row in rows]
+
+
+def _is_untouched(row: Measurement, how: str) -> bool:
+    return row.metric in _NOT_OF_PIXELS or (how == "uint8" and row.metric.startswith(_EIGHT_BIT_ALREADY))
+
+
+@torch.no_grad()
+def export_pairs(model: Tokenizer, images: ImageSet, folder: Path, device: str = "cpu") -> None:
+    """Write `originals/` and `reconstructions/` as PNG, and `codes.npz` where the model has codes.
+
+    The files are named by position, so that their order is the set's; `score` gives for them what `evaluate` gives
+    within `eight_bit`.
+
+    Raises:
+        UsageError: the folder holds something already: files of two models must not mix.
+        AvqError: it cannot be written to.
+    """
+    from PIL import Image
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is not empty; name a new folder, so that nothing in it mixes with something else")
+    model = model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    digits = max(6, len(str(len(images))))
+    codes: list[list[np.ndarray[Any, Any]]] = [[] for _ in model.num_codes]
+    try:
+        for part in ("originals", "reconstructions"):
+            (folder / part).mkdir(parents=True)
+        size = images_within(EVALUATION_PIXELS, images.images)
+        for start in range(0, len(images), size):
+            original = images.images[start : start + size]
+            result = model(to_model(original, device))
+            for part, pixels in (("originals", original), ("reconstructions", to_uint8(result.images.float()).cpu())):
+                for offset, picture in enumerate(pixels.numpy()):
+                    Image.fromarray(picture).save(folder / part / f"{start + offset:0{digits}}.png", compress_level=1)
+            for kept, level in zip(codes, result.codes, strict=True):
+                kept.append(level.cpu().numpy().astype(np.int32))
+        if codes:
+            levels = {f"level-{number}": np.concatenate(kept) for number, kept in enumerate(codes, 1)}
+            np.savez_compressed(folder / "codes.npz", **levels)  # type: ignore[arg-type]
+    except OSError as error:
+        raise AvqError(f"cannot write to {folder}: {error.strerror or error}") from None
