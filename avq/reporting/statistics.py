@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import optimize, stats
 from statsmodels.stats.multitest import multipletests
 
@@ -103,8 +105,7 @@ class Judgement:
 def pool_spreads(values: pd.DataFrame) -> Pool:
     """Pool the variance between seeds over the rows of `values` (`row, variant, value`; one metric).
 
-    Rows are taken from the quiet half upwards; from the first whose variance fails an F-test against those
-    below it, rows are out of line.
+    Rows whose spread is out of line (`out_of_line`) and the floor have their own.
     """
     own = {
         str(row): Spread(float(group.var(ddof=1)) if len(group) > 1 else 0.0, len(group) - 1)
@@ -112,16 +113,37 @@ def pool_spreads(values: pd.DataFrame) -> Pool:
     }
     floors = set(values.loc[values["variant"] == FLOOR, "row"])
     trained = [row for row in own if row not in floors]
-    ranked = sorted((row for row in trained if own[row].df > 0), key=lambda row: own[row].variance)
-    kept = len(ranked)
-    for index in range((len(ranked) + 1) // 2, len(ranked)):
-        below, row = _pooled([own[r] for r in ranked[:index]]), own[ranked[index]]
-        if below.variance > 0 and stats.f.sf(row.variance / below.variance, row.df, below.df) < OUT_OF_LINE:
-            kept = index
-            break
-    uneven = frozenset(ranked[kept:])
+    variance, df = (np.array([getattr(own[row], name) for row in trained]) for name in ("variance", "df"))
+    uneven = frozenset(row for row, out in zip(trained, out_of_line(variance, df), strict=True) if out)
     pooled = frozenset(trained) - uneven
     return Pool(_pooled([own[row] for row in pooled]), own, pooled, uneven)
+
+
+def out_of_line(variance: NDArray[np.float64], df: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows do not share one variance with the others.
+
+    Rows are taken from the quiet half upwards; from the first whose variance fails an F-test against those
+    below it, rows are out of line. A row without degrees of freedom never is.
+
+    Args:
+        variance: of each row, `[..., rows]`; leading axes are tables of their own.
+        df: its degrees of freedom, of the same shape.
+    """
+    if not variance.size:
+        return np.zeros(variance.shape, dtype=bool)
+    known = df > 0
+    order = np.argsort(np.where(known, variance, np.inf), axis=-1, kind="stable")
+    ranked, ranked_df = (np.take_along_axis(x, order, axis=-1) for x in (variance, np.where(known, df, 0.0)))
+    squares, total = np.cumsum(ranked * ranked_df, axis=-1), np.cumsum(ranked_df, axis=-1)
+    count = known.sum(axis=-1, keepdims=True)
+    place = np.arange(variance.shape[-1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        below = (squares - ranked * ranked_df) / (total - ranked_df)
+        p = stats.f.sf(ranked / below, ranked_df, total - ranked_df)
+    fails = (place >= (count + 1) // 2) & (place < count) & (below > 0) & (p < OUT_OF_LINE)
+    out = np.zeros(variance.shape, dtype=bool)
+    np.put_along_axis(out, order, np.logical_or.accumulate(fails, axis=-1) & (place < count), axis=-1)
+    return out
 
 
 def _pooled(spreads: Sequence[Spread]) -> Spread:
