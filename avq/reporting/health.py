@@ -12,8 +12,8 @@ from scipy import stats
 from avq.reporting.values import failures
 
 Kind = Literal["added", "missing", "failed", "collapsed"]
-#: A level whose perplexity is below this share of its codebook's size has collapsed.
-COLLAPSED = 0.05
+#: What `avq.metrics.codebook` writes beside the values of such a level.
+COLLAPSED = "collapsed codebook"
 ROW = ["dataset", "row"]
 
 
@@ -61,27 +61,20 @@ def run_notes(before: pd.DataFrame, now: pd.DataFrame, alpha: float) -> Health:
 
 
 def collapsed_runs(frame: pd.DataFrame) -> pd.DataFrame:
-    """Runs (`dataset, row, seed, reason`) with a level whose perplexity is below `COLLAPSED` of its codebook."""
-    keys = [*ROW, "seed", "level"]
-    ok = frame[frame["status"] == "ok"]
-    wide = {name: ok[ok["metric"] == name].drop_duplicates(keys).set_index(keys)["value"] for name in _CODES}
-    table = pd.DataFrame(wide).dropna()
-    size = table["active-codes"] / table["usage"]
-    low = table[table["perplexity"] < COLLAPSED * size].reset_index()
-    reason = [
-        f"seed {seed}: perplexity {value:.1f} at level {level}"
-        for seed, value, level in zip(low["seed"], low["perplexity"], low["level"], strict=True)
-    ]
-    return low.assign(reason=reason)[[*ROW, "seed", "reason"]].drop_duplicates([*ROW, "seed"])
-
-
-_CODES = ("active-codes", "usage", "perplexity")
+    """Runs (`dataset, row, seed, reason`) with a codebook that the evaluation named as collapsed."""
+    named = frame[(frame["metric"] == "perplexity") & frame["reason"].str.contains(COLLAPSED, regex=False)]
+    return _by_run(named)
 
 
 def _failed(frame: pd.DataFrame) -> pd.DataFrame:
     lost = failures(frame)
-    lost = lost[lost["whole"] & lost["seed"].notna()].drop_duplicates([*ROW, "seed"])
-    return lost.assign(reason=[f"seed {s}: {why}" for s, why in zip(lost["seed"], lost["reason"], strict=True)])
+    return _by_run(lost[lost["whole"] & lost["seed"].notna()])
+
+
+def _by_run(lines: pd.DataFrame) -> pd.DataFrame:
+    runs = lines.drop_duplicates([*ROW, "seed"])
+    reasons = [f"seed {seed}: {why}" for seed, why in zip(runs["seed"], runs["reason"], strict=True)]
+    return runs[[*ROW, "seed"]].assign(reason=reasons)
 
 
 def _more(
@@ -99,7 +92,7 @@ def _more(
             continue
         n_now, n_before = (_of(frame, key)["seed"].nunique() for frame in (now, before))
         counts = [[len(bad_now), n_now - len(bad_now)], [len(bad_before), n_before - len(bad_before)]]
-        fails = not len(bad_before) or stats.fisher_exact(counts, alternative="greater").pvalue < alpha
+        fails = not len(bad_before) or bool(stats.fisher_exact(counts, alternative="greater").pvalue < alpha)
         told = f"{len(bad_now)} of {n_now} runs now, {len(bad_before)} of {n_before} before"
         yield Note(kind, *key, f"{told}; {'; '.join(bad_now['reason'])}", fails)
 

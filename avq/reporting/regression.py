@@ -21,7 +21,7 @@ from statsmodels.stats.multitest import multipletests
 
 from avq.metrics.catalogue import METRICS, Metric
 from avq.reporting.health import Note, run_notes
-from avq.reporting.statistics import out_of_line
+from avq.reporting.statistics import detectable_shift, out_of_line
 from avq.reporting.values import FLOOR, rows_of, seed_values
 
 Verdict = Literal[
@@ -123,7 +123,7 @@ class Check:
     @property
     def exit_code(self) -> int:
         """0 good, 1 regressed, 3 not comparable."""
-        if any(map(self.fails, (*self.notes, *self.cells))):
+        if any(self.fails(found) for found in (*self.notes, *self.cells)):
             return 1
         return 3 if self.incomparable else 0
 
@@ -158,6 +158,20 @@ def check(
     return Check(name, alpha, tuple(_corrected(cells, alpha, margin or {})), tuple(notes), frozenset(allowed))
 
 
+def smallest_caught(found: Check, metric: str, power: float = 0.95) -> tuple[Cell, float] | None:
+    """The loss in `metric` that the check finds with `power` in its least sure pooled cell; None where none is tested.
+
+    By the first and strictest step of Holm's correction, so that no other cell has to have changed.
+    """
+    cells = [cell for cell in found.trained if cell.metric == metric and cell.error > 0]
+    most = max((cell.df for cell in cells), default=0.0)
+    pooled = [cell for cell in cells if cell.df == most]
+    if not pooled:
+        return None
+    cell = max(pooled, key=lambda one: one.error)
+    return cell, cell.error * detectable_shift(cell.df, found.alpha / len(found.trained), power)
+
+
 class Noise(NamedTuple):
     """Standard errors of differences and their degrees of freedom, of the same shape."""
 
@@ -186,7 +200,8 @@ def p_of_loss(loss: Array, found: Noise) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         p = stats.t.sf(loss / found.error, found.df)
     p = np.where(found.error == 0, np.where(loss > 0, 0.0, 1.0), p)
-    return np.where(found.df > 0, p, np.nan)
+    result: Array = np.where(found.df > 0, p, np.nan)
+    return result
 
 
 def _cells(metric: Metric, before: pd.DataFrame, now: pd.DataFrame, lost: Collection[tuple[str, str]]) -> list[Cell]:

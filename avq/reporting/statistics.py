@@ -296,9 +296,14 @@ def detectable_effect(seeds: int, df: float, alpha: float = 0.05, power: float =
         alpha: error rate of the one test, before any correction for several contrasts.
         power: chance of finding it.
     """
-    critical = float(stats.t.ppf(1 - alpha / 2, df))
+    return detectable_shift(df, alpha / 2, power) / math.sqrt(seeds / 2)  # the far tail adds nothing at this power
+
+
+def detectable_shift(df: float, alpha: float, power: float) -> float:
+    """The difference, in its standard errors, that a one-sided t test at `alpha` finds with `power`."""
+    critical = float(stats.t.ppf(1 - alpha, df))
 
     def missing(shift: float) -> float:
-        return float(stats.nct.sf(critical, df, shift)) - power  # the far tail adds nothing at this power
+        return float(stats.nct.sf(critical, df, shift)) - power
 
-    return float(optimize.brentq(missing, 0.0, 3 * critical + 3)) / math.sqrt(seeds / 2)
+    return float(optimize.brentq(missing, 0.0, 3 * critical + 3))
