@@ -23,6 +23,7 @@ from avq.metrics.catalogue import get_metric
 from avq.reporting.values import FLOOR, rows_of, seed_values
 
 Verdict = Literal["better", "worse", "equivalent", "undecided", "undecided (one seed)", "not comparable", "n/a"]
+Floats = NDArray[np.float64] | np.float64
 OUT_OF_LINE = 0.001  # level of the F-test that keeps a row out of the pool
 
 
@@ -237,7 +238,9 @@ def _numbers(
     )
     if min(n_a, n_b) < 2 and not exact:
         return judgement
-    error, df = _standard_error(pool, contrast, n_a, n_b)
+    a, b = pool.of(contrast.a), pool.of(contrast.b)
+    parts = (np.float64(x) for x in (a.variance, a.df, n_a, b.variance, b.df, n_b))
+    error, df = map(float, standard_error(*parts, shared=np.bool_(a is b)))
     if error == 0:
         half, p = 0.0, float(difference == 0)
         p_equivalence = float(abs(difference) >= judgement.margin)
@@ -255,15 +258,25 @@ def _numbers(
     )
 
 
-def _standard_error(pool: Pool, contrast: DeclaredContrast, n_a: int, n_b: int) -> tuple[float, float]:
-    """Standard error of a difference of means and its degrees of freedom (shared, or by Satterthwaite)."""
-    a, b = pool.of(contrast.a), pool.of(contrast.b)
-    if a is b:
-        return math.sqrt(a.variance * (1 / n_a + 1 / n_b)), a.df
-    part_a, part_b = a.variance / n_a, b.variance / n_b
+def standard_error(
+    variance_a: Floats,
+    df_a: Floats,
+    n_a: Floats,
+    variance_b: Floats,
+    df_b: Floats,
+    n_b: Floats,
+    shared: NDArray[np.bool_] | np.bool_,
+) -> tuple[Floats, Floats]:
+    """Standard error of a difference of means over `n_a` and `n_b` seeds, and its degrees of freedom.
+
+    Where both sides have the one variance that is `shared`, its own; else by Satterthwaite. All of one shape.
+    """
+    part_a, part_b = variance_a / n_a, variance_b / n_b
     total = part_a + part_b
-    weights = sum(part**2 / side.df for part, side in ((part_a, a), (part_b, b)) if part)
-    return math.sqrt(total), total**2 / weights if weights else math.inf
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weights = np.where(part_a > 0, part_a**2 / df_a, 0.0) + np.where(part_b > 0, part_b**2 / df_b, 0.0)
+        mixed = np.where(weights > 0, total**2 / weights, np.inf)
+    return np.sqrt(total), np.where(shared, df_a, mixed)
 
 
 def _holm(p_values: Sequence[float]) -> list[float]:
