@@ -2,8 +2,9 @@
 
 Trained metrics: a one-sided t test over seeds in the direction that is worse, with the variance between seeds
 pooled over both tables and all rows (`statistics.out_of_line` leaves rows out), and Holm's correction over every
-trained cell of the table, so that alpha is the share of unchanged *tables* that fail, not of cells. A loss
-shown to be smaller than the margin of the ablation file does not count. Deterministic metrics must be equal;
+trained cell of the table, so that alpha is the share of unchanged *tables* that fail, not of cells. A row of
+unruly spread may look in line by chance; so a loss must also stand out of the row's own spread (`OWN_SPREAD`).
+One shown to be smaller than the margin of the ablation file does not count. Deterministic metrics must be equal;
 costs are judged on the same machine only. How often this errs and what it catches: docs/check.md.
 """
 
@@ -36,6 +37,8 @@ SAID_BY = {
     "mse": "psnr", "validation-mae": "mae",
     "active-codes": "perplexity", "usage": "perplexity", "dead-codes": "perplexity",
 }  # fmt: skip
+#: The level, as a share of alpha, at which a loss must stand out of its row's own spread: found by simulation.
+OWN_SPREAD = 0.1
 #: Share by which a cost may rise on the same machine.
 TOLERANCE = {"time": 0.30, "memory": 0.10}
 NEGLIGIBLE = 1e-6  # relative: what another CPU's rounding may do where seeds have no spread at all
@@ -51,6 +54,7 @@ class Cell:
         before, now: means over seeds; NaN where there is none.
         loss: by how much it is worse, in the metric's unit; negative where it is better.
         error: standard error of `loss`, with `df` degrees of freedom.
+        p_own: as `p`, by the row's own spread alone; NaN where it has none.
         p: one-sided, of no loss; `p_holm` corrected over the trained cells of the table.
         margin: the loss too small to matter; NaN where the ablation file declares none.
     """
@@ -69,6 +73,7 @@ class Cell:
     error: float = np.nan
     df: float = np.nan
     p: float = np.nan
+    p_own: float = np.nan
     p_holm: float = np.nan
     margin: float = np.nan
 
@@ -195,6 +200,16 @@ def noise(variance: Array, df: Array, scale: Array, alone: NDArray[np.bool_]) ->
     return Noise(np.sqrt(np.where(own, variance, shared) * scale), np.where(own, df, pooled_df))
 
 
+def own_noise(variance: Array, df: Array, scale: Array) -> Noise:
+    """As `noise`, with nothing pooled."""
+    return Noise(np.sqrt(variance * scale), df)
+
+
+def stands_out(p_own: Array, alpha: float) -> NDArray[np.bool_]:
+    """Whether a loss stands out of its row's own spread; a row without one has the pool's word alone."""
+    return np.isnan(p_own) | (p_own < OWN_SPREAD * alpha)
+
+
 def p_of_loss(loss: Array, found: Noise) -> Array:
     """One-sided p of no loss: small where `loss` is surely above zero; NaN where there is no spread to go by."""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -259,10 +274,13 @@ def _trained(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
     variance = squares.to_numpy() / np.maximum(df, 1)
     found = noise(variance, df, 1 / n_before + 1 / n_now, group["floor_before"].to_numpy(bool))
     loss = _loss(metric, group)
-    p = p_of_loss(np.where(loss > NEGLIGIBLE * group["mean_before"].abs(), loss, np.minimum(loss, 0.0)), found)
+    loss = np.where(loss > NEGLIGIBLE * group["mean_before"].abs(), loss, np.minimum(loss, 0.0))
+    p, p_own = p_of_loss(loss, found), p_of_loss(loss, own_noise(variance, df, 1 / n_before + 1 / n_now))
     for at, (key, line) in enumerate(group.iterrows()):
         cell = _pair(metric, key, line, "undecided", "")
-        yield replace(cell, error=float(found.error[at]), df=float(found.df[at]), p=float(p[at]))
+        yield replace(
+            cell, error=float(found.error[at]), df=float(found.df[at]), p=float(p[at]), p_own=float(p_own[at])
+        )
 
 
 def _exact(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
@@ -327,8 +345,10 @@ def _corrected(cells: list[Cell], alpha: float, margin: Mapping[str, float]) -> 
         reason = ""
         if p_within < alpha:
             verdict, reason = "no worse", "a loss, but within the margin" if p < alpha else ""
-        elif p < alpha:
+        elif p < alpha and stands_out(np.float64(cell.p_own), alpha):
             verdict = "regressed"
+        elif p < alpha:
+            reason = "the row's own spread between seeds is as large"
         elif gain < alpha:
             verdict = "better"
         yield replace(cell, verdict=verdict, reason=reason, p_holm=p, margin=bound)
