@@ -17,6 +17,7 @@ COMMANDS = {
     "run": "Train every run of an ablation that is not there yet, then print its table.",
     "train": "Train one variant without an ablation file.",
     "table": "Print the table of a store or of a long-form CSV.",
+    "report": "Write a report on results as an executed notebook and as one HTML page.",
     "evaluate": "Measure a checkpoint on the images of a dataset.",
     "reconstruct": "Draw images beside what a tokenizer makes of them.",
     "status": "Show what is going on in a store, also from another terminal.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import zlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ class Table:
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
         ids = "".join(f"<li>{html.escape(line)}</li>" for line in self.protocols)
         folded = f"<details><summary>Protocols of the columns</summary><ul>{ids}</ul></details>" if ids else ""
-        return f'<div class="scroll">{self.styler.to_html()}</div><div class="notes">{notes}{folded}</div>'
+        return f'<div class="scroll" tabindex="0">{self.styler.to_html()}</div><div class="notes">{notes}{folded}</div>'
 
     def __repr__(self) -> str:
         return "\n".join([self.styler.data.to_string(index=False), *self.notes])
@@ -174,9 +175,10 @@ def _best(wide: pd.DataFrame, column: str, metric: Metric) -> list[str]:
 
 
 def _plain(shown: pd.DataFrame, css: pd.DataFrame, name: str) -> Styler:
-    """A table of texts; numbers stand right, and the name makes its ids the same in every run."""
+    """A table of texts; numbers stand right, and name and content make its ids the same in every run."""
     numbers = [column for column in shown if all(re.match(r"[-−+<]?[\d.]|-$", text) for text in shown[column])]
-    styler = shown.style.apply(lambda _: css, axis=None).hide(axis="index").set_uuid(name)
+    ids = f"{name}-{zlib.crc32(shown.to_csv().encode()):08x}"
+    styler = shown.style.apply(lambda _: css, axis=None).hide(axis="index").set_uuid(ids)
     escape: Callable[[Any], str] = lambda value: html.escape(str(value))  # noqa: E731
     styler = styler.format(escape).set_table_attributes(f'class="sortable" aria-label="{html.escape(name)}"')
     styler = styler.set_properties(subset=numbers, **{"text-align": "right", "white-space": "nowrap"})
