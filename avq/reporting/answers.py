@@ -115,6 +115,7 @@ def _evidence(one: Judgement, metric: Metric, tested: int) -> str:
     sure = f"{100 * (1 - one.alpha):g} % interval {_signed(one.low, metric)} to {_signed(one.high, metric)}"
     p = one.p_equivalence if one.verdict == "equivalent" else one.p_holm
     shown = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    shown = f"equivalence {shown}" if one.verdict == "equivalent" else shown
     over = f", corrected for {tested} comparisons" if tested > 1 else ""
     return f"{sure}; {shown}{over}"
 

@@ -93,7 +93,7 @@ _SECTIONS = (
     _Section(
         "Learning",
         "Error on validation images while training: thin lines are seeds, thick ones their means. Lines that still "
-        "fall at the end say that longer training might change the picture.",
+        "fall at the end say that longer training might change the picture. What leaves the top is off the scale.",
         ("learning_curves()",),
         lambda report: report.store is not None,
     ),
@@ -134,14 +134,16 @@ def build(inputs: Inputs, reports: Sequence[Report], folder: Path, command: str)
 
     names = ["report"] if len(reports) == 1 else [re.sub(r"\W", "_", report.experiment) for report in reports]
     cells = [new_markdown_cell(_title(reports)), new_code_cell(_first_cell(inputs, reports, names, folder))]
-    cells += [new_code_cell(f"{name}.answers()") for name in names]
     for name, report in zip(names, reports, strict=True):
         if len(reports) > 1:
-            cells.append(new_markdown_cell(f"## {report.experiment}\n\n{report.question}"))
+            cells.append(new_markdown_cell(f"## {report.question}"))
+        cells.append(new_code_cell(f"{name}.answers()"))
+    for name, report in zip(names, reports, strict=True):
+        if len(reports) > 1:
+            cells.append(new_markdown_cell(f"# {report.experiment}\n\n{report.question}"))
         for section in _SECTIONS:
             if section.wanted(report):
-                level = "##" if len(reports) == 1 else "###"
-                cells.append(new_markdown_cell(f"{level} {section.title}\n\n{section.words}".strip()))
+                cells.append(new_markdown_cell(f"## {section.title}\n\n{section.words}".strip()))
                 cells += [new_code_cell(f"{name}.{call}") for call in section.calls]
     commands = "\n".join([*(report.command() for report in reports), command])
     cells.append(new_markdown_cell(f"The same again, from training to this page:\n\n```bash\n{commands}\n```"))

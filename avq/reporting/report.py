@@ -124,7 +124,7 @@ class Report:
         return self.ablation.question if self.ablation is not None else self.experiment
 
     def answers(self) -> Page:
-        """The question, and what the declared comparisons say about it."""
+        """The answer to the question: what the declared comparisons say, each with how sure it is."""
         found, lead = answers(self.judged), [summary(self.judged), *best_rows(self.long, split=self.split)]
         items = "".join(
             f'<li class="{one.verdict.split()[0]}"><strong>{html.escape(one.name)}: '
@@ -134,7 +134,7 @@ class Report:
         )
         markup = "".join(f"<p>{html.escape(line)}</p>" for line in lead) + (items and f'<ul class="answers">{items}</ul>')
         text = [*lead, *(f"{one.sign} {one.name}: {one.verdict}. {one.sentence}" for one in found)]
-        return Page(f'<div class="answer"><h3>{html.escape(self.question)}</h3>{markup}</div>', "\n".join(text))
+        return Page(f'<div class="answer"><h3>What was found</h3>{markup}</div>', "\n".join(text))
 
     def setting(self) -> Table:
         """What was trained on what, and how it was judged, in a few lines."""
@@ -148,7 +148,7 @@ class Report:
             "rows": str(self.long["row"].nunique()),
             "seeds": ", ".join(map(str, seeds)),
         }
-        return styled.listing(pd.DataFrame({"what": list(facts), "": [str(v) for v in facts.values()]}), "setting")
+        return styled.listing(pd.DataFrame({"what": list(facts), "value": [str(v) for v in facts.values()]}), "setting")
 
     def rows(self) -> Table:
         """What each row is."""

@@ -181,6 +181,8 @@ def _plain(shown: pd.DataFrame, css: pd.DataFrame, name: str) -> Styler:
     styler = shown.style.apply(lambda _: css, axis=None).hide(axis="index").set_uuid(ids)
     escape: Callable[[Any], str] = lambda value: html.escape(str(value))  # noqa: E731
     styler = styler.format(escape).set_table_attributes(f'class="sortable" aria-label="{html.escape(name)}"')
+    labels = [column for column in shown if not any(" " in text for text in shown[column])]
+    styler = styler.set_properties(subset=labels, **{"white-space": "nowrap"})
     styler = styler.set_properties(subset=numbers, **{"text-align": "right", "white-space": "nowrap"})
     return styler.set_table_styles([{"selector": "th", "props": "text-align: left"}])
 

@@ -87,7 +87,7 @@ def values_by_row(long: pd.DataFrame, metric: str = "mae", split: str = "test") 
     """
     entry = get_metric(metric)
     values = one_dataset(long, metric, split)
-    table, shown = with_intervals(values), looks(long)
+    table, shown, limits = with_intervals(values), looks(long), sight(with_intervals(values), metric)
     longest = max(map(len, table["row"]))
     with drawing(0.85 + 0.3 * len(table)) as figure:
         axes = figure.subplots()
@@ -101,6 +101,13 @@ def values_by_row(long: pd.DataFrame, metric: str = "mae", split: str = "test") 
             axes.plot(seeds, [at] * len(seeds), "o", color="white", markeredgecolor=ink, markersize=4.5, zorder=4)
             text = format(mean, entry.format)
             axes.annotate(text, (1.01, at), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
+        if limits:
+            axes.set_xlim(*limits)
+            beyond = table[(table["mean"] < limits[0]) | (table["mean"] > limits[1])]
+            for at, line in zip(beyond.index, beyond.to_dict("records"), strict=True):
+                above = line["mean"] > limits[1]
+                color = shown[line["row"]].color
+                axes.plot(limits[above], at, ">" if above else "<", color=color, clip_on=False, markersize=7)
         axes.set_yticks(range(len(table)), table["row"], fontsize=9 if longest < 24 else 7)
         axes.set_ylim(len(table) - 0.5, -0.5)
         axes.grid(axis="y", visible=False)

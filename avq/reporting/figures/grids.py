@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avq.errors import AvqError
-from avq.reporting.figures.style import INK, QUIET, WIDTH, Picture, broken, drawing
+from avq.reporting.figures.style import INK, QUIET, Picture, broken, drawing
 
 Images = NDArray[np.uint8]
 _GAP, _MARGIN, _DPI = 6, 0.15, 100
+_ERROR_PIXELS = 960  # about so wide are all images of a line of `error_grid`
 
 
 def reconstruction_grid(
@@ -56,7 +57,7 @@ def error_grid(
     for row, images in rows.items():
         heat = (shades(np.clip(errors[row] / top, 0, 1))[..., :3] * 255).round().astype(np.uint8)
         lines[row] = np.concatenate([images, heat])
-    zoom = max(1, round(1060 / (2 * len(original) * original.shape[2])))
+    zoom = max(1, round(_ERROR_PIXELS / (2 * len(original) * original.shape[2])))
     scale = f"right: absolute error, white 0 to black {top / 255:.2f} or more"
     words = f"{len(original)} test images, their reconstructions by {', '.join(rows)}, and the absolute errors."
     return _sheet(lines, notes or {}, zoom, words, scale)

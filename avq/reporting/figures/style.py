@@ -20,7 +20,7 @@ from avq.reporting.values import FLOOR
 
 INK, QUIET, FLOOR_INK = "#22272e", "#79838e", "#b5482f"
 GOOD, BAD, EVEN = "#1a7f5a", "#b5482f", "#3a6ea5"  # told apart without colour as well: every use has a word beside it
-WIDTH = 5.8  # inches: drawn so small that the letters can be read where a phone shows it 360 px wide
+WIDTH = 5.0  # inches: drawn so small that the letters can be read where a phone shows it 360 px wide
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9.5,
@@ -56,7 +56,7 @@ class Picture:
 
     figure: Figure
     alt: str
-    colours: int | None = 96
+    colours: int | None = 160
 
     def png(self) -> bytes:
         """The picture as a PNG file."""

@@ -48,7 +48,7 @@ def rate_distortion(long: pd.DataFrame, metric: str = "mae", split: str = "test"
         axes.margins(x=0.08, y=0.1)
         off_the_scale(axes, sight(table, metric), table.assign(x=table["entropy"]), shown)
         _beyond_the_floor(axes, table, worse_is_up=entry.better == "lower")
-        axes.set_xlabel("bits per pixel by code entropy; tick: nominal (tokens x log2 K / pixels)")
+        axes.set_xlabel("bits per pixel by code entropy (tick: nominal)")
         axes.set_ylabel(f"{entry.label}{DIRECTIONS[entry.better]}")
         legend(figure, shown)
     words = "; ".join(
@@ -101,7 +101,8 @@ def pareto(long: pd.DataFrame, metric: str = "mae", split: str = "test") -> Pict
     there = pd.concat([values for _, values in costs], axis=1).notna().any(axis=1)
     shown = {str(row): look for row, look in looks(long).items() if there.get(row, False)}
     words = []
-    with drawing(0.4 + 2.45 * len(costs) + 0.17 * -(-len(shown) // 3)) as figure:
+    with drawing(0.4 + 2.3 * len(costs) + 0.17 * -(-len(shown) // 3)) as figure:
+        figure.get_layout_engine().set(h_pad=0.08)  # a title belongs to the panel below it
         panels = figure.subplots(len(costs), squeeze=False)[:, 0]
         for axes, (cost, values) in zip(panels, costs, strict=True):
             part = table.assign(x=values).dropna(subset=["x"])

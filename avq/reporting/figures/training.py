@@ -29,11 +29,11 @@ def validation_curves(log: pd.DataFrame, long: pd.DataFrame, metric: str = "vali
     panels, shown = _panels(log, long), {row: look for row, look in looks(long).items() if row in set(log["row"])}
     columns = 2 if len(panels) > 1 else 1
     lines = -(-len(panels) // columns)
-    # The start is far above everything that matters; the view is that of the later part.
+    # The start, and a row that goes astray, are far above all that matters: what leaves the top is off the scale.
     late = log[log["step"] >= log["step"].max() * 0.3][metric]
-    low, high = float(log[metric].min()), float(late.quantile(0.99))
+    low, high = float(log[metric].min()), min(float(late.quantile(0.99)), 2 * float(late.median()))
     room = (high - low) or high or 1.0
-    with drawing(0.5 + 2.35 * lines + 0.17 * -(-len(shown) // 3)) as figure:
+    with drawing(0.5 + 2.2 * lines + 0.17 * -(-len(shown) // 3)) as figure:
         drawn = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
         for axes, (title, rows) in zip(drawn, panels.items(), strict=False):
             _curves(axes, log[log["row"].isin(rows)], metric, shown)
