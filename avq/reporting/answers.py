@@ -14,7 +14,7 @@ from avq.reporting.values import FLOOR, rows_of, seed_values
 
 SIGNS: dict[Verdict, str] = {
     "better": "▲", "worse": "▼", "equivalent": "≈", "undecided": "?", "undecided (one seed)": "?",
-    "not comparable": "–", "n/a": "–",
+    "not comparable": "-", "n/a": "-",
 }  # fmt: skip
 
 
@@ -96,9 +96,15 @@ def _sentence(one: Judgement, tested: int) -> str:
             f"ablation calls too small to matter ({_size(one, metric)}; {evidence})."
         )
     if one.verdict == "undecided":
+        alone = (
+            " The interval by itself leaves out zero, but among so many comparisons one such turns up by chance too "
+            "often."
+            if tested > 1 and one.p < one.alpha
+            else ""
+        )
         return (
             f"{one.a} against {one.b}: {_size(one, metric)} ({evidence}). These seeds do not decide whether that is "
-            "chance, which does not mean that there is no difference."
+            f"chance, which does not mean that there is no difference.{alone}"
         )
     return f"{one.a} is {one.verdict} than {one.b}: {_size(one, metric)} ({evidence})."
 

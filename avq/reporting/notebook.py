@@ -65,8 +65,8 @@ _SECTIONS = (
     _Section(
         "The declared comparisons",
         "One line a comparison: the difference a − b between two rows, dot and 95 % interval from the spread between "
-        "seeds. Left of zero, a has the lower value. The shaded band is the margin that the ablation calls too small to "
-        "matter. *Undecided* means that these seeds cannot tell, not that there is no difference.",
+        "seeds. Left of zero, a has the lower value. The shaded band is the margin that the ablation calls too "
+        "small to matter. *Undecided* means that these seeds cannot tell, not that there is no difference.",
         ("effects()", "verdict_table()"),
         lambda report: bool(report.judged),
     ),
@@ -79,7 +79,8 @@ _SECTIONS = (
     _Section(
         "Rate and distortion",
         "A better rebuilt image is no gain if it was paid for in bits. Lower left is better. Markers stand at the rate "
-        "that the codes really carry (entropy), ticks at the nominal rate; in the shaded corner the floor does as well.",
+        "that the codes really carry (entropy), ticks at the nominal rate; in the shaded corner the floor does as "
+        "well.",
         ("rate_distortion()",),
         _measured("bits-per-pixel-entropy"),
     ),
@@ -99,8 +100,8 @@ _SECTIONS = (
     ),
     _Section(
         "Codebooks",
-        "Does a level use the codes that it has? Dots: share of codes used at least once on the split. Bars: perplexity "
-        "as a share of the codebook, the number of codes in effective use. Level 1 is the finest.",
+        "Does a level use the codes that it has? Dots: share of codes used at least once on the split. Bars: "
+        "perplexity as a share of the codebook, the number of codes in effective use. Level 1 is the finest.",
         ("codebooks()",),
         _measured("usage"),
     ),
@@ -112,8 +113,8 @@ _SECTIONS = (
     ),
     _Section(
         "Pictures",
-        "The first images of the test set (not chosen), each row's reconstruction by its first seed, and on the "
-        "right where it errs.",
+        "The first images of the test set's fixed order (not chosen), each row's reconstruction by its first seed, and on "
+        "the right where it errs.",
         ("pictures()",),
         lambda report: report.store is not None and bool(first_runs(report.long, report.store)),
     ),

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+import avq
 from avq.errors import AvqError, UsageError
 from avq.reporting import figures, styled
 from avq.reporting.answers import answers, best_rows, summary
@@ -22,7 +23,7 @@ from avq.reporting.statistics import DeclaredContrast, Judgement, judge
 from avq.reporting.styled import Table
 
 _IMAGES = 5  # test images in a grid: with their errors beside them, as many as a phone shows
-_PACKAGES = ("avq-bench", "torch", "torchvision", "numpy", "pandas", "scipy", "seaborn", "matplotlib")
+_PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scipy", "seaborn", "matplotlib")
 
 
 class Statistics(Protocol):
@@ -132,7 +133,9 @@ class Report:
             f"{html.escape(one.sentence)}</li>"
             for one in found
         )
-        markup = "".join(f"<p>{html.escape(line)}</p>" for line in lead) + (items and f'<ul class="answers">{items}</ul>')
+        markup = "".join(f"<p>{html.escape(line)}</p>" for line in lead) + (
+            items and f'<ul class="answers">{items}</ul>'
+        )
         text = [*lead, *(f"{one.sign} {one.name}: {one.verdict}. {one.sentence}" for one in found)]
         return Page(f'<div class="answer"><h3>What was found</h3>{markup}</div>', "\n".join(text))
 
@@ -140,11 +143,13 @@ class Report:
         """What was trained on what, and how it was judged, in a few lines."""
         first = self.long.iloc[0]
         seeds = sorted(int(seed) for seed in self.long["seed"].dropna().unique())
+        judged = self.long[(self.long["metric"] == "mae") & (self.long["split"] == self.split)]
+        counts = " or ".join(f"{n:,}" for n in sorted(judged["n"].dropna().unique()))
         facts = {
             "ablation": self.ablation.name if self.ablation is not None else "unknown",
             "preset (budget)": first["preset"],
             "dataset": ", ".join(dict.fromkeys(self.long["dataset"])),
-            "judged on": f"{self.split} images",
+            "judged on": f"{counts} {self.split} images".strip(),
             "rows": str(self.long["row"].nunique()),
             "seeds": ", ".join(map(str, seeds)),
         }
@@ -232,7 +237,8 @@ class Report:
     def environment(self) -> Table:
         """On what the runs were trained (as their store knows) and on what this report was made."""
         trained = self._trained_on()
-        made = {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
+        packages = {name: _version(name) for name in _PACKAGES}
+        made = {"avq-bench": avq.__version__, "python": platform.python_version()} | packages
         known = {name: trained.get(name, "") for name in dict.fromkeys([*trained, *made])}
         lines = [{"what": name, "runs": known[name], "this report": made.get(name, "")} for name in known]
         return styled.listing(pd.DataFrame(lines), "environment")
@@ -254,7 +260,9 @@ class Report:
             for name, one in row.get("settings", {}).items()
             if one.get("origin") == "--set"
         }
-        return " ".join([*words, *(f"--set {name}={value}" for name, value in given.items())])
+        words += [f"--set {name}={value}" for name, value in given.items()]
+        words += ["--output", str(self.store)] if self.store is not None else []
+        return " ".join([*words, *(["--data-root", str(self.data_root)] if self.data_root is not None else [])])
 
     def _each(self, draw: Any) -> Several:
         """A picture a dataset, without those that there is nothing for."""

@@ -13,7 +13,7 @@ import pandas as pd
 from avq.metrics.catalogue import METRICS, Metric, format_value
 from avq.reporting.footer import footer
 from avq.reporting.tables import wide_table
-from avq.reporting.values import rows_of
+from avq.reporting.values import FLOOR, rows_of
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -58,7 +58,7 @@ def quality_table(long: pd.DataFrame, split: str = "test", alpha: float = 0.05) 
     lead = ["dataset"] if "dataset" in wide else []
     notes = ["Bold: the best mean among the rows of one nominal rate. Whether it differs from its neighbours, "
              "the declared comparisons say.", *footer(part, split, alpha).splitlines(), *failed]  # fmt: skip
-    return Table(_styled(wide, [*lead, *counts], names, "quality"), notes, protocols(part, names, split))
+    return Table(_styled(wide, [*lead, *counts], names, "quality", _floors(long)), notes, protocols(part, names, split))
 
 
 def cost_table(long: pd.DataFrame, split: str = "test") -> Table | None:
@@ -70,9 +70,9 @@ def cost_table(long: pd.DataFrame, split: str = "test") -> Table | None:
         return None
     wide = wide[wide[names].notna().any(axis=1)].reset_index(drop=True)
     lead = ["dataset"] if "dataset" in wide else []
-    notes = ["Bold: the best of the column. Times and memory come from a quiet pass of their own, but for training s, "
-             "the wall-clock time of runs that shared the machine.", *footer(part, split).splitlines()]  # fmt: skip
-    return Table(_styled(wide, [*lead, "row"], names, "cost"), notes, protocols(part, names, split))
+    notes = ["Bold: the best of the column, the floor aside. Times and memory come from a quiet pass of their own, but "
+             "for training s, the wall-clock time of runs that shared the machine.", *footer(part, split).splitlines()]  # fmt: skip
+    return Table(_styled(wide, [*lead, "row"], names, "cost", _floors(long)), notes, protocols(part, names, split))
 
 
 def verdict_table(judged: pd.DataFrame) -> Table | None:
@@ -143,7 +143,7 @@ def _difference(value: float, metric: Metric) -> str:
     return sign + format_value(metric.name, abs(value))
 
 
-def _styled(wide: pd.DataFrame, counts: Sequence[str], names: Sequence[str], name: str) -> Styler:
+def _styled(wide: pd.DataFrame, counts: Sequence[str], names: Sequence[str], name: str, floors: set[str]) -> Styler:
     """The chosen columns as text under their labels; levels side by side, bottom first; the best in bold."""
     shown: dict[str, list[str]] = {column: [str(value) for value in wide[column]] for column in counts}
     css: dict[str, list[str]] = {column: [""] * len(wide) for column in counts}
@@ -158,20 +158,22 @@ def _styled(wide: pd.DataFrame, counts: Sequence[str], names: Sequence[str], nam
         if label in shown:
             shown[label] = [a if b == "-" else f"{a} / {b}" for a, b in zip(shown[label], cells, strict=True)]
         else:
-            shown[label], css[label] = cells, _best(wide, column, metric)
+            shown[label], css[label] = cells, _best(wide, column, metric, floors)
     return _plain(pd.DataFrame(shown), pd.DataFrame(css), name)
 
 
-def _best(wide: pd.DataFrame, column: str, metric: Metric) -> list[str]:
+def _best(wide: pd.DataFrame, column: str, metric: Metric, floors: set[str]) -> list[str]:
     """Bold where the mean is the best of two or more rows at the same rate on the same dataset."""
     if metric.better is None or "@" in column:
         return [""] * len(wide)
     keys = [wide[name].round(6) if name == "bits-per-pixel" else wide[name] for name in ("dataset", "bits-per-pixel")
             if name in wide and (name == "dataset" or not _is_cost(column))]  # fmt: skip
-    groups = wide.groupby(keys, dropna=False)[column] if keys else wide[column].groupby([0] * len(wide))
+    # What the floor costs is no merit.
+    values = wide[column].where(wide["row"].map(lambda row: row not in floors)) if _is_cost(column) else wide[column]
+    groups = values.groupby(keys, dropna=False) if keys else values.groupby([0] * len(wide))
     best = groups.transform("min" if metric.better == "lower" else "max")
     alone = groups.transform("count") < 2
-    return [BEST if hit else "" for hit in (wide[column] == best) & ~alone]
+    return [BEST if hit else "" for hit in (values == best) & ~alone]
 
 
 def _plain(shown: pd.DataFrame, css: pd.DataFrame, name: str) -> Styler:
@@ -181,10 +183,15 @@ def _plain(shown: pd.DataFrame, css: pd.DataFrame, name: str) -> Styler:
     styler = shown.style.apply(lambda _: css, axis=None).hide(axis="index").set_uuid(ids)
     escape: Callable[[Any], str] = lambda value: html.escape(str(value))  # noqa: E731
     styler = styler.format(escape).set_table_attributes(f'class="sortable" aria-label="{html.escape(name)}"')
-    labels = [column for column in shown if not any(" " in text for text in shown[column])]
+    labels = [column for column in shown if max((text.count(" ") for text in shown[column]), default=0) < 3]
+    labels = [column for column in labels if column != "comparison"]
     styler = styler.set_properties(subset=labels, **{"white-space": "nowrap"})
     styler = styler.set_properties(subset=numbers, **{"text-align": "right", "white-space": "nowrap"})
     return styler.set_table_styles([{"selector": "th", "props": "text-align: left"}])
+
+
+def _floors(long: pd.DataFrame) -> set[str]:
+    return set(long.loc[long["variant"] == FLOOR, "row"])
 
 
 def _kind(metric: str) -> str:
@@ -198,4 +205,3 @@ def _is_value(name: object) -> bool:
 def _is_cost(name: object) -> bool:
     metric = METRICS[str(name).split("@")[0]]
     return metric.kind in _COSTS and metric.name != "bits-per-pixel"
-

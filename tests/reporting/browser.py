@@ -66,7 +66,8 @@ class Browser:
 
     def open(self, path: Path, width: int, height: int, scale: float = 1) -> None:
         """Load a file in a window of that size (CSS pixels) and wait until it has loaded."""
-        self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=width < 600)
+        size = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 600}
+        self.ask("Emulation.setDeviceMetricsOverride", **size)
         self.events.clear()
         self.ask("Page.navigate", url=path.resolve().as_uri())
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):

@@ -57,9 +57,11 @@ def sight(table: pd.DataFrame, metric: str) -> tuple[float, float] | None:
     """
     sign = 1 if get_metric(metric).better == "lower" else -1
     floors = table.loc[table["variant"] == FLOOR, "mean"] * sign
-    if floors.empty or (table["mean"] * sign).max() < floors.max() + 0.25 * (floors.max() - (table["mean"] * sign).min()):
+    if floors.empty or (table["mean"] * sign).max() < floors.max() + 0.25 * (
+        floors.max() - (table["mean"] * sign).min()
+    ):
         return None
     best, floor = float((table["mean"] * sign).min()), float(floors.max())
     room = abs(floor - best) or abs(floor)
-    low, high = sorted((sign * (best - 0.1 * room), sign * (floor + 0.14 * room)))
+    low, high = sorted((sign * (best - 0.1 * room), sign * (floor + 0.3 * room)))
     return low, high

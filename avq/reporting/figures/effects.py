@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import seaborn as sns
@@ -61,7 +62,7 @@ def _contrasts(axes: Axes, part: Sequence[Judgement], metric: Metric) -> None:
         if not math.isnan(one.low):
             axes.plot([one.low, one.high], [at, at], color=ink, linewidth=3.2, solid_capstyle="butt")
         axes.plot(one.difference, at, "o", color=ink, markerfacecolor="white" if ink == QUIET else ink, markersize=6.5)
-        place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "bottom"}
+        place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "bottom"}
         axes.annotate(one.name, (0, at), (0, 5.5), fontsize=9, color=INK, **place)
         axes.annotate(one.verdict, (1, at), (0, 5.5), fontsize=9, color=ink, ha="right", weight="bold", **place)
     axes.set_ylim(len(part) - 0.6, -0.85)
@@ -100,7 +101,8 @@ def values_by_row(long: pd.DataFrame, metric: str = "mae", split: str = "test") 
             seeds = values.loc[values["row"] == line["row"], "value"]
             axes.plot(seeds, [at] * len(seeds), "o", color="white", markeredgecolor=ink, markersize=4.5, zorder=4)
             text = format(mean, entry.format)
-            axes.annotate(text, (1.01, at), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
+            axes.annotate(text, (1.03, at), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
+        axes.locator_params(axis="x", nbins=6)
         if limits:
             axes.set_xlim(*limits)
             beyond = table[(table["mean"] < limits[0]) | (table["mean"] > limits[1])]
@@ -156,7 +158,9 @@ def values_by_axis(long: pd.DataFrame, metric: str = "mae", split: str = "test")
         for line in grid.to_dict("records")
     )
     beside = "; ".join(f"{line['row']}: {format_value(metric, line['mean'])}" for line in lines.to_dict("records"))
-    return Picture(figure, f"{entry.title} over the axes of the ablation. {words}." + f" Beside: {beside}." * bool(beside))
+    return Picture(
+        figure, f"{entry.title} over the axes of the ablation. {words}." + f" Beside: {beside}." * bool(beside)
+    )
 
 
 def _one_panel(axes: Axes, part: pd.DataFrame, names: Sequence[str], shown: Mapping[str, Look]) -> pd.DataFrame:

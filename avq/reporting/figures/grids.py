@@ -37,9 +37,7 @@ def reconstruction_grid(
     return _sheet({"original": original, **rows}, notes or {}, zoom, "reconstructions").save(path)
 
 
-def error_grid(
-    original: Images, rows: Mapping[str, Images], notes: Mapping[str, str] | None = None
-) -> Picture:
+def error_grid(original: Images, rows: Mapping[str, Images], notes: Mapping[str, str] | None = None) -> Picture:
     """Originals, and a line a variant: its reconstructions on the left, their absolute errors on the right.
 
     Errors are means over the three colours, on one scale for all rows, from white (none) to black (the 99.5th

@@ -76,7 +76,9 @@ class Picture:
         path.write_bytes(self.png())
         return path
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         width = round(float(self.figure.get_size_inches()[0]) * 120)
         return {"image/png": self.png(), "text/plain": self.alt}, {"image/png": {"alt": self.alt, "width": width}}
 
@@ -123,7 +125,9 @@ def axes_of(long: pd.DataFrame) -> list[str]:
 
 
 @contextmanager
-def drawing(height: float, width: float = WIDTH, dpi: int = 200, layout: str | None = "constrained") -> Iterator[Figure]:
+def drawing(
+    height: float, width: float = WIDTH, dpi: int = 200, layout: str | None = "constrained"
+) -> Iterator[Figure]:
     """A figure in the house style, in inches; no global state and no window."""
     with mpl.rc_context(STYLE):
         yield Figure(figsize=(width, height), dpi=dpi, layout=layout)  # type: ignore[arg-type, unused-ignore]
@@ -153,13 +157,21 @@ def off_the_scale(
     if limits is None:
         return
     axes.set_ylim(*limits)
-    for row, line in table.iterrows():
+    left, right = axes.get_xlim()
+    taken: list[tuple[float, int]] = []
+    for row, line in table.sort_values("x").iterrows():
         if limits[0] <= line["mean"] <= limits[1]:
             continue
         above = line["mean"] > limits[1]
+        # A value whose place is taken goes to the next line.
+        crowd = [level for x, level in taken if line["x"] - x < 0.12 * (right - left)]
+        level = min(set(range(len(crowd) + 1)) - set(crowd))
+        taken.append((line["x"], level))
         axes.plot(line["x"], limits[above], "^" if above else "v", color=shown[str(row)].color, clip_on=False, ms=7)
+        away = (6 + 9 * level) * (-1 if above else 1)
         axes.annotate(
-            f"{line['mean']:.3f}", (line["x"], limits[above]), (0, -6 if above else 6), textcoords="offset points",
+            f"{line['mean']:.3f}", (line["x"], limits[above]), (0, away), textcoords="offset points", zorder=5,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85},
             ha="center", va="top" if above else "bottom", fontsize=8, color=shown[str(row)].color,
         )  # fmt: skip
 

@@ -98,17 +98,22 @@ def pareto(long: pd.DataFrame, metric: str = "mae", split: str = "test") -> Pict
     costs = [(cost, values) for cost, values in costs if values.notna().any()]
     if not costs:
         return None
-    there = pd.concat([values for _, values in costs], axis=1).notna().any(axis=1)
+    trained = table["variant"] != FLOOR  # the floor costs next to nothing: it is the line to pass, on no front
+    there = pd.concat([values for _, values in costs], axis=1).notna().any(axis=1) & trained
     shown = {str(row): look for row, look in looks(long).items() if there.get(row, False)}
     words = []
     with drawing(0.4 + 2.3 * len(costs) + 0.17 * -(-len(shown) // 3)) as figure:
-        figure.get_layout_engine().set(h_pad=0.08)  # a title belongs to the panel below it
+        figure.set_layout_engine("constrained", h_pad=0.08)  # a title belongs to the panel below it
         panels = figure.subplots(len(costs), squeeze=False)[:, 0]
         for axes, (cost, values) in zip(panels, costs, strict=True):
-            part = table.assign(x=values).dropna(subset=["x"])
+            part = table[trained].assign(x=values).dropna(subset=["x"])
             front = _panel(axes, part, shown, entry.better == "lower")
             for floor in table.loc[table["variant"] == FLOOR, "mean"]:
                 axes.axhline(floor, color=FLOOR_INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+                axes.annotate(
+                    "floor", (1, floor), (4, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+                    va="center", fontsize=8, color=FLOOR_INK,
+                )  # fmt: skip
             off_the_scale(axes, sight(table, metric), part, shown)
             axes.set_title(cost.label, fontsize=9.5)
             axes.set_ylabel(entry.label)

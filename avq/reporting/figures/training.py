@@ -68,7 +68,7 @@ def _panels(log: pd.DataFrame, long: pd.DataFrame) -> dict[str, list[str]]:
 
 def _curves(axes: Axes, log: pd.DataFrame, metric: str, shown: dict[str, Look]) -> None:
     for (row, _), curve in log.groupby(["row", "seed"], sort=False):
-        axes.plot(curve["step"], curve[metric], color=shown[row].color, linewidth=0.7, alpha=0.5)
+        axes.plot(curve["step"], curve[metric], color=shown[row].color, linewidth=0.8, alpha=0.7)
     for row, part in log.groupby("row", sort=False):
         mean, look = part.groupby("step")[metric].mean(), shown[str(row)]
         axes.plot(mean.index, mean, color=look.color, marker=look.marker, markersize=4, linewidth=1.8)
@@ -105,7 +105,8 @@ def codebook_usage(long: pd.DataFrame, split: str = "test") -> Picture | None:
         drawn[0].set_ylim(len(rows) - 0.4, -0.6)
         figure.supxlabel("share of the codebook: dot, codes used; bar, perplexity", fontsize=9)
     words = "; ".join(
-        f"{row} level {level}: {line['active']:.0f} codes used ({line['usage']:.0%}), perplexity {line['perplexity']:.0f}"
+        f"{row} level {level}: {line['active']:.0f} codes used ({line['usage']:.0%}), "
+        f"perplexity {line['perplexity']:.0f}"
         for (row, level), line in table.iterrows()
     )
     return Picture(figure, f"Codebook use by row and level, mean over seeds. {words}.")
