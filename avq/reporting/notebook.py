@@ -113,8 +113,8 @@ _SECTIONS = (
     ),
     _Section(
         "Pictures",
-        "The first images of the test set's fixed order (not chosen), each row's reconstruction by its first seed, and on "
-        "the right where it errs.",
+        "The first images of the test set's fixed order (not chosen), each row's reconstruction by its first seed, and "
+        "on the right where it errs.",
         ("pictures()",),
         lambda report: report.store is not None and bool(first_runs(report.long, report.store)),
     ),
@@ -165,11 +165,15 @@ def execute(notebook: NotebookNode, folder: Path) -> None:
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-    # No kernel of a person's own collection: `python3` there may be another Python without this package.
-    specs = KernelSpecManager(kernel_dirs=[])
+    class ThisPython(AsyncKernelManager):  # type: ignore[misc, unused-ignore]
+        """No kernel of a person's own collection: `python3` there may be another Python, without this package."""
+
+        def _kernel_spec_manager_default(self) -> Any:
+            return KernelSpecManager(kernel_dirs=[])
+
     client = NotebookClient(
         notebook,
-        km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs),
+        kernel_manager_class=ThisPython,
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
         startup_timeout=_SECONDS,
         timeout=_SECONDS,

@@ -156,12 +156,17 @@ class Report:
         return styled.listing(pd.DataFrame({"what": list(facts), "value": [str(v) for v in facts.values()]}), "setting")
 
     def rows(self) -> Table:
-        """What each row is."""
+        """What each row is, with the remarks that its runs left (a published variant narrowed, a stale run)."""
         from avq.models.config import VARIANTS
 
         lines = self.long.drop_duplicates("row")[["row", "variant"]]
         known = [VARIANTS[name].summary if name in VARIANTS else "a plug-in's variant" for name in lines["variant"]]
-        return styled.listing(pd.DataFrame({"row": lines["row"].to_list(), "what it is": known}), "rows")
+        sound = self.long[(self.long["status"] == "ok") & (self.long["reason"] != "")]
+        remarks = sound.groupby("row")["reason"].agg(lambda reasons: "; ".join(dict.fromkeys(reasons)))
+        table = pd.DataFrame({"row": lines["row"].to_list(), "what it is": known})
+        if len(remarks):
+            table["here"] = [remarks.get(row, "") for row in table["row"]]
+        return styled.listing(table, "rows")
 
     def quality_table(self) -> Table:
         """Quality and codebooks, one line a row."""

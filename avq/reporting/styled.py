@@ -70,8 +70,11 @@ def cost_table(long: pd.DataFrame, split: str = "test") -> Table | None:
         return None
     wide = wide[wide[names].notna().any(axis=1)].reset_index(drop=True)
     lead = ["dataset"] if "dataset" in wide else []
-    notes = ["Bold: the best of the column, the floor aside. Times and memory come from a quiet pass of their own, but "
-             "for training s, the wall-clock time of runs that shared the machine.", *footer(part, split).splitlines()]  # fmt: skip
+    notes = [
+        "Bold: the best of the column, the floor aside. Times and memory come from a quiet pass of their own, but for "
+        "training s, the wall-clock time of runs that shared the machine.",
+        *footer(part, split).splitlines(),
+    ]
     return Table(_styled(wide, [*lead, "row"], names, "cost", _floors(long)), notes, protocols(part, names, split))
 
 

@@ -8,7 +8,7 @@ from scipy import stats
 from avq.errors import AvqError
 from avq.metrics.catalogue import get_metric
 from avq.reporting.statistics import pool_spreads
-from avq.reporting.values import FLOOR, one_protocol, rows_of, seed_values
+from avq.reporting.values import FLOOR, one_protocol, protocols_differ, rows_of, seed_values
 
 
 def one_dataset(long: pd.DataFrame, metric: str, split: str) -> pd.DataFrame:
@@ -43,9 +43,15 @@ def with_intervals(values: pd.DataFrame, confidence: float = 0.95) -> pd.DataFra
 
 
 def means(long: pd.DataFrame, metric: str, split: str) -> pd.Series:
-    """Mean over seeds of a metric without levels, by row; empty where it was not measured."""
+    """Mean over seeds of a metric without levels, by row; empty where it was not measured, or costs are mixed.
+
+    Raises:
+        NotComparable: a trained metric was obtained under two protocols.
+    """
     values = seed_values(rows_of(long, split), metric)
     values = values[values["level"].isna()]
+    if get_metric(metric).kind != "trained" and protocols_differ(values):
+        return pd.Series(dtype="float64")  # as in a table: the footer says that it was left out
     one_protocol(values, metric)
     return values.groupby("row", sort=False)["value"].mean()
 
