@@ -47,6 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
+@pytest.mark.slow
 def test_the_notebook_is_executed_without_errors_and_calls_reporting(made: Path) -> None:
     import nbformat
 
@@ -63,6 +64,7 @@ def test_the_notebook_is_executed_without_errors_and_calls_reporting(made: Path)
     assert (made / "report.ipynb").stat().st_size < MOST_BYTES
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_again_by_hand_from_its_folder(made: Path, tmp_path: Path) -> None:
     import nbformat
 
@@ -74,6 +76,7 @@ def test_the_notebook_runs_again_by_hand_from_its_folder(made: Path, tmp_path: P
     assert [cell.get("outputs") for cell in again.cells] == first
 
 
+@pytest.mark.slow
 def test_the_page_is_one_file_that_names_nothing_to_load(made: Path) -> None:
     page = (made / "report.html").read_text()
     assert not re.findall(r"""(?:src|href)=["'](?!data:|#)[^"']*""", page)
@@ -84,6 +87,7 @@ def test_the_page_is_one_file_that_names_nothing_to_load(made: Path) -> None:
     assert all(re.search(r'alt="[^"]{20,}"', picture) for picture in pictures)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), reason="no Chromium")
 def test_the_page_in_a_browser(made: Path, tmp_path: Path) -> None:
     with browser().Browser(tmp_path / "profile") as page:

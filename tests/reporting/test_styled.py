@@ -7,7 +7,6 @@ import re
 import pandas as pd
 import pytest
 
-
 from avq.reporting.statistics import Contrast
 from avq.reporting.styled import BEST, QUIET, cost_table, listing, quality_table, verdict_table
 from avq.reporting.tables import contrast_table
