@@ -165,7 +165,7 @@ class Report:
         remarks = sound.groupby("row")["reason"].agg(lambda reasons: "; ".join(dict.fromkeys(reasons)))
         table = pd.DataFrame({"row": lines["row"].to_list(), "what it is": known})
         if len(remarks):
-            table["here"] = [remarks.get(row, "") for row in table["row"]]
+            table["in these runs"] = [remarks.get(row, "") for row in table["row"]]
         return styled.listing(table, "rows")
 
     def quality_table(self) -> Table:

@@ -84,8 +84,8 @@ def verdict_table(judged: pd.DataFrame) -> Table | None:
         return None
     lines = [_contrast(line) for line in judged.to_dict("records")]
     shown = pd.DataFrame(lines)
-    if not shown["why"].any():
-        shown = shown.drop(columns="why")
+    empty = [name for name, nothing in (("why", ""), ("p (equivalence)", "-")) if (shown[name] == nothing).all()]
+    shown = shown.drop(columns=empty)
     grey = judged["verdict"].isin(("better", "worse", "equivalent")).map({True: "", False: QUIET})
     css = pd.DataFrame({name: grey.to_numpy() for name in shown}, index=shown.index)
     css.loc[judged["verdict"].isin(("better", "worse")).to_numpy(), "verdict"] = BEST
@@ -95,7 +95,11 @@ def verdict_table(judged: pd.DataFrame) -> Table | None:
     notes = [
         f"Grey: undecided or not judged. Better and worse: p below {alpha:g} after Holm's correction over the "
         f"comparisons that can be tested; the intervals are not corrected. n is the number of seeds.",
-        *([f"Equivalent: shown to differ by less than the margin of the ablation file, {within}."] if within else []),
+        *(
+            [f"Equivalent: shown, by a test of its own, to differ by less than the ablation file's margin, {within}."]
+            if within
+            else []
+        ),
     ]
     return Table(_plain(shown, css, "contrasts"), notes)
 
@@ -128,6 +132,7 @@ def _contrast(line: dict[Any, Any]) -> dict[str, str]:
         "a − b": _difference(line["difference"], metric),
         f"{100 * (1 - line['alpha']):g} % interval": "-" if "-" in bounds else " to ".join(bounds),
         "p (Holm)": "-" if pd.isna(line["p_holm"]) else _p(line["p_holm"]),
+        "p (equivalence)": "-" if pd.isna(line["p_equivalence"]) else _p(line["p_equivalence"]),
         "verdict": f"a is {line['verdict']}" if line["verdict"] in ("better", "worse") else line["verdict"],
         "why": line["reason"],
     }

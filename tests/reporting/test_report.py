@@ -111,8 +111,8 @@ def test_the_environment_tells_the_runs_from_the_report(long: pd.DataFrame, stor
 def test_remarks_of_runs_stand_beside_their_row(long: pd.DataFrame) -> None:
     long.loc[(long["row"] == "vqvae") & (long["status"] == "ok"), "reason"] = "width 48, published 256"
     table = Report(long).rows().styler.data.set_index("row")
-    assert table.loc["vqvae", "here"] == "width 48, published 256"
-    assert table.loc["aren-1", "here"] == ""
+    assert table.loc["vqvae", "in these runs"] == "width 48, published 256"
+    assert table.loc["aren-1", "in these runs"] == ""
 
 
 def test_without_a_store_a_line_says_what_is_missing(long: pd.DataFrame, store: Path) -> None:
