@@ -106,8 +106,11 @@ def test_pins_are_names_and_versions_that_satisfy_the_requirements():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
     pins = dict(line.split("==") for line in lines)
-    for text in project["dependencies"] + project["optional-dependencies"]["dev"]:
+    extras = [need for extra in project["optional-dependencies"].values() for need in extra]
+    for text in project["dependencies"] + extras:
         need = Requirement(text)
+        if need.name == project["name"]:  # one extra that takes another
+            continue
         assert need.specifier.contains(pins[canonicalize_name(need.name)]), text
 
 

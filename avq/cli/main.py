@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": "Measure a checkpoint, or any Python object that encodes and decodes, on the images of a dataset.",
     "score": "Measure reconstructions that any tool wrote against their originals.",
     "weights": "Fetch, add or check the weights of the networks that metrics look through.",
+    "report": "Write a report on results as an executed notebook and as one HTML page.",
     "reconstruct": "Draw images beside what a tokenizer makes of them.",
     "status": "Show what is going on in a store, also from another terminal.",
     "doctor": "Look at this machine and installation, and name what needs mending.",

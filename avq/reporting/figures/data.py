@@ -1,0 +1,73 @@
+"""The numbers behind the pictures."""
+
+from __future__ import annotations
+
+import pandas as pd
+from scipy import stats
+
+from avq.errors import AvqError
+from avq.metrics.catalogue import get_metric
+from avq.reporting.statistics import pool_spreads
+from avq.reporting.values import FLOOR, one_protocol, protocols_differ, rows_of, seed_values
+
+
+def one_dataset(long: pd.DataFrame, metric: str, split: str) -> pd.DataFrame:
+    """Values of a metric without levels, as `seed_values` gives them, on one dataset under one protocol.
+
+    Raises:
+        NotComparable: the values were obtained under two protocols.
+        AvqError: there are no values, or those of several datasets.
+    """
+    values = seed_values(rows_of(long, split), metric)
+    values = values[values["level"].isna()]
+    one_protocol(values, metric)
+    if values["dataset"].nunique() != 1:
+        raise AvqError(f"picture: need the values of {metric} for one dataset, got {values['dataset'].nunique()}")
+    return values
+
+
+def with_intervals(values: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+    """One line a row: `row, variant, mean, low, high, seeds`.
+
+    The interval is of the mean over seeds, from the spread pooled over the rows (NaN where none is known).
+    """
+    pool = pool_spreads(values)
+    lines = []
+    for row, group in values.groupby("row", sort=False):
+        spread, mean = pool.of(str(row)), float(group["value"].mean())
+        half = float("nan")
+        if spread.df:
+            half = float(stats.t.ppf((1 + confidence) / 2, spread.df)) * (spread.variance / len(group)) ** 0.5
+        lines.append((str(row), group["variant"].iloc[0], mean, mean - half, mean + half, len(group)))
+    return pd.DataFrame(lines, columns=["row", "variant", "mean", "low", "high", "seeds"])
+
+
+def means(long: pd.DataFrame, metric: str, split: str) -> pd.Series:
+    """Mean over seeds of a metric without levels, by row; empty where it was not measured, or costs are mixed.
+
+    Raises:
+        NotComparable: a trained metric was obtained under two protocols.
+    """
+    values = seed_values(rows_of(long, split), metric)
+    values = values[values["level"].isna()]
+    if get_metric(metric).kind != "trained" and protocols_differ(values):
+        return pd.Series(dtype="float64")  # as in a table: the footer says that it was left out
+    one_protocol(values, metric)
+    return values.groupby("row", sort=False)["value"].mean()
+
+
+def sight(table: pd.DataFrame, metric: str) -> tuple[float, float] | None:
+    """Limits of an axis of means where some rows are so much worse than the floor that they would hide the others.
+
+    `table` is that of `with_intervals`. None where everything can be shown.
+    """
+    sign = 1 if get_metric(metric).better == "lower" else -1
+    floors = table.loc[table["variant"] == FLOOR, "mean"] * sign
+    if floors.empty or (table["mean"] * sign).max() < floors.max() + 0.25 * (
+        floors.max() - (table["mean"] * sign).min()
+    ):
+        return None
+    best, floor = float((table["mean"] * sign).min()), float(floors.max())
+    room = abs(floor - best) or abs(floor)
+    low, high = sorted((sign * (best - 0.1 * room), sign * (floor + 0.3 * room)))
+    return low, high

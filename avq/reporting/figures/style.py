@@ -1,0 +1,182 @@
+"""The house style of all pictures: sizes that a phone can show, colours, and how rows keep their looks."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from avq.reporting.values import FLOOR
+
+INK, QUIET, FLOOR_INK = "#22272e", "#79838e", "#b5482f"
+GOOD, BAD, EVEN = "#1a7f5a", "#b5482f", "#3a6ea5"  # told apart without colour as well: every use has a word beside it
+WIDTH = 5.0  # inches: drawn so small that the letters can be read where a phone shows it 360 px wide
+STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 9.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#c4cad1",
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e9ecef",
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+}
+DIRECTIONS = {"lower": " (lower is better)", "higher": " (higher is better)", None: ""}
+_MARKERS = "osD^vPX*<>ph"
+_OUTSIDE = "#5c6670"  # rows outside the grid of the axes
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished figure with the words that stand for it where it cannot be seen.
+
+    Attributes:
+        alt: what the picture shows, its numbers included.
+        colours: colours of the PNG's palette; None keeps every colour (photographs).
+    """
+
+    figure: Figure
+    alt: str
+    colours: int | None = 160
+
+    def png(self) -> bytes:
+        """The picture as a PNG file."""
+        out = io.BytesIO()
+        with mpl.rc_context(STYLE):
+            self.figure.savefig(out, format="png")
+        if self.colours is None:
+            return out.getvalue()
+        with Image.open(out) as image:
+            small = io.BytesIO()
+            # Charts have few colours; a palette makes them a third as large, and no one sees the difference.
+            image.convert("RGB").quantize(self.colours, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+        return min(small.getvalue(), out.getvalue(), key=len)
+
+    def save(self, path: Path) -> Path:
+        """Write the PNG to `path`."""
+        path.write_bytes(self.png())
+        return path
+
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        width = round(float(self.figure.get_size_inches()[0]) * 120)
+        return {"image/png": self.png(), "text/plain": self.alt}, {"image/png": {"alt": self.alt, "width": width}}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one row is drawn in every figure."""
+
+    color: Any
+    marker: str
+
+
+def looks(long: pd.DataFrame) -> dict[str, Look]:
+    """The look of every row: where there are two axes, marker by the first and colour by the second.
+
+    Rows outside the grid are grey with markers of their own, the floor is a red cross. Without two axes every
+    row has a colour of its own.
+    """
+    lines = long.drop_duplicates("row")
+    axes = axes_of(long)
+    inside = lines[(lines[axes] != "").all(axis=1)] if axes else lines.iloc[:0]
+    outside = lines[~lines["row"].isin(inside["row"]) & (lines["variant"] != FLOOR)]
+    found = {str(row): Look(FLOOR_INK, "X") for row in lines.loc[lines["variant"] == FLOOR, "row"]}
+    if len(axes) != 2 or inside.empty:
+        rows = [str(row) for row in lines["row"] if row not in found]
+        colors = sns.color_palette("husl" if len(rows) > 10 else "deep", len(rows))
+        found |= {row: Look(colors[i], _MARKERS[i % len(_MARKERS)]) for i, row in enumerate(rows)}
+        return {str(row): found[str(row)] for row in lines["row"]}
+    first, second = (list(dict.fromkeys(inside[axis])) for axis in axes)
+    colors = sns.color_palette("deep", len(second))
+    for line in inside.to_dict("records"):
+        marker = _MARKERS[first.index(line[axes[0]]) % len(_MARKERS)]
+        found[str(line["row"])] = Look(colors[second.index(line[axes[1]])], marker)
+    for i, row in enumerate(outside["row"]):
+        found[str(row)] = Look(_OUTSIDE, _MARKERS[(len(first) + i) % len(_MARKERS)])
+    return {str(row): found[str(row)] for row in lines["row"]}
+
+
+def axes_of(long: pd.DataFrame) -> list[str]:
+    """The axes of the ablation: the columns of the long form after `row` that tell rows apart."""
+    names = list(long.columns)
+    after = names[names.index("row") + 1 :] if "row" in names else []
+    return [name for name in after if long[name].replace("", None).nunique() > 1]
+
+
+@contextmanager
+def drawing(
+    height: float, width: float = WIDTH, dpi: int = 200, layout: str | None = "constrained"
+) -> Iterator[Figure]:
+    """A figure in the house style, in inches; no global state and no window."""
+    with mpl.rc_context(STYLE):
+        yield Figure(figsize=(width, height), dpi=dpi, layout=layout)  # type: ignore[arg-type, unused-ignore]
+
+
+def legend(figure: Figure, shown: Mapping[str, Look], columns: int = 3, filled: bool = True) -> None:
+    """The rows and their looks below a figure."""
+    handles = [
+        mpl.lines.Line2D([], [], color=look.color, marker=look.marker, linestyle="" if filled else "-", markersize=6)
+        for look in shown.values()
+    ]
+    figure.legend(
+        handles, list(shown), loc="outside lower center", ncols=columns, fontsize=8.5, handletextpad=0.3,
+        columnspacing=1.2,
+    )  # fmt: skip
+
+
+def off_the_scale(
+    axes: Axes, limits: tuple[float, float] | None, table: pd.DataFrame, shown: Mapping[str, Look]
+) -> None:
+    """Set the limits of a panel's y axis, and mark what lies beyond them at the edge, with its value.
+
+    Args:
+        limits: None leaves the panel as it is.
+        table: by row, `x` and `mean`.
+    """
+    if limits is None:
+        return
+    axes.set_ylim(*limits)
+    left, right = axes.get_xlim()
+    taken: list[tuple[float, int]] = []
+    for row, line in table.sort_values("x").iterrows():
+        if limits[0] <= line["mean"] <= limits[1]:
+            continue
+        above = line["mean"] > limits[1]
+        # A value whose place is taken goes to the next line.
+        crowd = [level for x, level in taken if line["x"] - x < 0.12 * (right - left)]
+        level = min(set(range(len(crowd) + 1)) - set(crowd))
+        taken.append((line["x"], level))
+        axes.plot(line["x"], limits[above], "^" if above else "v", color=shown[str(row)].color, clip_on=False, ms=7)
+        away = (6 + 9 * level) * (-1 if above else 1)
+        axes.annotate(
+            f"{line['mean']:.3f}", (line["x"], limits[above]), (0, away), textcoords="offset points", zorder=5,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85},
+            ha="center", va="top" if above else "bottom", fontsize=8, color=shown[str(row)].color,
+        )  # fmt: skip
+
+
+def broken(label: str) -> list[str]:
+    """A row's label as lines: the variant, then its axis values."""
+    variant, bracket, values = label.partition("[")
+    return [variant, bracket + values] if bracket else [variant]

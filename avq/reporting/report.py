@@ -1,0 +1,334 @@
+"""One experiment as a person reads it: what a report notebook's cells call, one method a cell."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+
+import avq
+from avq.errors import AvqError, UsageError
+from avq.reporting import figures, styled
+from avq.reporting.answers import answers, best_rows, summary
+from avq.reporting.samples import mean_errors, samples
+from avq.reporting.statistics import DeclaredContrast, Judgement, judge
+from avq.reporting.styled import Table
+
+_IMAGES = 5  # test images in a grid: with their errors beside them, as many as a phone shows
+_PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scipy", "seaborn", "matplotlib")
+
+
+class Statistics(Protocol):
+    """How an ablation makes claims."""
+
+    @property
+    def alpha(self) -> float: ...
+    @property
+    def margin(self) -> Mapping[str, float]: ...
+
+
+class Question(Protocol):
+    """What a report needs of an ablation (`avq.experiments.ablation.Ablation`)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def question(self) -> str: ...
+    @property
+    def contrasts(self) -> Sequence[DeclaredContrast]: ...
+    @property
+    def statistics(self) -> Statistics: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """A piece of HTML, and the same in plain words."""
+
+    markup: str
+    text: str
+
+    def _repr_html_(self) -> str:
+        return self.markup
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+class Several(tuple[Any, ...]):
+    """Several things shown one after the other; none says what is missing."""
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        for one in self:
+            display(one)
+
+
+class Report:
+    """Tables, figures and words about one experiment.
+
+    Args:
+        results: long-form results (`avq.load_results`), of one experiment or of several.
+        ablation: what declared the contrasts; None where the file is unknown: then nothing is judged.
+        experiment: which one, where there are several.
+        split: whose measures.
+        store: the store that holds the runs, for learning curves, pictures and versions; None, without them.
+        data_root: as for `avq.run`; for pictures.
+        all_pictures: show images of datasets that lie in a person's folders too, whose terms may forbid it.
+
+    Raises:
+        UsageError: no such experiment, or several and none was named.
+    """
+
+    def __init__(
+        self,
+        results: pd.DataFrame,
+        ablation: Question | None = None,
+        *,
+        experiment: str = "",
+        split: str = "test",
+        store: str | Path | None = None,
+        data_root: str | Path | None = None,
+        all_pictures: bool = False,
+    ) -> None:
+        names = list(dict.fromkeys(results["experiment"]))
+        if experiment not in names and (experiment or len(names) != 1):
+            raise UsageError(f"give one of these experiments: {', '.join(names)}")
+        self.experiment = experiment or str(names[0])
+        self.long = results[results["experiment"] == self.experiment]
+        self.ablation, self.split = ablation, split
+        self.store = Path(store) if store is not None and Path(store).is_dir() else None
+        self.data_root = Path(data_root) if data_root is not None else None
+        self.all_pictures = all_pictures
+        self.alpha = ablation.statistics.alpha if ablation is not None else 0.05
+
+    @cached_property
+    def judged(self) -> list[Judgement]:
+        """The declared contrasts whose two rows are in the table, judged."""
+        if self.ablation is None:
+            return []
+        there = set(self.long["row"])
+        declared = [one for one in self.ablation.contrasts if {one.a, one.b} <= there]
+        return judge(self.long, declared, self.alpha, self.ablation.statistics.margin, self.split)
+
+    @property
+    def question(self) -> str:
+        """The ablation's question; for an unknown ablation the experiment's name."""
+        return self.ablation.question if self.ablation is not None else self.experiment
+
+    def answers(self) -> Page:
+        """The answer to the question: what the declared comparisons say, each with how sure it is."""
+        found, lead = answers(self.judged), [summary(self.judged), *best_rows(self.long, split=self.split)]
+        items = "".join(
+            f'<li class="{one.verdict.split()[0]}"><strong>{html.escape(one.name)}: '
+            f'<span class="verdict">{one.sign} {html.escape(one.verdict)}</span></strong><br>'
+            f"{html.escape(one.sentence)}</li>"
+            for one in found
+        )
+        markup = "".join(f"<p>{html.escape(line)}</p>" for line in lead) + (
+            items and f'<ul class="answers">{items}</ul>'
+        )
+        text = [*lead, *(f"{one.sign} {one.name}: {one.verdict}. {one.sentence}" for one in found)]
+        return Page(f'<div class="answer"><h3>What was found</h3>{markup}</div>', "\n".join(text))
+
+    def setting(self) -> Table:
+        """What was trained on what, and how it was judged, in a few lines."""
+        first = self.long.iloc[0]
+        seeds = sorted(int(seed) for seed in self.long["seed"].dropna().unique())
+        judged = self.long[(self.long["metric"] == "mae") & (self.long["split"] == self.split)]
+        counts = " or ".join(f"{n:,}" for n in sorted(judged["n"].dropna().unique()))
+        facts = {
+            "ablation": self.ablation.name if self.ablation is not None else "unknown",
+            "preset (budget)": first["preset"],
+            "dataset": ", ".join(dict.fromkeys(self.long["dataset"])),
+            "judged on": f"{counts} {self.split} images".strip(),
+            "rows": str(self.long["row"].nunique()),
+            "seeds": ", ".join(map(str, seeds)),
+        }
+        return styled.listing(pd.DataFrame({"what": list(facts), "value": [str(v) for v in facts.values()]}), "setting")
+
+    def rows(self) -> Table:
+        """What each row is, with the remarks that its runs left (a published variant narrowed, a stale run)."""
+        from avq.models.config import VARIANTS
+
+        lines = self.long.drop_duplicates("row")[["row", "variant"]]
+        known = [VARIANTS[name].summary if name in VARIANTS else "a plug-in's variant" for name in lines["variant"]]
+        sound = self.long[(self.long["status"] == "ok") & (self.long["reason"] != "")]
+        remarks = sound.groupby("row")["reason"].agg(lambda reasons: "; ".join(dict.fromkeys(reasons)))
+        table = pd.DataFrame({"row": lines["row"].to_list(), "what it is": known})
+        if len(remarks):
+            table["in these runs"] = [remarks.get(row, "") for row in table["row"]]
+        return styled.listing(table, "rows")
+
+    def quality_table(self) -> Table:
+        """Quality and codebooks, one line a row."""
+        return styled.quality_table(self.long, self.split, self.alpha)
+
+    def cost_table(self) -> Table | None:
+        """Parameters, time and memory, one line a row."""
+        return styled.cost_table(self.long, self.split)
+
+    def verdict_table(self) -> Table | None:
+        """Every declared comparison with its numbers."""
+        from avq.reporting.tables import contrast_table
+
+        if not self.judged or self.ablation is None:
+            return None
+        names = {one.name for one in self.judged}
+        declared = [one for one in self.ablation.contrasts if one.name in names]
+        margin = self.ablation.statistics.margin
+        return styled.verdict_table(contrast_table(self.long, declared, self.alpha, margin, self.split))
+
+    def effects(self) -> figures.Picture | None:
+        """The declared comparisons, drawn."""
+        return figures.contrast_intervals(self.judged)
+
+    def values(self, metric: str = "mae") -> Several:
+        """Every row's value, seed by seed, a picture a dataset."""
+        return self._each(lambda part: figures.values_by_row(part, metric, self.split))
+
+    def values_by_axis(self, metric: str = "mae") -> Several:
+        """Means over the ablation's axes, a picture a dataset."""
+        return self._each(lambda part: figures.values_by_axis(part, metric, self.split))
+
+    def rate_distortion(self, metric: str = "mae") -> Several:
+        """Distortion against bits per pixel, a picture a dataset."""
+        return self._each(lambda part: figures.rate_distortion(part, metric, self.split))
+
+    def pareto(self, metric: str = "mae") -> Several:
+        """Quality against parameters, time and memory, a picture a dataset."""
+        return self._each(lambda part: figures.pareto(part, metric, self.split))
+
+    def codebooks(self) -> Several:
+        """What became of the codebooks, a picture a dataset."""
+        return self._each(lambda part: figures.codebook_usage(part, self.split))
+
+    def attention_memory(self) -> figures.Picture | None:
+        """How attention's memory grows, where `avq-bench scale` measured it."""
+        return figures.attention_memory(self.long)
+
+    def learning_curves(self) -> Several:
+        """Validation error while training, a picture a dataset; without the store, a line says so."""
+        logs = self._logs()
+        if logs.empty:
+            return _missing("learning curves", "the store with the logs of these runs is not at hand")
+        return self._each(lambda part: figures.validation_curves(logs[logs["run"].isin(part["run"])], part))
+
+    def pictures(self) -> Several:
+        """The first test images, what every row makes of them, and the errors.
+
+        Without the store, or with images or a checkpoint that cannot be read, a line says so: a report without
+        pictures is a report.
+        """
+        if self.store is None:
+            return _missing("pictures", "the store with the checkpoints is not at hand")
+        notes = mean_errors(self.long, self.split)
+        try:
+            sets = list(samples(self.long, self.store, self.data_root, _IMAGES, self._may_be_shown))
+        except AvqError as error:
+            return _missing("pictures", str(error))
+        if not sets:
+            return _missing("pictures", "images of these datasets are shown on request only (all_pictures)")
+        return Several(figures.error_grid(one.original, one.rows, notes) for one in sets)
+
+    def environment(self) -> Table:
+        """On what the runs were trained (as their store knows) and on what this report was made."""
+        trained = self._trained_on()
+        packages = {name: _version(name) for name in _PACKAGES}
+        made = {"avq-bench": avq.__version__, "python": platform.python_version()} | packages
+        known = {name: trained.get(name, "") for name in dict.fromkeys([*trained, *made])}
+        lines = [{"what": name, "runs": known[name], "this report": made.get(name, "")} for name in known]
+        return styled.listing(pd.DataFrame(lines), "environment")
+
+    def command(self) -> str:
+        """The command that trains these runs again (from its store, where nothing changed)."""
+        plan = self._plan()
+        first = self.long.iloc[0]
+        seeds = sorted(int(seed) for seed in self.long["seed"].dropna().unique())
+        words = ["avq-bench", "run", self.ablation.name if self.ablation is not None else "ABLATION"]
+        words += ["--preset", str(first["preset"])] if first["preset"] else []
+        words += ["--dataset", str(first["dataset"])] if self.long["dataset"].nunique() == 1 else []
+        if seeds:
+            plain = seeds == list(range(len(seeds)))
+            words += ["--seeds", str(len(seeds)) if plain else ",".join(map(str, seeds)) + "," * (len(seeds) == 1)]
+        given = {
+            name: one["value"]
+            for row in plan.get("rows", [])
+            for name, one in row.get("settings", {}).items()
+            if one.get("origin") == "--set"
+        }
+        words += [f"--set {name}={value}" for name, value in given.items()]
+        words += ["--output", str(self.store)] if self.store is not None else []
+        return " ".join([*words, *(["--data-root", str(self.data_root)] if self.data_root is not None else [])])
+
+    def _each(self, draw: Any) -> Several:
+        """A picture a dataset, without those that there is nothing for."""
+        parts = [part for _, part in self.long.groupby("dataset", sort=False)]
+        return Several(picture for part in parts if (picture := draw(part)) is not None)
+
+    def _logs(self) -> pd.DataFrame:
+        """The training logs at hand: `run, row, seed` and the columns of `log.csv`."""
+        found = []
+        runs = self.long[self.long["seed"].notna()].drop_duplicates(["run", "row", "seed"])
+        for line in runs[["run", "row", "seed"]].to_dict("records") if self.store is not None else []:
+            path = self.store / "runs" / str(line["run"]) / "log.csv"  # type: ignore[operator]
+            # What is fitted, not trained, has an empty one.
+            if path.is_file() and path.read_text(encoding="utf-8").strip():
+                found.append(pd.read_csv(path).assign(**line))
+        return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+    def _trained_on(self) -> dict[str, str]:
+        about: dict[str, list[str]] = {}
+        for run in self.long["run"].unique() if self.store is not None else []:
+            for name, value in _flat(_json(self.store / "runs" / str(run) / "environment.json")):  # type: ignore[operator]
+                about.setdefault(name, []).append(value)
+        about.setdefault("machine", list(self.long["machine"]))
+        about["code"] = list(self.long["code"])
+        return {name: " and ".join(filter(None, dict.fromkeys(values))) for name, values in about.items()}
+
+    def _plan(self) -> dict[str, Any]:
+        return _json(self.store / "experiments" / self.experiment / "plan.json") if self.store is not None else {}
+
+    def _may_be_shown(self, dataset: str) -> bool:
+        from avq.data.cards import get_card
+
+        try:
+            return self.all_pictures or get_card(dataset).kind != "folder"
+        except AvqError:
+            return self.all_pictures
+
+
+def _missing(what: str, why: str) -> Several:
+    line = f"No {what}: {why}."
+    return Several([Page(f"<p>{html.escape(line)}</p>", line)])
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _flat(about: Mapping[str, Any]) -> list[tuple[str, str]]:
+    lines = []
+    for name, value in about.items():
+        pairs = value.items() if isinstance(value, dict) else [(name, value)]
+        lines += [(key, str(one)) for key, one in pairs if one is not None]
+    return lines
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

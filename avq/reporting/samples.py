@@ -1,0 +1,93 @@
+"""What kept checkpoints make of the first test images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from avq.metrics.catalogue import METRICS, format_value
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Test images and their reconstructions by every row that has a checkpoint; all uint8 `[N, H, W, 3]`."""
+
+    dataset: str
+    image_size: int
+    original: NDArray[np.uint8]
+    rows: dict[str, NDArray[np.uint8]]
+
+
+def samples(
+    long: pd.DataFrame,
+    store: Path,
+    data_root: Path | None,
+    count: int,
+    wanted: Callable[[str], bool] = lambda dataset: True,
+) -> Iterator[Samples]:
+    """Reconstruct the first test images by each row's run of the lowest seed, one set of images after the other.
+
+    Args:
+        long: the experiment's long-form table.
+        store: where its runs lie.
+        data_root: as for `avq.run`.
+        count: how many images.
+        wanted: which datasets may be shown, by name.
+
+    Raises:
+        AvqError: a checkpoint or the images cannot be read.
+    """
+    from avq.data.config import DataConfig
+    from avq.data.sources import load_dataset
+    from avq.evaluation.evaluate import sample_reconstructions
+    from avq.training.checkpoint import load_model
+
+    for settings, runs in _by_data(first_runs(long, store)).items():
+        config = DataConfig(**json.loads(settings))
+        if not wanted(config.dataset):
+            continue
+        few = replace(config, train_images=count, validation_images=count, test_images=count)
+        dataset = load_dataset(few, data_root)
+        made = {
+            row: sample_reconstructions(load_model(run / "checkpoint.safetensors"), dataset, count)
+            for row, run in runs.items()
+        }
+        original = dataset.test.images[:count].numpy()
+        rows = {row: images.numpy() for row, (_, images) in made.items()}
+        yield Samples(dataset.name, dataset.image_size, original, rows)
+
+
+def first_runs(long: pd.DataFrame, store: Path) -> dict[str, Path]:
+    """The folder of each row's run of the lowest seed that has a checkpoint."""
+    found: dict[str, Path] = {}
+    trained = long[long["seed"].notna()].sort_values("seed", kind="stable")
+    for row in long["row"].unique():
+        for run in trained.loc[trained["row"] == row, "run"].unique():
+            folder = store / "runs" / str(run)
+            if (folder / "checkpoint.safetensors").is_file():
+                found[str(row)] = folder
+                break
+    return found
+
+
+def mean_errors(long: pd.DataFrame, split: str = "test") -> dict[str, str]:
+    """By row, a note such as `MAE 0.0466`: its mean over seeds."""
+    mae = long[(long["metric"] == "mae") & (long["split"] == split) & (long["status"] == "ok")]
+    means = mae.groupby("row")["value"].mean()
+    return {str(row): f"{METRICS['mae'].label} {format_value('mae', value)}" for row, value in means.items()}
+
+
+def _by_data(runs: Mapping[str, Path]) -> dict[str, dict[str, Path]]:
+    """The runs that share their images, by their data settings as JSON."""
+    groups: dict[str, dict[str, Path]] = {}
+    for row, folder in runs.items():
+        settings: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("data", {})
+        groups.setdefault(json.dumps(settings, sort_keys=True), {})[row] = folder
+    return groups
