@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "Measure a checkpoint on the images of a dataset.",
     "reconstruct": "Draw images beside what a tokenizer makes of them.",
     "status": "Show what is going on in a store, also from another terminal.",
+    "data": "Fetch, prepare, check and look at datasets.",
     "doctor": "Look at this machine and installation, and name what needs mending.",
 }
 
