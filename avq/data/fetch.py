@@ -120,9 +120,8 @@ def _verify(file: Download, part: Path) -> None:
     with part.open("rb") as opened:
         page = looks_like_a_web_page(opened.read(1024))
     if size < file.bytes and not page:
-        raise AvqError(
-            f"{file.url} ended after {size:,} of {file.bytes:,} bytes. What has arrived is kept: the same command goes on"
-        )
+        here = f"{size:,} of {file.bytes:,} bytes"
+        raise AvqError(f"{file.url} ended after {here}. What has arrived is kept: the same command goes on")
     if page or size > file.bytes or (file.sha256 and sha256_of_file(part) != file.sha256):
         part.unlink()
         what = "a web page" if page else "not the published file (its size or sha256 differs)"

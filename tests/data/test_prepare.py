@@ -167,7 +167,7 @@ def test_what_cannot_be_used_is_listed_with_the_reason(kind: str, files: Files, 
 @given(st.integers(0, 2**32))
 @settings(max_examples=3, deadline=None)
 def test_a_hundred_damaged_among_a_thousand(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
-    """Cut off, overwritten or emptied: each that cannot be used is named, the others are all there, and nothing falls."""
+    """Cut off, overwritten or emptied: each is named, the others are all there, and nothing falls."""
     generator = np.random.default_rng(seed)
     whole = [encoded(picture(number, 20, 18), "PNG" if number % 3 == 0 else "JPEG") for number in range(1000)]
     damaged = set(generator.choice(1000, 100, replace=False).tolist())
