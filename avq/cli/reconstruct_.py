@@ -13,7 +13,9 @@ from avq.cli.output import print_rows
 from avq.errors import AvqError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
+
+    from avq.models.tokenizer import Tokenizer
 
 _PROBE = 256  # any side that all strides divide
 
@@ -107,8 +109,14 @@ def bits_per_pixel(
     return bits / math.prod(size)
 
 
-def _stride(model: nn.Module) -> int:
-    return _PROBE // min(min(size) for size in model.latent_sizes(_PROBE))  # type: ignore[operator, no-any-return]
+def _stride(model: Tokenizer) -> int:
+    """Pixels a side of one code of the coarsest level; the images' sides are to be multiples of it."""
+    import torch
+
+    device = next(model.buffers()).device
+    with torch.inference_mode():
+        codes = model.encode(torch.zeros(1, 3, _PROBE, _PROBE, device=device))
+    return _PROBE // min(min(level.shape[1:]) for level in codes)
 
 
 def _errors(original: Tensor, reconstruction: Tensor) -> dict[str, float]:

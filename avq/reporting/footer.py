@@ -13,7 +13,7 @@ def footer(long: pd.DataFrame, split: str = "test", alpha: float = 0.05, metric:
     """Plain lines about the table of `split`, one fact a line, a dataset after the other.
 
     Images, seeds and protocol; what ± and the verdicts rest on; which effect the number of seeds can detect;
-    rows whose spread is out of line; rows that do not beat the floor; where times come from.
+    rows whose spread is out of line; rows that do not beat the floor; collapsed codebooks; where times come from.
     """
     frame = rows_of(long, split)
     lines = []
@@ -23,7 +23,7 @@ def footer(long: pd.DataFrame, split: str = "test", alpha: float = 0.05, metric:
         if len(values):
             lines.append(_source(part, values, f"{dataset}, {split}", metric))
             lines += [*_power(values, alpha, METRICS[metric]), *_floor(part, values, metric)]
-    return "\n".join([*lines, *_machines(frame)])
+    return "\n".join([*lines, *_collapsed(frame), *_machines(frame)])
 
 
 def floor_failures(part: pd.DataFrame, values: pd.DataFrame, metric: str) -> dict[str, str]:
@@ -82,6 +82,16 @@ def _floor(part: pd.DataFrame, values: pd.DataFrame, metric: str) -> list[str]:
     if not beaten:
         return [f"Every trained row beats the floor ({FLOOR} at the nearest rate) in mean {label}."]
     return [f"{row} does not beat the floor ({floor}) in mean {label}." for row, floor in beaten.items()]
+
+
+def _collapsed(frame: pd.DataFrame) -> list[str]:
+    """A line for each row and level whose codebook collapsed, with the seeds in which it did."""
+    mask = (frame["metric"] == "perplexity") & frame["reason"].str.contains("collapsed codebook", regex=False)
+    groups = frame[mask].groupby(["row", "level"], sort=False)["seed"]
+    return [
+        f"{row} has a collapsed codebook at level {level} (seed {', '.join(str(seed) for seed in seeds)})."
+        for (row, level), seeds in groups
+    ]
 
 
 def _machines(frame: pd.DataFrame) -> list[str]:

@@ -196,6 +196,15 @@ def test_the_footer_owns_up_to_one_seed_no_floor_and_two_machines(maes: Frames, 
     assert "2 machines" in text
 
 
+def test_the_footer_names_collapsed_codebooks(line: Lines, frame: Frames) -> None:
+    why = "width 48, published 256; collapsed codebook: level 2 uses 1 of 256 codes"
+    lines = [
+        line("aren-2", seed, "perplexity", 1.0 if seed else 90.0, level=2, reason=why if seed else "")
+        for seed in range(3)
+    ]
+    assert "aren-2 has a collapsed codebook at level 2 (seed 1, 2)." in footer(frame(lines))
+
+
 def test_the_footer_names_rows_out_of_line(maes: Frames) -> None:
     means = {f"row-{i}": 0.05 for i in range(6)}
     text = footer(maes({**means, "wild": 0.06}, {**dict.fromkeys(means, 0.0004), "wild": 0.03}, 3))
