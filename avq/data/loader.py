@@ -66,11 +66,16 @@ class Batches:
 
     def batch(self, step: int) -> Tensor:
         """This rank's share of batch number ``step`` from 0: uint8 ``[batch_size / ranks, H, W, 3]``."""
-        batch = self.images[torch.from_numpy(self.indices(step)[self._share])].to(self.device)
+        # index_select copies whole images; indexing by [] goes byte by byte, which is twenty times as slow on a CPU.
+        batch = self.images.index_select(0, torch.from_numpy(self.indices(step)[self._share])).to(self.device)
         if self.flip:
             coins = words(self.seed, Stream.FLIP, step, self.batch_size)[self._share] >> np.uint64(63)
-            mirrored = torch.from_numpy(np.flatnonzero(coins)).to(self.device)
-            batch[mirrored] = batch[mirrored].flip(2)
+            mirrored = np.flatnonzero(coins).tolist()
+            if batch.device.type == "cpu":
+                for place in mirrored:
+                    batch[place] = batch[place].flip(1)
+            else:
+                batch[mirrored] = batch[mirrored].flip(2)
         return batch
 
     def indices(self, step: int) -> NDArray[np.int64]:
