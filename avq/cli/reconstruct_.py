@@ -13,6 +13,7 @@ from avq.cli.output import print_rows
 from avq.errors import AvqError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from avq.models.tokenizer import Tokenizer
@@ -85,7 +86,7 @@ def command(
     pictures.check_picture_name(output)
     place = torch.device(resolve_device(device))
     model = load_model(checkpoint or shipped_checkpoint()).to(place)
-    multiple = _stride(model)
+    multiple = _stride(model, place)
     rows, pairs = [], []
     for path in images:
         original = pictures.open_image(path, multiple, max_side)
@@ -109,13 +110,12 @@ def bits_per_pixel(
     return bits / math.prod(size)
 
 
-def _stride(model: Tokenizer) -> int:
+def _stride(model: Tokenizer, place: torch.device) -> int:
     """Pixels a side of one code of the coarsest level; the images' sides are to be multiples of it."""
     import torch
 
-    device = next(model.buffers()).device
     with torch.inference_mode():
-        codes = model.encode(torch.zeros(1, 3, _PROBE, _PROBE, device=device))
+        codes = model.encode(torch.zeros(1, 3, _PROBE, _PROBE, device=place))
     return _PROBE // min(min(level.shape[1:]) for level in codes)
 
 
