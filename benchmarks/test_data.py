@@ -28,6 +28,7 @@ from avq.data.prepare import prepare
 from avq.data.resize import fit_square
 from avq.data.sources import load_dataset
 from avq.data.synthetic import draw_faces
+from avq.experiments.environment import cores
 
 BEDROOMS = 2000
 _ROOT = Path(os.environ.get("AVQ_DATA_ROOT") or Path(__file__).parents[2] / "shared" / "data")
@@ -68,10 +69,9 @@ class _Preparation:
 
 
 @pytest.mark.benchmark(group="prepare 64x64")
+@pytest.mark.skipif(cores() < 2, reason="needs two cores")
 @pytest.mark.timeout(600)
 def test_two_workers_prepare_nearly_twice_as_fast(benchmark: Any, bedrooms: tuple[str, Path], tmp_path: Path) -> None:
-    if len(os.sched_getaffinity(0)) < 2:
-        pytest.skip("needs two cores")
     kind, folder = bedrooms
     for path in folder.iterdir():  # no run is to wait for the disk
         path.read_bytes()
@@ -150,8 +150,9 @@ def test_the_loader_delivers_five_times_what_the_fastest_variant_takes(
 
 
 def _fastest_variant(batch: torch.Tensor) -> tuple[str, float]:
+    from avq.models.config import list_variants
     from avq.models.tokenizer import Floor
-    from avq.models.zoo import create_variant, list_variants
+    from avq.models.zoo import create_variant
     from avq.training.config import TrainConfig
     from avq.training.step import TrainStep
 
