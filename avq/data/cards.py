@@ -14,6 +14,25 @@ from avq.resources import resource_dir
 
 Kind = Literal["synthetic-faces", "cifar10", "folder"]
 KINDS: tuple[Kind, ...] = ("synthetic-faces", "cifar10", "folder")
+Rule = Literal["hash", "index", "own"]
+RULES: tuple[Rule, ...] = ("hash", "index", "own")
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file to be fetched.
+
+    Attributes:
+        url: where from.
+        name: what it is called here.
+        bytes: its size.
+        sha256: of the whole file; empty where nobody has published one.
+    """
+
+    url: str
+    name: str
+    bytes: int
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,7 +51,12 @@ class Card:
         checksums: sha256 by file name.
         sizes: bytes by file name.
         images: images by split ("train", "validation", "test"), where they are known beforehand.
-        shares: share of the images that go to "validation" and "test", where a hash decides.
+        shares: share of the images that go to "validation" and "test".
+        rule: what decides the split of images from files: see `avq.data.splits`.
+        indices: how many canonical indices there are, for the rule "index".
+        expected: images that the whole dataset has, by the name of a part; a source may hold fewer.
+        downloads: files that `data fetch` gets, in order.
+        terms: what a person must agree to before fetching; empty where nothing.
         options: what is particular to the kind.
     """
 
@@ -52,6 +76,11 @@ class Card:
     sizes: dict[str, int] = field(default_factory=dict)
     images: dict[str, int] = field(default_factory=dict)
     shares: dict[str, float] = field(default_factory=dict)
+    rule: Rule = "hash"
+    indices: int = 0
+    expected: dict[str, int] = field(default_factory=dict)
+    downloads: tuple[Download, ...] = ()
+    terms: str = ""
     options: dict[str, str] = field(default_factory=dict)
 
 
@@ -91,4 +120,10 @@ def parse_card(name: str, path: Path) -> Card:
         raise AvqError(f"dataset card {path} lacks {', '.join(missing)}")
     if values["kind"] not in KINDS:
         raise AvqError(f"dataset card {path}: {unknown('kind', str(values['kind']), KINDS)}")
-    return Card(name=name, **values)
+    if values.get("rule", "hash") not in RULES:
+        raise AvqError(f"dataset card {path}: {unknown('rule', str(values['rule']), RULES)}")
+    try:
+        downloads = tuple(Download(**download) for download in values.get("downloads", ()))
+    except TypeError as error:
+        raise AvqError(f"dataset card {path}, downloads: {error}") from error
+    return Card(name=name, **{**values, "downloads": downloads})

@@ -6,16 +6,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from avq.data import cifar10, folder
+from avq.data import cifar10, locate
 from avq.data.cards import Card, get_card
 from avq.data.config import DataConfig
+from avq.data.decode import RULES
 from avq.data.hashing import address_of_values
 from avq.data.resize import FILTER
 from avq.data.roots import resolve_root
+from avq.data.splits import SPLITS
 from avq.data.synthetic import GENERATOR
 from avq.errors import UsageError
-
-SPLITS = ("train", "validation", "test")
 
 
 def resolve(config: DataConfig) -> DataConfig:
@@ -42,13 +42,14 @@ def fingerprint(config: DataConfig, root: Path | None = None) -> str:
     """Sixteen hexadecimal digits that change whenever an image, a split or a size would.
 
     The files are verified, not decoded: well under a second for CIFAR-10. Where no data root was named and
-    the files are yet to be downloaded, the card's checksums stand for them.
+    the files are yet to be downloaded, the card's checksums stand for them. A prepared set is known by its manifest.
 
     Raises:
         UsageError: unknown dataset, or a file that is missing, truncated or tampered with.
     """
     card = get_card(config.dataset)
-    parts = {"config": asdict(resolve(config)), "content": _content(card, root), "shares": card.shares}
+    resolved = resolve(config)
+    parts = {"config": asdict(resolved), "content": _content(card, root, resolved), "shares": card.shares}
     return address_of_values(parts)
 
 
@@ -56,12 +57,13 @@ def too_few(name: str, split: str, asked: int, there: int) -> UsageError:
     return UsageError(f"{name} has {there:,} {split} images; {split}_images = {asked:,} asks for more")
 
 
-def _content(card: Card, root: Path | None) -> Any:
+def _content(card: Card, root: Path | None, resolved: DataConfig) -> Any:
     if card.kind == "synthetic-faces":
         return [GENERATOR, card.options]
-    where, named = resolve_root(root)
     if card.kind == "folder":
-        return [FILTER, folder.content_hashes(folder.image_files(card, where))]
+        assert resolved.image_size is not None
+        return [FILTER, RULES, locate.content_of(card, root, resolved.image_size)]
+    where, named = resolve_root(root)
     if named or cifar10.is_there(card, where):
         cifar10.verify(card, where)
     return [FILTER, card.checksums]

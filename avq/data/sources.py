@@ -15,11 +15,12 @@ from torch import Tensor
 from avq.data import cifar10
 from avq.data.cards import Card, get_card
 from avq.data.config import DataConfig
-from avq.data.fingerprint import SPLITS, fingerprint, resolve, too_few
-from avq.data.folder import load_folder
+from avq.data.fingerprint import fingerprint, resolve, too_few
 from avq.data.hashing import address_of_images
+from avq.data.locate import prepared_set
 from avq.data.resize import fit_square
 from avq.data.roots import resolve_root
+from avq.data.splits import SPLITS
 from avq.data.synthetic import Version, draw_faces
 
 __all__ = ["Dataset", "ImageSet", "fingerprint", "load_dataset"]
@@ -56,7 +57,7 @@ class Dataset:
 
 
 def load_dataset(config: DataConfig, root: Path | None = None) -> Dataset:
-    """Load, draw or (CIFAR-10, where no root is named) download the images of a run.
+    """Map, load, draw or (CIFAR-10, where no root is named) download the images of a run.
 
     Args:
         config: what to load; a count takes the first images of the split's fixed order.
@@ -73,6 +74,8 @@ def load_dataset(config: DataConfig, root: Path | None = None) -> Dataset:
     counts = {split: getattr(resolved, f"{split}_images") for split in SPLITS}
     if card.kind == "synthetic-faces":
         parts = {split: _drawn(card, split, counts[split], resolved.image_size) for split in SPLITS}
+    elif card.kind == "folder":
+        parts = _mapped(card, root, resolved.image_size, counts)
     else:
         read = _read(card, root, resolved.image_size, counts)
         parts = {split: _image_set(part, None) for split, part in read.items()}
@@ -84,15 +87,24 @@ def _drawn(card: Card, split: str, count: int, size: int) -> ImageSet:
     return _image_set(faces.images, faces.second_eye)
 
 
+def _mapped(card: Card, root: Path | None, size: int, counts: dict[str, int | None]) -> dict[str, ImageSet]:
+    """Memory-mapped from a prepared set: processes share the pages, and only what is looked at is read."""
+    prepared, parts = prepared_set(card, root, size), {}
+    for split, there in prepared.counts.items():
+        count = counts[split] or there
+        if count > there:
+            raise too_few(card.name, split, count, there)
+        images = torch.from_numpy(prepared.images(split, count))
+        parts[split] = ImageSet(images, None, prepared.address(split, count))
+    return parts
+
+
 def _read(card: Card, root: Path | None, size: int, counts: dict[str, int | None]) -> dict[str, NDArray[np.uint8]]:
     where, named = resolve_root(root)
-    if card.kind == "folder":
-        images = load_folder(card, where, size)
-    else:
-        if not named and not cifar10.is_there(card, where):
-            cifar10.download(card, where)
-        cifar10.verify(card, where)
-        images = cifar10.load_cifar10(card, where)
+    if not named and not cifar10.is_there(card, where):
+        cifar10.download(card, where)
+    cifar10.verify(card, where)
+    images = cifar10.load_cifar10(card, where)
     for split, part in images.items():
         count = counts[split]
         if count is not None and count > len(part):

@@ -94,3 +94,32 @@ def test_to_uint8_clamps_and_rounds() -> None:
     values = torch.tensor([-3.0, -1.0, -1 + 0.9 / 127.5, 0.0, 1.0, 1.2]).expand(1, 3, 1, 6)
     assert to_uint8(values)[0, 0, :, 0].tolist() == [0, 0, 1, 128, 255, 255]
     assert to_uint8(values.to(torch.bfloat16)).dtype == torch.uint8
+
+
+@given(lengths, st.integers(1, 12), st.integers(1, 6), seeds, st.integers(0, 500), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_ranks_share_the_batches_that_one_would_have(
+    length: int, share: int, ranks: int, seed: int, step: int, flip: bool
+) -> None:
+    images, size = numbered(length), share * ranks
+    alone = Batches(images, size, seed, flip).batch(step)
+    shares = [Batches(images, size, seed, flip, rank=rank, ranks=ranks).batch(step) for rank in range(ranks)]
+    assert torch.equal(torch.cat(shares), alone)
+    assert {len(part) for part in shares} == {share}
+
+
+@pytest.mark.parametrize(("rank", "ranks"), [(0, 3), (4, 4), (-1, 4)])
+def test_ranks_must_be_able_to_share(rank: int, ranks: int) -> None:
+    with pytest.raises(ValueError, match="equal share"):
+        Batches(numbered(8), 8, 0, flip=False, rank=rank, ranks=ranks)
+
+
+def test_batches_lie_on_the_device_asked_for() -> None:
+    assert Batches(numbered(8), 4, 0, flip=True, device="meta").batch(0).device.type == "meta"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")
+def test_a_device_mirrors_as_the_processor_does() -> None:
+    here, there = (Batches(numbered(40), 32, 3, flip=True, device=device) for device in ("cpu", "cuda"))
+    for step in range(20):
+        assert torch.equal(here.batch(step), there.batch(step).cpu())

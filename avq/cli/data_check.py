@@ -1,0 +1,76 @@
+"""``avq-bench data check``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from avq.cli import options
+from avq.cli.output import Row, print_rows
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--size", type=int, help="Only the set of this size.  [default: all sizes]")
+@options.data_root
+@options.table_format
+def check(name: str | None, size: int | None, data_root: Path | None, style: str) -> None:
+    """Verify prepared sets against their manifests, and CIFAR-10 against its published checksums.
+
+    Every file is read. The exit code is 1 where something is not as it was written.
+
+    \b
+    Examples:
+      avq-bench data check
+      avq-bench data check celebahq --size 256
+    """
+    from avq.data.cards import get_card, list_datasets
+    from avq.data.prepared import prepared_sizes
+    from avq.data.roots import resolve_root
+    from avq.errors import AvqError, UsageError
+
+    root, _ = resolve_root(data_root)
+    rows: list[Row] = []
+    for card in map(get_card, [name] if name else list_datasets()):
+        if card.kind == "cifar10" and (root / card.folder).is_dir():
+            rows.append(_cifar10(root))
+        rows += [_prepared(root, card.name, at) for at in prepared_sizes(root, card.name) if size in (None, at)]
+    if not rows:
+        what = f"of {name}" + (f" at {size} pixels" if size else "") if name else "of any dataset"
+        raise UsageError(f"nothing {what} is prepared in {root}")
+    print_rows(rows, style)
+    wrong = [row for row in rows if row["verdict"] != "good"]
+    if wrong:
+        raise AvqError(f"{len(wrong)} of {len(rows)} sets are damaged")
+
+
+def _prepared(root: Path, name: str, size: int) -> Row:
+    from avq.data.cards import get_card
+    from avq.data.prepared import check as check_set
+    from avq.data.prepared import find_prepared
+    from avq.errors import AvqError
+
+    row: dict[str, object] = {"dataset": name, "size": size, "images": None}
+    try:
+        prepared = find_prepared(root, get_card(name), size)
+        assert prepared is not None
+        row["images"] = sum(prepared.counts.values())
+        check_set(prepared)
+    except AvqError as error:
+        return row | {"verdict": str(error)}
+    return row | {"verdict": "good"}
+
+
+def _cifar10(root: Path) -> Row:
+    from avq.data import cifar10
+    from avq.data.cards import get_card
+    from avq.errors import AvqError
+
+    card = get_card("cifar10")
+    row = {"dataset": card.name, "size": card.native_size, "images": sum(card.images.values())}
+    try:
+        cifar10.verify(card, root)
+    except AvqError as error:
+        return row | {"verdict": str(error)}
+    return row | {"verdict": "good"}

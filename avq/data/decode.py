@@ -1,0 +1,118 @@
+"""From the bytes of an image file to its square of pixels, or the reason why there is none (torch-free)."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from avq.data.resize import fit_square
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+MOST_BYTES = 2**28
+MOST_PIXELS = 2**26
+
+RULES = (
+    "orientation tags are obeyed, and ignored where they cannot be read; grey becomes three equal channels; palettes "
+    "become their colours; 16-bit grey keeps its upper 8 bits; transparency is laid over white; CMYK becomes RGB by "
+    "Pillow's formula; colour profiles are ignored; of a moving picture the first frame counts; refused are empty, "
+    "truncated and undecodable files, images smaller than the size asked for, files above 256 MiB and images above "
+    "67,108,864 pixels (decompression bombs)"
+)
+"""What becomes of odd images. Part of every manifest."""
+
+_WHITE = (255, 255, 255, 255)
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION = 0x0112
+
+
+class Decoded(NamedTuple):
+    """One image.
+
+    Attributes:
+        digest: sha256 of the whole image as RGB, its width and height included; 32 bytes.
+        width: of the whole image, upright.
+        height: likewise.
+        pixels: the square, uint8 ``[size, size, 3]``.
+    """
+
+    digest: bytes
+    width: int
+    height: int
+    pixels: NDArray[np.uint8]
+
+
+def decode(data: bytes, size: int) -> Decoded | str:
+    """Decode an image by `RULES` and reduce it by `avq.data.resize.FILTER`.
+
+    Returns:
+        The image, or in a few words why it cannot be used.
+    """
+    if not data:
+        return "empty file"
+    if len(data) > MOST_BYTES:
+        return f"{len(data):,} bytes are more than an image may have ({MOST_BYTES:,})"
+    try:
+        image = _rgb(data)
+        digest = hashlib.sha256(f"{image.width}x{image.height}:".encode())
+        digest.update(image.tobytes())
+        return Decoded(digest.digest(), image.width, image.height, fit_square(image, size))
+    except Exception as error:  # decoders meet damaged bytes with whatever exception comes first
+        return _reason(error, data)
+
+
+def looks_like_a_web_page(start: bytes) -> bool:
+    """Whether a file's first bytes are those of HTML, as servers send in place of what was asked for."""
+    text = start[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return text.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")) and b"<svg" not in text
+
+
+def _reason(error: Exception, data: bytes) -> str:
+    if isinstance(error, UnidentifiedImageError):  # its own words name a memory address
+        page = " (it is a web page)" if looks_like_a_web_page(data) else ""
+        return f"cannot identify image file as {', '.join(FORMATS)}{page}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _rgb(data: bytes) -> Image.Image:
+    with warnings.catch_warnings():
+        # Pillow warns of oddities that `RULES` settle, and of bombs from a limit above ours.
+        warnings.simplefilter("ignore")
+        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError(f"decompression bomb: {image.width}x{image.height} is above {MOST_PIXELS:,} pixels")
+        image.load()
+        turn = _TURNS.get(_orientation(image))
+        image = _flat(image)
+        return image if turn is None else image.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged metadata fail in any way, and say nothing of the pixels
+        return 1
+
+
+def _flat(image: Image.Image) -> Image.Image:
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        levels = np.asarray(image).astype(np.int64)
+        if levels.max(initial=0) > 0xFFFF:
+            raise ValueError("more than 16 bits a sample")
+        return Image.fromarray((levels >> 8).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        return Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")

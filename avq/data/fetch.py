@@ -1,0 +1,132 @@
+"""Fetching published files: what was begun is gone on with, and what arrives is checked (torch-free)."""
+
+from __future__ import annotations
+
+import shutil
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from avq.data.cards import Card, Download
+from avq.data.decode import looks_like_a_web_page
+from avq.data.hashing import sha256_of_file
+from avq.errors import AvqError
+
+OnBytes = Callable[[str, int, int], None]
+"""Called with a file's name, the bytes that are here, and how many it has."""
+
+_PIECE = 2**20
+_SECONDS = 60
+_LMDB_FILES = frozenset({"data.mdb", "lock.mdb"})
+
+
+def fetch(card: Card, output: Path, on_bytes: OnBytes | None = None) -> list[Path]:
+    """Fetch the files of a card, and unpack the LMDBs of LSUN.
+
+    Args:
+        card: one with downloads.
+        output: the folder that receives them.
+        on_bytes: told of the progress.
+
+    Returns:
+        The folders of the LMDBs.
+
+    Raises:
+        AvqError: no network, a full disk, or what arrived is not what was published.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    folders = []
+    for file in card.downloads:
+        folder = output / file.name.removesuffix(".zip")
+        if not (folder / "data.mdb").is_file():
+            archive = download(file, output, on_bytes)
+            unpack_lmdb(archive, folder)
+            archive.unlink()
+        folders.append(folder)
+    return folders
+
+
+def download(file: Download, output: Path, on_bytes: OnBytes | None = None) -> Path:
+    """Fetch one file, or go on with it.
+
+    Raises:
+        AvqError: it cannot be had, or is not what was published; the line says which.
+    """
+    target, part = output / file.name, output / f"{file.name}.part"
+    if target.is_file() and target.stat().st_size == file.bytes:
+        return target
+    have = part.stat().st_size if part.is_file() else 0
+    if have < file.bytes:
+        try:
+            _receive(file, part, have, on_bytes)
+        except (OSError, HTTPException) as error:
+            raise AvqError(
+                f"could not fetch {file.url} ({_words(error)}). What has arrived is kept: the same command goes on"
+            ) from error
+    _verify(file, part)
+    part.rename(target)
+    return target
+
+
+def unpack_lmdb(archive: Path, folder: Path) -> None:
+    """Unpack the two files of an LMDB, by their own names and to nowhere else, whatever the archive calls their places.
+
+    Raises:
+        AvqError: the archive is damaged, or holds no LMDB.
+    """
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            for info in opened.infolist():
+                if (name := PurePosixPath(info.filename).name) in _LMDB_FILES:
+                    with opened.open(info) as source, (part / name).open("xb") as target:
+                        shutil.copyfileobj(source, target, _PIECE)
+    except (zipfile.BadZipFile, FileExistsError, EOFError) as error:
+        raise AvqError(f"{archive} is damaged ({_words(error)}): remove it and fetch it again") from error
+    if not (part / "data.mdb").is_file():
+        raise AvqError(f"{archive} holds no LMDB")
+    part.rename(folder)
+
+
+def _receive(file: Download, part: Path, have: int, on_bytes: OnBytes | None) -> None:
+    request = urllib.request.Request(file.url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310  # the address is the card's
+        goes_on = have > 0 and answer.status == 206
+        _refuse_pages(file, answer)
+        with part.open("ab" if goes_on else "wb") as kept:
+            have = have if goes_on else 0
+            while piece := answer.read(_PIECE):
+                kept.write(piece)
+                have += len(piece)
+                if on_bytes:
+                    on_bytes(file.name, have, file.bytes)
+
+
+def _refuse_pages(file: Download, answer: Any) -> None:
+    if "text/html" in answer.headers.get("Content-Type", ""):
+        raise AvqError(
+            f"{file.url} answers with a web page, not with {file.name} (a quota or consent page?): see a browser"
+        )
+
+
+def _verify(file: Download, part: Path) -> None:
+    size = part.stat().st_size
+    with part.open("rb") as opened:
+        page = looks_like_a_web_page(opened.read(1024))
+    if size < file.bytes and not page:
+        here = f"{size:,} of {file.bytes:,} bytes"
+        raise AvqError(f"{file.url} ended after {here}. What has arrived is kept: the same command goes on")
+    if page or size > file.bytes or (file.sha256 and sha256_of_file(part) != file.sha256):
+        part.unlink()
+        what = "a web page" if page else "not the published file (its size or sha256 differs)"
+        raise AvqError(f"what came from {file.url} is {what}, and was removed: give the command again")
+
+
+def _words(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

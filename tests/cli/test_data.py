@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    path = tmp_path / "faces.zip"
+    generator = np.random.default_rng(0)
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(60):
+            file = io.BytesIO()
+            Image.fromarray(generator.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(file, "PNG")
+            archive.writestr(f"{number}.png", file.getvalue())
+        archive.writestr("broken.png", b"nothing")
+    return path
+
+
+def test_prepare_check_and_sheet(call, source, tmp_path):
+    refused = call("data", "prepare", "celebahq", "--source", str(source), "--size", "16", "--workers", "1")
+    assert refused.exit_code == 1
+    assert "cannot use image broken.png: cannot identify image file" in refused.stderr
+    words = ["data", "prepare", "celebahq", "--source", str(source), "--size", "16", "--workers", "1", "--max-bad", "1"]
+    done = call(*words)
+    assert done.exit_code == 0, done.output
+    assert "1 of 61 images cannot be used" in done.stdout
+    assert "use it: avq-bench run" in done.stdout
+    assert "was there already" in call(*words).stdout
+    checked = call("data", "check", "--format", "csv")
+    assert checked.exit_code == 0
+    assert "celebahq,16,60,good" in checked.stdout
+    picture = tmp_path / "sheet.png"
+    drawn = call("data", "sheet", "celebahq", "--size", "16", "--split", "train", "--images", "9", "-o", str(picture))
+    assert drawn.exit_code == 0, drawn.output
+    with Image.open(picture) as image:
+        assert image.size == (3 * 66 + 2, 3 * 66 + 2)
+    (train,) = tmp_path.rglob("celebahq-16/train.npy")
+    data = bytearray(train.read_bytes())
+    data[-1] ^= 1
+    train.write_bytes(data)
+    found = call("data", "check", "celebahq")
+    assert found.exit_code == 1
+    assert "train.npy is damaged or was changed" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["prepare", "cifar10", "--source", "."], "cifar10 needs no preparing"),
+        (["prepare", "celebahk", "--source", "."], "did you mean 'celebahq'"),
+        (["prepare", "celebahq", "--source", "nowhere"], "there is nothing at"),
+        (["prepare", "celebahq", "--source", ".", "--size", "3"], "image_size must be from 16"),
+        (["check"], "nothing of any dataset is prepared in"),
+        (["check", "celebahq", "--size", "64"], "nothing of celebahq at 64 pixels is prepared"),
+        (["sheet", "celebahq", "-o", "nowhere/x.png"], "there is no folder nowhere"),
+        (["sheet", "synthetic-faces", "-o", "x.nonsense"], "give it the ending .png"),
+        (["prepair"], "No such command"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_use_is_one_line(call, in_empty_folder, words, message):
+    done = call("data", *words)
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "word"), [("celebahq", "non-commercial"), ("imagenet", "register"), ("folder", "name a folder")]
+)
+def test_fetch_says_how_to_get_what_needs_consent(call, name, word):
+    done = call("data", "fetch", name)
+    assert done.exit_code == 1
+    assert f"{name} cannot be fetched for you." in done.stderr
+    assert word in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["fetch", "prepare", "check", "sheet"])
+def test_every_command_has_help_with_examples(call, name):
+    shown = call("data", name, "--help")
+    assert shown.exit_code == 0
+    assert f"avq-bench data {name}" in shown.output

@@ -1,0 +1,112 @@
+"""Tiny images, and every container they may come in, as the tests make them."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+Files = dict[str, bytes]
+
+
+def picture(number: int, width: int = 40, height: int = 36) -> Image.Image:
+    """A picture unlike any other, smooth enough for JPEG."""
+    generator = np.random.default_rng(number)
+    small = Image.fromarray(generator.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+    return small.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def encoded(image: Image.Image, form: str = "JPEG", **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def photographs(count: int, start: int = 0, prefix: str = "") -> Files:
+    """JPEG and PNG files by name."""
+    return {
+        f"{prefix}{number:03}.{'png' if number % 2 else 'jpg'}": encoded(
+            picture(number), "PNG" if number % 2 else "JPEG"
+        )
+        for number in range(start, start + count)
+    }
+
+
+def as_folder(files: Files, place: Path) -> Path:
+    for name, data in files.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(data)
+    return place
+
+
+def as_zip(files: Files, place: Path) -> Path:
+    with zipfile.ZipFile(path := place.with_suffix(".zip"), "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in reversed(files.items()):
+            archive.writestr(name, data)
+    return path
+
+
+def as_tar(files: Files, place: Path, ending: str = ".tar") -> Path:
+    with tarfile.open(path := place.with_suffix(ending), "w:gz" if ending.endswith("gz") else "w") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def as_tar_gz(files: Files, place: Path) -> Path:
+    return as_tar(files, place, ".tar.gz")
+
+
+def as_lmdb(files: Files, place: Path) -> Path:
+    """As LSUN's: the key is a name without an ending, the value the bytes of the image."""
+    with lmdb.open(str(place), map_size=2**26) as environment, environment.begin(write=True) as transaction:
+        for name, data in files.items():
+            transaction.put(name.replace("/", "-").rpartition(".")[0].encode(), data)
+    (place / "lock.mdb").unlink()
+    return place
+
+
+def as_parquet_struct(files: Files, place: Path) -> Path:
+    """As Hugging Face writes it: a struct of bytes and path, and a label beside it."""
+    values = [{"bytes": data, "path": name} for name, data in files.items()]
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    table = pa.table({"image": pa.array(values, kind), "label": pa.array(range(len(values)))})
+    features = {"info": {"features": {"image": {"_type": "Image"}, "label": {"_type": "Value"}}}}
+    table = table.replace_schema_metadata({"huggingface": json.dumps(features)})
+    pq.write_table(table, path := place.with_suffix(".parquet"), row_group_size=7)
+    return path
+
+
+def as_parquet_binary(files: Files, place: Path) -> Path:
+    table = pa.table({"id": pa.array(list(files)), "jpg": pa.array(files.values(), pa.binary())})
+    pq.write_table(table, path := place.with_suffix(".parquet"))
+    return path
+
+
+CONTAINERS: dict[str, Callable[[Files, Path], Path]] = {
+    "folder": as_folder,
+    "zip": as_zip,
+    "tar": as_tar,
+    "tar.gz": as_tar_gz,
+    "lmdb": as_lmdb,
+    "parquet-struct": as_parquet_struct,
+    "parquet-binary": as_parquet_binary,
+}
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder and what it holds."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }

@@ -1,0 +1,396 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from avq.data.cards import Card, get_card
+from avq.data.chunks import CHUNK
+from avq.data.containers import open_container
+from avq.data.prepare import Outcome, TooManyBad, prepare
+from avq.data.prepared import Prepared, check, find_prepared
+from avq.errors import AvqError, UsageError
+
+from .made import CONTAINERS, Files, as_folder, as_lmdb, as_tar, as_zip, encoded, photographs, picture, snapshot
+
+CARD = get_card("folder")
+REPOSITORY = Path(__file__).parents[2]
+
+
+def make(source: Path, output: Path, card: Card = CARD, size: int = 16, **options: object) -> Outcome:
+    return prepare(card, open_container(source), size, output, processes=False, **options)  # type: ignore[arg-type]
+
+
+def table(prepared: Prepared) -> list[dict[str, str]]:
+    with (prepared.folder / "images.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def splits(prepared: Prepared) -> dict[str, bytes]:
+    return {split: prepared.images(split, count).tobytes() for split, count in prepared.counts.items()}
+
+
+@pytest.fixture(scope="module")
+def files() -> Files:
+    return photographs(70, prefix="deeper/")
+
+
+@pytest.fixture(scope="module")
+def expected(files: Files, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    folder = tmp_path_factory.mktemp("plain")
+    return make(as_folder(files, folder / "source"), folder / "out").prepared
+
+
+@pytest.mark.parametrize("kind", CONTAINERS)
+def test_the_same_images_in_the_same_splits_from_any_container(
+    kind: str, files: Files, expected: Prepared, tmp_path: Path
+) -> None:
+    source = CONTAINERS[kind](files, tmp_path / "source")
+    before = snapshot(tmp_path)
+    prepared = make(source, tmp_path / "out").prepared
+    assert splits(prepared) == splits(expected)
+    assert prepared.content == expected.content
+    after = snapshot(tmp_path)
+    assert {name: after[name] for name in before} == before
+    assert {name.split("/")[0] for name in after.keys() - before.keys()} == {"out"}, "nothing beside the source"
+    check(prepared)
+
+
+def test_the_manifest_says_what_was_done(expected: Prepared, files: Files) -> None:
+    manifest = expected.manifest
+    assert manifest["source"]["kind"] == "folder"
+    assert "Lanczos" in manifest["filter"]
+    assert "white" in manifest["rules"]
+    assert {"pillow", "numpy", "libjpeg_turbo"} <= manifest["versions"].keys()
+    assert manifest["counts"]["source"] == 70
+    assert sum(expected.counts.values()) == 70
+    lines = table(expected)
+    assert [line["key"] for line in lines] == sorted(files)
+    assert {(line["width"], line["height"]) for line in lines} == {("40", "36")}
+    assert not [line for line in lines if line["note"]]
+    assert expected.images("train", 3).shape == (3, 16, 16, 3)
+
+
+def test_images_lie_where_the_table_says(expected: Prepared, files: Files) -> None:
+    from avq.data.decode import Decoded, decode
+
+    for line in table(expected):
+        found = decode(files[line["key"]], 16)
+        assert isinstance(found, Decoded)
+        assert found.digest.hex() == line["pixels_sha256"]
+        split = line["split"]
+        assert np.array_equal(expected.images(split, expected.counts[split])[int(line["place"])], found.pixels)
+
+
+@pytest.mark.parametrize(("workers", "processes"), [(1, False), (3, False), (2, True)])
+def test_the_same_bytes_for_any_number_of_workers(
+    files: Files, tmp_path: Path, expected: Prepared, workers: int, processes: bool
+) -> None:
+    source = open_container(Path(expected.source_path))
+    made = prepare(CARD, source, 16, tmp_path, workers=workers, processes=processes)
+    assert snapshot(made.prepared.folder) == snapshot(expected.folder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".folder-16.lock", "folder-16"]
+
+
+def test_what_is_there_is_not_made_again(expected: Prepared, tmp_path: Path) -> None:
+    again = make(Path(expected.source_path), expected.folder.parent)
+    assert again.reused
+    other = as_folder(photographs(40, start=100), tmp_path / "other")
+    with pytest.raises(UsageError, match="was prepared from another source"):
+        make(other, expected.folder.parent)
+    assert snapshot(expected.folder) == snapshot(again.prepared.folder)
+
+
+def test_the_output_must_not_lie_in_the_source(files: Files, tmp_path: Path) -> None:
+    source = as_folder(files, tmp_path / "source")
+    with pytest.raises(UsageError, match="lies inside the source"):
+        make(source, source / "deeper")
+    assert snapshot(source).keys() == files.keys()
+
+
+def test_progress_counts_every_image(files: Files, tmp_path: Path) -> None:
+    seen: list[tuple[int, int | None]] = []
+    make(as_tar(files, tmp_path / "a"), tmp_path / "tar", on_progress=lambda *told: seen.append(told))
+    assert seen[-1] == (70, None)
+    make(as_zip(files, tmp_path / "a"), tmp_path / "zip", on_progress=lambda *told: seen.append(told))
+    assert seen[-1] == (70, 70)
+
+
+# Odd and damaged images
+
+
+ODD = {
+    "truncated.jpg": encoded(picture(1))[:-300],
+    "zero.jpg": b"",
+    "page.jpg": b"<!DOCTYPE html><html>quota exceeded</html>",
+    "small.png": encoded(picture(2, 15, 40), "PNG"),
+    "bomb.png": encoded(picture(3).convert("1").resize((9000, 9000)), "PNG"),
+}
+REASONS = {
+    "truncated.jpg": "truncated",
+    "zero.jpg": "empty file",
+    "page.jpg": "web page",
+    "small.png": "15x40 is smaller than 16x16",
+    "bomb.png": "decompression bomb: 9000x9000",
+}
+
+
+@pytest.mark.parametrize("kind", CONTAINERS)
+def test_what_cannot_be_used_is_listed_with_the_reason(kind: str, files: Files, tmp_path: Path) -> None:
+    source = CONTAINERS[kind]({**files, **ODD}, tmp_path / "source")
+    with pytest.raises(TooManyBad, match=r"cannot use 5 of 75 images, the first .*named in") as caught:
+        make(source, tmp_path / "out", max_bad=4)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 1
+    prepared = make(source, tmp_path / "out", max_bad=5).prepared
+    assert prepared.manifest["counts"]["unusable"] == 5
+    notes = {line["key"]: line["note"] for line in table(prepared) if line["note"]}
+    assert len(notes) == 5
+    if kind not in ("lmdb", "parquet-binary"):
+        for name, reason in REASONS.items():
+            (note,) = [note for key, note in notes.items() if key.endswith(name)]
+            assert reason in note
+    check(prepared)
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=3, deadline=None)
+def test_a_hundred_damaged_among_a_thousand(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+    """Cut off, overwritten or emptied: each is named, the others are all there, and nothing falls."""
+    generator = np.random.default_rng(seed)
+    whole = [encoded(picture(number, 20, 18), "PNG" if number % 3 == 0 else "JPEG") for number in range(1000)]
+    damaged = set(generator.choice(1000, 100, replace=False).tolist())
+    files = {f"{n:04}.jpg": _damage(data, generator) if n in damaged else data for n, data in enumerate(whole)}
+    folder = tmp_path_factory.mktemp("thousand")
+    prepared = make(as_folder(files, folder / "source"), folder / "out", max_bad=100).prepared
+    lines = table(prepared)
+    named = {int(line["key"][:4]) for line in lines if line["note"]}
+    assert named == damaged
+    assert sum(prepared.counts.values()) == 900
+    assert len(lines) == 1000
+    check(prepared)
+
+
+def _damage(data: bytes, generator: np.random.Generator) -> bytes:
+    """Bytes that no decoder accepts."""
+    how = generator.integers(4)
+    if how == 0:
+        return b""
+    if how == 1:
+        return data[: len(data) // 2]
+    if how == 2:
+        return b"<html>" + data
+    return bytes(generator.integers(1, 255, 24, dtype=np.uint8)) + data[24:]
+
+
+def test_too_few_images_for_three_splits(tmp_path: Path) -> None:
+    source = as_folder({"only.png": encoded(picture(1), "PNG")}, tmp_path / "source")
+    with pytest.raises(UsageError, match="has only 1 images"):
+        make(source, tmp_path / "out")
+
+
+# Splits by name
+
+
+def test_the_canonical_index_decides_where_it_is_complete(tmp_path: Path) -> None:
+    card = replace(get_card("celebahq"), indices=40)
+    whole = {f"CelebA-HQ-img/{number}.jpg": encoded(picture(number)) for number in range(40)}
+    whole["CelebA-HQ-img/extra.jpg"] = encoded(picture(99))
+    prepared = make(as_zip(whole, tmp_path / "whole"), tmp_path / "out", card).prepared
+    home = {line["key"]: line["split"] for line in table(prepared)}
+    for number in range(40):
+        want = "test" if number >= 32 else "validation" if number >= 28 else "train"
+        assert home[f"CelebA-HQ-img/{number}.jpg"] == want
+    assert prepared.manifest["split"]["by_name"]
+    del whole["CelebA-HQ-img/7.jpg"]
+    partial = make(as_zip(whole, tmp_path / "partial"), tmp_path / "other", card).prepared
+    assert not partial.manifest["split"]["by_name"]
+    by_hash = make(as_zip(whole, tmp_path / "partial"), tmp_path / "third", replace(card, rule="hash")).prepared
+    assert splits(partial) == splits(by_hash)
+
+
+def test_a_damaged_image_does_not_take_the_index_from_the_others(tmp_path: Path) -> None:
+    card = replace(get_card("celebahq"), indices=40)
+    files = {f"{number:05}.jpg": encoded(picture(number)) for number in range(40)} | {"00003.jpg": b""}
+    prepared = make(as_folder(files, tmp_path / "a"), tmp_path / "out", card, max_bad=1).prepared
+    assert prepared.manifest["split"]["by_name"]
+    assert prepared.counts == {"train": 27, "validation": 4, "test": 8}
+
+
+def test_lsun_keeps_its_own_val_for_test(tmp_path: Path) -> None:
+    card = get_card("lsun-bedroom")
+    train, val = photographs(80), photographs(12, start=200)
+    val["copy.png"] = encoded(picture(3), "PNG")  # the pixels of train's 003.png
+    as_lmdb(train, tmp_path / "bedroom_train_lmdb")
+    as_lmdb(val, tmp_path / "bedroom_val_lmdb")
+    prepared = make(tmp_path, tmp_path / "out", card).prepared
+    lines = table(prepared)
+    assert {line["split"] for line in lines if line["key"].startswith("bedroom_val")} == {"test"}
+    assert {line["split"] for line in lines if line["key"].startswith("bedroom_train")} == {"train", "validation", ""}
+    assert prepared.counts["test"] == 13
+    (left,) = [line for line in lines if line["note"]]
+    assert left["key"] == "bedroom_train_lmdb/003"
+    assert left["note"] == "left out: a copy of bedroom_val_lmdb/copy, which is in test"
+    assert prepared.manifest["counts"]["left_out"] == 1
+    check(prepared)
+    alone = make(tmp_path / "bedroom_train_lmdb", tmp_path / "alone", card).prepared
+    assert not alone.manifest["split"]["by_name"]
+    assert alone.counts["test"] > 5
+
+
+def test_masks_beside_celebahq_are_no_photographs(tmp_path: Path) -> None:
+    card = get_card("celebahq")
+    files = photographs(30, prefix="CelebAMask-HQ/CelebA-HQ-img/") | photographs(
+        5, start=300, prefix="CelebAMask-HQ/CelebAMask-HQ-mask-anno/0/"
+    )
+    for source in (as_zip(files, tmp_path / "a"), as_tar(files, tmp_path / "a"), as_folder(files, tmp_path / "a")):
+        container = open_container(source, card.options["skip"])
+        assert sum(1 for _ in container.entries()) == 30
+
+
+# Killed
+
+
+_KILLED = """
+import sys, time
+from pathlib import Path
+from avq.data import chunks, deal, prepare
+from avq.data.cards import get_card
+from avq.data.containers import open_container
+if __name__ == "__main__":
+    source, output, processes = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "processes"
+    slow, remove = float(sys.argv[4]), chunks.remove_pixels
+    def late(folder, number):
+        remove(folder, number)
+        time.sleep(slow)
+    chunks.remove_pixels = late
+    def pause(done, total):
+        time.sleep(slow)
+    prepare.prepare(get_card("folder"), open_container(source), 16, output, workers=2, processes=processes,
+                    on_progress=pause)
+"""
+
+
+@pytest.mark.parametrize("processes", ["threads", "processes"])
+def test_killed_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, processes: str) -> None:
+    """kill -9 again and again, in decoding and in dealing, until it comes to its end."""
+    source = as_folder(photographs(6 * CHUNK + 5), tmp_path / "source")
+    whole = snapshot(make(source, tmp_path / "whole").prepared.folder)
+    script = tmp_path / "killed.py"
+    script.write_text(_KILLED)
+    output, stages = tmp_path / "out", set()
+    for attempt in range(60):
+        process = subprocess.Popen(
+            [sys.executable, script, source, output, processes, "0.3" if attempt < 12 else "0"],
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        )
+        work = output / ".folder-16.part"
+        before = _state(work)
+        while process.poll() is None and (_state(work) == before or attempt >= 12):
+            time.sleep(0.01)
+        if process.poll() is not None:
+            assert process.returncode == 0
+            break
+        stages.add((work / "dealing").exists())
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert stages == {True, False}, "killed in both halves"
+    assert snapshot(output / "folder-16") == whole
+    assert not (output / ".folder-16.part").exists()
+
+
+def _state(work: Path) -> tuple[int, int, bool]:
+    counts = (sum(1 for _ in (work / "chunks").glob(pattern)) for pattern in ("*.json", "*.npy"))
+    return (*counts, (work / "dealing").exists())  # type: ignore[return-value]
+
+
+def test_only_what_is_missing_is_decoded_again(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from avq.data import chunks
+
+    source, decoded, whole = as_folder(files, tmp_path / "source"), [], chunks.decode
+
+    def failing(data: bytes, size: int) -> object:
+        decoded.append(data)
+        if len(decoded) > CHUNK + 3:
+            raise KeyboardInterrupt
+        return whole(data, size)
+
+    monkeypatch.setattr(chunks, "decode", failing)
+    with pytest.raises(KeyboardInterrupt):
+        make(source, tmp_path / "out")
+    monkeypatch.setattr(chunks, "decode", lambda data, size: decoded.append(data) or whole(data, size))
+    decoded.clear()
+    make(source, tmp_path / "out")
+    assert len(decoded) == 70 - CHUNK
+
+
+def test_work_for_a_source_that_changed_is_begun_afresh(files: Files, tmp_path: Path) -> None:
+    source = as_folder({**files, "bad.jpg": b""}, tmp_path / "source")
+    with pytest.raises(TooManyBad):
+        make(source, tmp_path / "out")
+    (source / "bad.jpg").write_bytes(encoded(picture(500)))
+    prepared = make(source, tmp_path / "out").prepared
+    assert prepared.manifest["counts"]["source"] == 71
+    assert prepared.manifest["counts"]["unusable"] == 0
+
+
+# Verifying
+
+
+@pytest.fixture
+def copied(expected: Prepared, tmp_path: Path) -> Path:
+    for name, data in snapshot(expected.folder).items():
+        (tmp_path / "folder-16").mkdir(exist_ok=True)
+        (tmp_path / "folder-16" / name).write_bytes(data)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["train.npy", "validation.npy", "test.npy", "images.csv"])
+def test_check_names_a_file_that_was_changed(copied: Path, name: str) -> None:
+    path = copied / "folder-16" / name
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+    prepared = find_prepared(copied, CARD, 16)
+    assert prepared is not None
+    with pytest.raises(AvqError, match=f"{name} is damaged or was changed"):
+        check(prepared)
+    path.write_bytes(data[:-9])
+    with pytest.raises(UsageError, match=f"{name} has .* bytes, not"):
+        check(prepared)
+    path.unlink()
+    with pytest.raises(UsageError, match=f"{name} is missing"):
+        check(prepared)
+
+
+def test_a_damaged_manifest_is_one_clear_line(copied: Path) -> None:
+    path = copied / "folder-16" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for text, message in [
+        (path.read_text()[:-40], "is damaged"),
+        (json.dumps({**manifest, "format": 0}), "is of format 0, not 1"),
+        (json.dumps({**manifest, "filter": "nearest"}), r"other rules than today's \(filter\)"),
+        (json.dumps({key: value for key, value in manifest.items() if key != "content"}), "is damaged"),
+    ]:
+        path.write_text(text)
+        with pytest.raises(UsageError, match=message):
+            find_prepared(copied, CARD, 16)
+
+
+def test_a_full_or_read_only_disk_is_an_os_error_and_loses_nothing(files: Files, tmp_path: Path) -> None:
+    source = as_folder(files, tmp_path / "source")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError):
+        make(source, tmp_path / "file")
+    assert snapshot(source).keys() == files.keys()
