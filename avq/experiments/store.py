@@ -50,10 +50,14 @@ class Store:
 
     def folder(self, run: Run) -> Path:
         """The run's folder; one made under another variant's name serves a run of the same content."""
-        own = self.runs / run.name
+        return self.named(run.name)
+
+    def named(self, name: str) -> Path:
+        """The folder of the run of that name, as `folder`."""
+        own = self.runs / name
         if own.is_dir():
             return own
-        same = sorted(self.runs.glob(f"*-{run.short_id}"))
+        same = sorted(self.runs.glob(f"*-{name.rpartition('-')[2]}"))
         return same[0] if same else own
 
     def record(self, run: Run) -> DataFrame | None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from avq.training.trainer import History, Progress
 
 CHECKPOINT, LOG, RECORD = "checkpoint.safetensors", "log.csv", "record.csv"
+TIMED_COSTS = ("train-images-per-s", "inference-images-per-s", "peak-memory")
 STATE_FILE = "state.safetensors"  # the trainer's; named here so that a parent need not import torch
 
 
@@ -297,6 +298,15 @@ def cost_job(job: Job) -> DataFrame:
     counted = deterministic_costs(build_model(run), run.image_size)
     frame = record_frame(run, [("", m) for m in [*counted, *timed]], machine_name(job.device))
     return typed(frame.assign(seed=None))
+
+
+def failed_costs(run: Run, reason: str, machine: str) -> DataFrame:
+    """The record of a model whose costs could not be measured: a row of status `failed` for each that is timed."""
+    from avq.metrics.measurement import Measurement
+
+    line = " ".join(reason.split())
+    rows = [("", Measurement(metric=name, value=None, unit="", status="failed", reason=line)) for name in TIMED_COSTS]
+    return typed(record_frame(run, rows, machine).assign(seed=None))
 
 
 def _progress_state(folder: Path, state: str, **more: Any) -> None:
