@@ -104,7 +104,7 @@ def run(
     if trials:
         tell(Event("message", text=f"choosing learning rates of {len(trials)} rows on validation images"))
         sweep.carry_out(tune.distinct(trials))
-        made = _tuned(made, tune.chosen(trials, store))
+        made = tune.tuned(made, tune.chosen(trials, store))
     stale = _stale(made, store, tell, keep_stale and not fresh)
     kept.keep(made, store, stale, device)
 
@@ -169,22 +169,6 @@ class _Sweep:
     def job(self, run: Run) -> Job:
         evaluation = code_of_evaluation()
         return Job(run, self.store.root, self.data_root, self.device, evaluation, self.plugins, self.fresh)
-
-
-def _tuned(made: Plan, rates: Mapping[str, float]) -> Plan:
-    from avq.experiments.settings import Setting
-
-    rows = {}
-    for row in made.rows:
-        rate = rates.get(row.label)
-        origin = Setting(rate, "tuned")
-        rows[row.label] = row if rate is None else replace(row, settings=row.settings | {"learning_rate": origin})
-    entries = []
-    for entry in made.entries:
-        rate = rates.get(entry.row.label)
-        run = entry.run if rate is None else replace(entry.run, train={**entry.run.train, "learning_rate": rate})
-        entries.append(replace(entry, row=rows[entry.row.label], run=run))
-    return replace(made, rows=tuple(rows.values()), entries=tuple(entries))
 
 
 def _stale(made: Plan, store: Store, tell: OnEvent, keep: bool) -> dict[Run, Path]:

@@ -315,7 +315,7 @@ def _progress_state(folder: Path, state: str, **more: Any) -> None:
 
 def _raise_if_disk(folder: Path, error: Exception) -> None:
     """Libraries wrap what the disk says in errors of their own."""
-    full = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+    full = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG)
     if isinstance(error, OSError) and error.errno in full:
         raise disk_error(folder, error) from None
     for words, number in (("No space left", errno.ENOSPC), ("Read-only file system", errno.EROFS)):
