@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import sys
+import sysconfig
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -56,7 +58,10 @@ def _room(*rooms: str, root: Path) -> list[tuple[str, Path]]:
 
 
 def training_hash(plugins: Sequence[str] = (), root: Path = _ROOT) -> str:
-    """The code that trains: models, training and data, and the modules (or packages) of plug-ins.
+    """The code that trains: models, training and data, and that of plug-ins.
+
+    Of a plug-in in a package, all of its top-level package; of one in a file of its own, the other files of that
+    folder too, as far as they are imported (but not of the folder where packages are installed).
 
     Raises:
         UsageError: a plug-in that cannot be found.
@@ -85,15 +90,25 @@ def code_of_evaluation() -> str:
 
 
 def _plugin_files(module: str) -> list[tuple[str, Path]]:
+    top = module.partition(".")[0]
     try:
-        spec = importlib.util.find_spec(module)
-    except ImportError:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):  # ValueError: a module in `sys.modules` that was made by hand
         spec = None
-    if spec is None or spec.origin is None:
+    if spec is None or (spec.origin is None and spec.submodule_search_locations is None):
         raise UsageError(f"no module '{module}' to take variants from; is its folder on PYTHONPATH?")
-    origin = Path(spec.origin)
-    if origin.name != "__init__.py":
-        return [(f"plugin {module}", origin)]
-    return [
-        (f"plugin {module}/{path.relative_to(origin.parent).as_posix()}", path) for path in origin.parent.rglob("*.py")
-    ]
+    if spec.submodule_search_locations is not None:
+        folders = [Path(folder) for folder in spec.submodule_search_locations]
+        files = [(path.relative_to(folder), path) for folder in folders for path in folder.rglob("*.py")]
+        return [(f"plugin {top}/{name.as_posix()}", path) for name, path in files]
+    origin = Path(str(spec.origin))
+    return [(f"plugin {top}", origin), *((f"plugin {path.stem}", path) for path in _imported_siblings(origin))]
+
+
+def _imported_siblings(origin: Path) -> list[Path]:
+    """Modules beside a plug-in's file that are loaded, the program itself apart."""
+    if str(origin.parent) in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
+        return []
+    loaded = [module for name, module in list(sys.modules.items()) if name != "__main__"]
+    paths = {Path(path) for module in loaded if isinstance(path := getattr(module, "__file__", None), str)}
+    return sorted(path for path in paths if path.parent == origin.parent and path.suffix == ".py" and path != origin)

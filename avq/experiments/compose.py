@@ -17,13 +17,20 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-def compose(plan: Plan, store: Store, stale: Mapping[Run, Path], device: str) -> DataFrame:
+def compose(
+    plan: Plan,
+    store: Store,
+    stale: Mapping[Run, Path],
+    device: str,
+    costs: Mapping[Path, DataFrame] | None = None,
+) -> DataFrame:
     """The experiment's table: every finished or failed run's record, and each row's costs.
 
     Args:
         plan: the rows and their runs.
         stale: folders of older code's runs that stand in for a run, by that run.
         device: whose costs are joined.
+        costs: records of costs that are not in the store because they could not be measured, by `cost_path`.
 
     Returns:
         Long form: `record.COLUMNS`, `row`, and one column per axis. Cost rows have no seed and no split.
@@ -42,6 +49,8 @@ def compose(plan: Plan, store: Store, stale: Mapping[Run, Path], device: str) ->
         path = cost_path(store, entry.run, device)
         if path.exists():
             parts.append(_joined(read_records(path), plan, entry, ""))
+        elif costs and path in costs:
+            parts.append(_joined(costs[path], plan, entry, ""))
     columns = [*COLUMNS, "row", *(axis for axis in plan.ablation.axes if axis not in COLUMNS)]
     if not parts:
         return pd.DataFrame(columns=columns)

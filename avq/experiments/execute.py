@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
@@ -150,6 +150,8 @@ def _child(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any,
         value: Any = function(*arguments)
     except AvqError as error:
         value = error
+    except Exception as error:
+        value = AvqError(f"{type(error).__name__}: {error}")
     pipe.send((value,))
     pipe.close()
 
@@ -299,24 +301,26 @@ def _tell_progress(item: Active, tell: Callable[..., None], total: Callable[[], 
     )
 
 
-def call_all(function: Callable[[Job], Any], jobs: Sequence[Job], devices: Sequence[str]) -> list[Any]:
+def call_all(function: Callable[[Job], Any], jobs: Sequence[Job], devices: Sequence[str]) -> Generator[Any, None, None]:
     """`function` of every job, each in a process of its own, as many at once as there are devices.
 
-    Returns:
-        The results in order; an AvqError in the place of one that failed or whose process died.
+    Yields:
+        The results in order, each as it comes; an AvqError in the place of one that failed or whose process died.
+        Who stops asking stops the processes.
     """
-    results: list[Any] = []
     for start in range(0, len(jobs), len(devices)):
         group = zip(jobs[start : start + len(devices)], devices, strict=False)
         processes = [Process(function, replace(job, device=device)) for job, device in group]
         try:
-            for process in processes:
+            while processes:
                 try:
-                    results.append(process.result())
+                    result = processes[0].result()
                 except AvqError as error:
-                    results.append(error)
+                    result = error
+                processes.pop(0)
+                yield result
         except KeyboardInterrupt:
+            raise AvqError("stopped while measuring; what was measured so far is kept.") from None
+        finally:
             for process in processes:
                 process.kill()
-            raise AvqError("stopped while measuring; what was measured so far is kept.") from None
-    return results

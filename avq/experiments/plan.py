@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -103,13 +103,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a command is going to do: the rows, and their runs under every seed."""
+    """What a command is going to do: the rows, and their runs under every seed. `sets` is what `--set` gave."""
 
     ablation: Ablation
     preset: Preset
     rows: tuple[Row, ...]
     seeds: tuple[int, ...]
     entries: tuple[Entry, ...]
+    sets: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def runs(self) -> list[Run]:
@@ -124,9 +125,12 @@ class Plan:
 
     @property
     def experiment(self) -> str:
-        """Name of the experiment's folder: `<ablation>-<preset>-<dataset>`."""
+        """Name of the experiment's folder: `<ablation>-<preset>-<dataset>`, and a hash of what `--set` changed."""
         dataset = self.datasets[0] if len(self.datasets) == 1 else "several"
-        return f"{self.ablation.name}-{self.preset.name}-{dataset}"
+        name = f"{self.ablation.name}-{self.preset.name}-{dataset}"
+        if not self.sets:
+            return name
+        return f"{name}-{hashlib.sha256(canonical(dict(self.sets)).encode()).hexdigest()[:8]}"
 
     def describe(self) -> dict[str, Any]:
         """The plan as JSON, with every setting's value and origin."""
@@ -134,6 +138,7 @@ class Plan:
             "experiment": self.experiment,
             "ablation": self.ablation.model_dump(),
             "preset": self.preset.name,
+            "preset_settings": dict(self.preset.settings),
             "seeds": list(self.seeds),
             "rows": [asdict(row) for row in self.rows],
             "runs": [{"row": e.row.label, "seed": e.run.seed, "run": e.run.name, "id": e.run.id} for e in self.entries],
@@ -165,7 +170,9 @@ def plan_rows(ablation: Ablation, preset: Preset, choices: Choices) -> list[Row]
     sets = {name: Setting(value, "--set") for name, value in choices.settings.items()}
     if choices.dataset is not None:
         sets["dataset"] = Setting(choices.dataset, "--dataset")
-    return choose(expand(ablation, preset, sets), ablation, preset, choices.only)
+    given = "; ".join(f"{name}={value}" for name, value in choices.settings.items())
+    rows = [replace(row, note="; ".join(filter(None, (row.note, given)))) for row in expand(ablation, preset, sets)]
+    return choose(rows, ablation, preset, choices.only)
 
 
 def plan_seeds(preset: Preset, seeds: int | Sequence[int] | None) -> tuple[int, ...]:
@@ -188,19 +195,18 @@ def make_plan(
     *,
     data_root: Path | None,
     device: str,
-    plugins: Sequence[str] = (),
 ) -> Plan:
     """Expand an ablation into runs.
 
     Args:
         data_root: where datasets lie.
         device: `cpu` or `cuda`; decides what precision `auto` means.
-        plugins: modules whose code belongs to the runs.
 
     Raises:
         UsageError: whatever does not exist or does not fit, missing data files among it.
     """
     from avq.experiments.budget import match_rows
+    from avq.models.config import variant_entry
 
     seeds = plan_seeds(preset, choices.seeds)
     rows = plan_rows(ablation, preset, choices)
@@ -210,20 +216,22 @@ def make_plan(
     fingerprints: dict[str, str] = {}
     entries = []
     for row in rows:
-        code = _code(row, plugins)
+        code = code_of_factory(variant_entry(row.variant).factory)
         entries += [Entry(row, make_run(row, seed, code, data_root, device, fingerprints)) for seed in seeds]
-    return Plan(ablation, preset, tuple(rows), seeds, tuple(entries))
+    return Plan(ablation, preset, tuple(rows), seeds, tuple(entries), dict(choices.settings))
 
 
-def _code(row: Row, plugins: Sequence[str]) -> str:
-    """Hash of the code that trains the row; plug-ins count where they build the model."""
+def code_of_factory(factory: str | None) -> str:
+    """Hash of the code that trains what a factory builds; a plug-in counts where it is the factory's.
+
+    Raises:
+        UsageError: the factory's module cannot be found.
+    """
     from avq.experiments.code_hash import code_of_training
-    from avq.models.config import variant_entry
 
-    factory = variant_entry(row.variant).factory
     if factory is None or factory.startswith("avq."):
         return code_of_training()
-    return code_of_training(tuple(sorted({*plugins, factory.partition(":")[0]})))
+    return code_of_training((factory.partition(":")[0],))
 
 
 def make_run(row: Row, seed: int, code: str, data_root: Path | None, device: str, fingerprints: dict[str, str]) -> Run:

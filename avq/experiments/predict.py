@@ -6,11 +6,13 @@ import hashlib
 import heapq
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from avq.errors import AvqError
+from avq.experiments import tune
 from avq.experiments.environment import machine_name
 from avq.experiments.execute import Active, Event, OnEvent, call_all
 from avq.experiments.plan import Plan, Run
@@ -47,8 +49,9 @@ class Prediction:
         seconds: until everything is done, quiet pass included.
         memory: MiB at once, of the workers that need the most.
         disk: MiB that the store will grow by at most while it works.
-        runs: seconds of every run that is still to be done, by name.
-        finished: runs that are there already.
+        runs: seconds of every run that is still to be done, by the name that the plan has for it, tuned or not;
+            trials of learning rates among them.
+        finished: runs that are there already, trials not counted.
         workers: runs at once.
     """
 
@@ -72,6 +75,8 @@ def predict(
 ) -> Prediction:
     """Measure what is not measured yet (kept in the store), and add up.
 
+    Where learning rates are tuned and the trials are finished, the runs are those with the chosen rates.
+
     Args:
         devices: one per worker, as `execute.slots` gives them.
 
@@ -80,27 +85,34 @@ def predict(
     """
     store.prepare()
     measures = measures_now()
-    todo = [run for run in plan.runs if not is_finished(store, run, measures)]
+    trials = tune.trials(plan)
+    short = [run for run in tune.distinct(trials) if not is_finished(store, run, measures)]
+    final = plan if short else tune.tuned(plan, tune.chosen(trials, store))
+    planned = {after.run: before.run for before, after in zip(plan.entries, final.entries, strict=True)}
+    long = [run for run in final.runs if not is_finished(store, run, measures)]
+    todo = list(dict.fromkeys([*short, *long]))
     jobs = [Job(run, store.root, data_root, device, measures.code, tuple(plugins)) for run in todo]
     models = {_model_path(store, job.run, device, len(devices)): job for job in jobs}
     loads = {_loading_path(store, job.run, device, len(devices)): job for job in jobs}
     _measure(models, measure_model, devices, on_event)
     _measure(loads, measure_loading, devices, on_event)
     cost = {job.run.model_id: ModelCost(**read_json(path)) for path, job in models.items()}
-    seconds = {}
+    loading = {path: read_json(path) for path in loads}
+    seconds, memory = {}, []
     for run in todo:
-        loading = read_json(_loading_path(store, run, device, len(devices)))
-        seconds[run.name] = _START_PROCESS + float(loading["seconds"]) + run_seconds(run, cost[run.model_id])
+        images = loading[_loading_path(store, run, device, len(devices))]
+        name = planned.get(run, run).name
+        seconds[name] = _START_PROCESS + float(images["seconds"]) + run_seconds(run, cost[run.model_id])
+        memory.append(max(cost[run.model_id].memory, float(images["memory"])))
     total = schedule(list(seconds.values()), [0.0] * len(devices))
     quiet = sum(_quiet_seconds(job.run, cost[job.run.model_id]) for job in models.values())
-    memory = sorted((cost[run.model_id].memory for run in todo), reverse=True)[: len(devices)]
     weights = [cost[run.model_id].weights for run in todo]
     return Prediction(
         seconds=total + quiet + _START_SERVER if todo else 0.0,
-        memory=sum(memory),
+        memory=sum(sorted(memory, reverse=True)[: len(devices)]),
         disk=sum(weights) + 3 * sum(sorted(weights, reverse=True)[: len(devices)]) + 0.5 * len(todo),
         runs=seconds,
-        finished=len(plan.runs) - len(todo),
+        finished=len(final.runs) - len(long),
         workers=len(devices),
     )
 
@@ -144,7 +156,7 @@ def _model_path(store: Store, run: Run, device: str, workers: int) -> Path:
 
 
 def _loading_path(store: Store, run: Run, device: str, workers: int) -> Path:
-    return _path(store, f"loading {canonical([dict(run.data), run.fingerprint])}", device, workers)
+    return _path(store, f"images {canonical([dict(run.data), run.fingerprint])}", device, workers)
 
 
 def _path(store: Store, what: str, device: str, workers: int) -> Path:
@@ -166,11 +178,11 @@ def _measure(
     # Filled up, so that the last ones too are measured beside others.
     items = list(missing.items())
     filled = [items[index % len(items)] for index in range(-(-len(items) // len(devices)) * len(devices))]
-    results = call_all(function, [job for _, job in filled], devices)
-    for (path, job), result in zip(items, results, strict=False):
-        if isinstance(result, AvqError):
-            raise AvqError(f"{job.run.variant} cannot run here: {result}")
-        write_json(path, result)
+    with closing(call_all(function, [job for _, job in filled], devices)) as results:
+        for (path, job), result in zip(items, results, strict=False):
+            if isinstance(result, AvqError):
+                raise AvqError(f"{job.run.variant} cannot run here: {result}")
+            write_json(path, result)
 
 
 def measure_model(job: Job) -> dict[str, float]:
@@ -219,13 +231,14 @@ def _seconds_of(call: Callable[[], Any]) -> float:
 
 
 def measure_loading(job: Job) -> dict[str, float]:
-    """In a worker's process: the seconds that the run's images take to load."""
+    """In a worker's process: the seconds that the run's images take to load, and the MiB at their peak."""
     from avq.data.config import DataConfig
     from avq.data.sources import load_dataset
+    from avq.metrics.cost import peak_memory
 
     begun = time.perf_counter()
     load_dataset(DataConfig(**job.run.data), job.data_root)
-    return {"seconds": time.perf_counter() - begun}
+    return {"seconds": time.perf_counter() - begun, "memory": peak_memory("cpu")}
 
 
 class Forecast:

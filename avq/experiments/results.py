@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avq.errors import AvqError, UsageError
-from avq.experiments import compose, predict, tune
+from avq.experiments import compose, kept, predict, tune
 from avq.experiments.ablation import Ablation, load_ablation
+from avq.experiments.environment import machine_name
 from avq.experiments.execute import Event, OnEvent, Process, execute, slots
 from avq.experiments.plan import Choices, Plan, Run, make_plan
 from avq.experiments.presets import get_preset
 from avq.experiments.record import COLUMNS, read_records, to_csv, write_atomic
-from avq.experiments.store import Store, is_locked, read_json, write_json
-from avq.experiments.worker import Job, Measures, cost_job, is_finished, measures_now
+from avq.experiments.store import Store, is_locked, read_json
+from avq.experiments.worker import Job, Measures, cost_job, failed_costs, is_finished, measures_now
 from avq.metrics.weights import named_folder
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def plan(
 
     loaded = ablation if isinstance(ablation, Ablation) else load_ablation(ablation)
     choices = Choices(settings or {}, dataset, only, seeds)
-    made = make_plan(loaded, get_preset(preset), choices, data_root=_path(data_root),
-                     device=resolve_device(device), plugins=_all_plugins(plugins))  # fmt: skip
+    _all_plugins(plugins)
+    made = make_plan(loaded, get_preset(preset), choices, data_root=_path(data_root), device=resolve_device(device))
     _check_models(made)
     return made
 
@@ -83,8 +84,9 @@ def run(
         on_event: hears what happens; see `execute.Event`.
 
     Returns:
-        The long-form table (`compose.compose`), which also lies in the store. A run that failed is a row of
-        status `failed` with its reason.
+        The long-form table (`compose.compose`) of the rows and seeds asked for. The experiment's table in the
+        store also keeps those that earlier commands finished. A run that failed is a row of status `failed`
+        with its reason, and so are costs that could not be measured.
 
     Raises:
         UsageError: something that does not exist or does not fit.
@@ -106,21 +108,19 @@ def run(
     if trials:
         tell(Event("message", text=f"choosing learning rates of {len(trials)} rows on validation images"))
         sweep.carry_out(tune.distinct(trials))
-        made = _tuned(made, tune.chosen(trials, store))
+        made = tune.tuned(made, tune.chosen(trials, store))
     stale = _stale(made, store, tell, keep_stale and not fresh)
-    folder = store.experiments / made.experiment
-    write_json(folder / "plan.json", made.describe())
+    kept.keep(made, store, stale, device)
 
     def keep_table(event: Event) -> None:
         if event.kind in ("finish", "fail"):
-            compose.write_table(made, store, compose.compose(made, store, stale, device))
+            kept.keep(made, store, stale, device)
         tell(event)
 
     replace(sweep, tell=keep_table).carry_out([run for run in made.runs if run not in stale])
-    sweep.quiet_pass(made)
-    table = compose.compose(made, store, stale, device)
-    compose.write_table(made, store, table)
-    return table
+    failed = sweep.quiet_pass(made)
+    kept.keep(made, store, stale, device, failed)
+    return compose.compose(made, store, stale, device, failed)
 
 
 @dataclass(frozen=True)
@@ -146,9 +146,15 @@ class _Sweep:
         forecast = predict.Forecast(self.store, self.device, len(self.devices))
         execute(jobs, self.devices, self.tell, eta=forecast.seconds_left)
 
-    def quiet_pass(self, made: Plan) -> None:
-        """Measure each distinct model's costs, one process at a time and alone."""
+    def quiet_pass(self, made: Plan) -> dict[Path, DataFrame]:
+        """Measure each distinct model's costs, one process at a time and alone.
+
+        Returns:
+            The records of those that could not be measured. They are not cached, so that the next command tries
+            again.
+        """
         models: dict[Path, Run] = {}
+        failed: dict[Path, DataFrame] = {}
         for entry in made.entries:
             path = compose.cost_path(self.store, entry.run, self.device)
             if not path.exists() and self.store.record(entry.run) is not None:
@@ -163,28 +169,14 @@ class _Sweep:
                 raise AvqError("stopped; all runs are finished: give the same command again to go on.") from None
             except AvqError as error:
                 self.tell(Event("fail", run.name, f"costs of {run.variant}: {error}", index, len(models)))
+                failed[path] = failed_costs(run, str(error), machine_name(self.device))
+        return failed
 
     def job(self, run: Run) -> Job:
         return Job(
             run, self.store.root, self.data_root, self.device, self.measures.code, self.plugins,
             self.measures.weights, self.weights_dir, self.measures.allow_small, self.fresh,
         )  # fmt: skip
-
-
-def _tuned(made: Plan, rates: Mapping[str, float]) -> Plan:
-    from avq.experiments.settings import Setting
-
-    rows = {}
-    for row in made.rows:
-        rate = rates.get(row.label)
-        origin = Setting(rate, "tuned")
-        rows[row.label] = row if rate is None else replace(row, settings=row.settings | {"learning_rate": origin})
-    entries = []
-    for entry in made.entries:
-        rate = rates.get(entry.row.label)
-        run = entry.run if rate is None else replace(entry.run, train={**entry.run.train, "learning_rate": rate})
-        entries.append(replace(entry, row=rows[entry.row.label], run=run))
-    return replace(made, rows=tuple(rows.values()), entries=tuple(entries))
 
 
 def _stale(made: Plan, store: Store, tell: OnEvent, keep: bool) -> dict[Run, Path]:
@@ -272,19 +264,13 @@ def status(output: str | Path = "avq-runs") -> list[RunStatus]:
     planned: dict[str, list[str]] = {}
     for path in sorted(store.experiments.glob("*/plan.json")):
         for item in read_json(path).get("runs", []):
-            name = _folder_name(store, item["run"])
+            name = store.named(item["run"]).name
             if path.parent.name not in planned.setdefault(name, []):
                 planned[name].append(path.parent.name)
     names = {*planned, *(path.name for path in store.runs.iterdir() if path.is_dir())}
     order = ("training", "evaluating", "starting", "stopped", "waiting", "failed", "done")
     found = [_run_status(store.runs / name, tuple(planned.get(name, ()))) for name in sorted(names)]
     return sorted(found, key=lambda item: order.index(item.state))
-
-
-def _folder_name(store: Store, name: str) -> str:
-    """The folder that serves a planned run, which may bear another variant's name."""
-    same = sorted(store.runs.glob(f"*-{name.rpartition('-')[2]}"))
-    return name if (store.runs / name).is_dir() or not same else same[0].name
 
 
 def _run_status(folder: Path, experiments: tuple[str, ...]) -> RunStatus:

@@ -72,14 +72,19 @@ def expand(ablation: Ablation, preset: Preset, sets: Mapping[str, Setting]) -> l
         if name in ablation.axes:
             raise UsageError(f"{name} is an axis of {file}: choose among its values with --only.")
     sketches = [*_grid(ablation), *_extra(ablation)]
-    labels = [sketch.label for sketch in sketches]
-    if not labels:
+    names = [sketch.label for sketch in sketches]
+    if not names:
         raise UsageError(f"{file} has no rows: give base.variant or [[rows]].")
-    for label in labels:
-        if labels.count(label) > 1:
-            raise UsageError(f"{file}: row '{label}' is there {labels.count(label)} times.")
-    _check_references(ablation, labels)
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{file}: row '{name}' is there {names.count(name)} times.")
+    _check_references(ablation, names)
     return [_resolve(sketch, ablation, preset, sets) for sketch in sketches]
+
+
+def labels(ablation: Ablation) -> list[str]:
+    """The labels of all rows, in order."""
+    return [sketch.label for sketch in (*_grid(ablation), *_extra(ablation))]
 
 
 def choose(rows: Sequence[Row], ablation: Ablation, preset: Preset, only: Sequence[str] | None) -> list[Row]:

@@ -13,7 +13,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,10 +50,14 @@ class Store:
 
     def folder(self, run: Run) -> Path:
         """The run's folder; one made under another variant's name serves a run of the same content."""
-        own = self.runs / run.name
+        return self.named(run.name)
+
+    def named(self, name: str) -> Path:
+        """The folder of the run of that name, as `folder`."""
+        own = self.runs / name
         if own.is_dir():
             return own
-        same = sorted(self.runs.glob(f"*-{run.short_id}"))
+        same = sorted(self.runs.glob(f"*-{name.rpartition('-')[2]}"))
         return same[0] if same else own
 
     def record(self, run: Run) -> DataFrame | None:
@@ -62,7 +66,7 @@ class Store:
         try:
             return read_records(path) if path.exists() else None
         except UsageError:
-            return None  # damaged from outside: the run goes on from its checkpoint
+            return None  # damaged from outside: made again, from log and checkpoint where these are whole
 
     def finished(self, run: Run) -> bool:
         """Whether the run has a whole record that is not a failure's."""
@@ -75,9 +79,9 @@ class Store:
         for path in self.runs.glob("*/record.csv"):
             config = read_json(path.parent / "config.json")
             if config.get("config_id") == run.config_id and config.get("code") != run.code:
-                record = read_records(path)
-                if not is_failure(record):
-                    found.append(path)
+                with suppress(AvqError):  # a damaged record is nobody's
+                    if not is_failure(read_records(path)):
+                        found.append(path)
         return [path.parent for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
 
     def write_record(self, folder: Path, record: DataFrame) -> None:

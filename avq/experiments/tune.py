@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from avq.experiments.plan import Entry, Plan, Run
 from avq.experiments.record import is_failure
+from avq.experiments.settings import Setting
 from avq.experiments.store import Store
 
 _GIVEN = ("--set", "row", "axis learning_rate")
@@ -59,3 +60,18 @@ def _score(store: Store, run: Run) -> float | None:
 def distinct(rows: Mapping[str, Sequence[Run]]) -> list[Run]:
     """Every trial once, in order."""
     return list(dict.fromkeys(run for runs in rows.values() for run in runs))
+
+
+def tuned(made: Plan, rates: Mapping[str, float]) -> Plan:
+    """The plan with the chosen learning rates, by row label."""
+    rows = {}
+    for row in made.rows:
+        rate = rates.get(row.label)
+        origin = Setting(rate, "tuned")
+        rows[row.label] = row if rate is None else replace(row, settings=row.settings | {"learning_rate": origin})
+    entries = []
+    for entry in made.entries:
+        rate = rates.get(entry.row.label)
+        run = entry.run if rate is None else replace(entry.run, train={**entry.run.train, "learning_rate": rate})
+        entries.append(replace(entry, row=rows[entry.row.label], run=run))
+    return replace(made, rows=tuple(rows.values()), entries=tuple(entries))

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from avq.errors import AvqError
+from avq.errors import AvqError, UsageError
 from avq.experiments.code_hash import code_of_evaluation
 from avq.experiments.environment import describe_environment, machine_name
 from avq.experiments.record import (
@@ -31,10 +31,14 @@ from avq.metrics.weights import ENVIRONMENT_VARIABLE, available
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from avq.data.sources import Dataset
     from avq.experiments.plan import Run
     from avq.metrics.measurement import Measurement
+    from avq.models.tokenizer import Tokenizer
     from avq.training.trainer import History, Progress
 
+CHECKPOINT, LOG, RECORD = "checkpoint.safetensors", "log.csv", "record.csv"
+TIMED_COSTS = ("train-images-per-s", "inference-images-per-s", "peak-memory")
 STATE_FILE = "state.safetensors"  # the trainer's; named here so that a parent need not import torch
 
 
@@ -112,15 +116,16 @@ def _locked(job: Job, store: Store, folder: Path) -> Outcome:
         load_plugins(job)
         if job.weights_dir is not None:
             os.environ[ENVIRONMENT_VARIABLE] = str(job.weights_dir)
-        if finished and record is not None and (folder / "checkpoint.safetensors").exists():
+        if finished and record is not None and _is_whole(folder / CHECKPOINT):
             _evaluate_again(job, store, folder, record)
         else:
             _train(job, store, folder)
     except DiskError:
         raise
     except AvqError as error:
-        # What cannot be gone on from (a loss that is NaN, a damaged state) starts afresh the next time.
-        (folder / STATE_FILE).unlink(missing_ok=True)
+        if _has_diverged(error):  # going on from the state would only meet the same step again
+            with suppress(OSError):
+                (folder / STATE_FILE).unlink(missing_ok=True)
         return fail(job, store, folder, str(error))
     except Exception as error:
         _raise_if_disk(folder, error)
@@ -141,10 +146,22 @@ def is_finished(store: Store, run: Run, measures: Measures) -> bool:
 
 
 def fail(job: Job, store: Store, folder: Path, reason: str) -> Outcome:
-    """Write a failed record; a later command tries the run again."""
-    store.write_record(folder, failed_record(job.run, reason, machine_name(job.device)))
-    _progress_state(folder, "failed", reason=reason)
+    """Write a failed record, unless there is a finished one: then only its new evaluation failed, and it stays.
+
+    A later command tries again whatever failed.
+    """
+    if store.finished(job.run):
+        _progress_state(folder, "done", reason=reason)
+    else:
+        store.write_record(folder, failed_record(job.run, reason, machine_name(job.device)))
+        _progress_state(folder, "failed", reason=reason)
     return Outcome("failed", reason)
+
+
+def _has_diverged(error: AvqError) -> bool:
+    from avq.training.diagnose import NonFiniteLoss
+
+    return isinstance(error, NonFiniteLoss)
 
 
 def load_plugins(job: Job) -> None:
@@ -167,38 +184,79 @@ def build_model(run: Run) -> Any:
 
 
 def _train(job: Job, store: Store, folder: Path) -> None:
-    import pandas as pd
-
+    """Train, or take what a training left whole, and evaluate."""
     from avq.data.config import DataConfig
     from avq.data.sources import load_dataset
     from avq.evaluation.evaluate import evaluate
-    from avq.training.checkpoint import save_model
-    from avq.training.config import TrainConfig
-    from avq.training.trainer import train
+    from avq.training.checkpoint import load_model
 
     run = job.run
-    (folder / "record.csv").unlink(missing_ok=True)  # that of a failure
+    (folder / RECORD).unlink(missing_ok=True)  # that of a failure, or a damaged one
     write_json(folder / "config.json", run.describe())
     write_json(folder / "environment.json", describe_environment(job.device))
     _progress_state(folder, "starting")
     dataset = load_dataset(DataConfig(**run.data), job.data_root)
+    history = _kept_history(run, folder)
+    if history is None:
+        model, history = _trained(job, folder, dataset)
+    else:
+        model = load_model(folder / CHECKPOINT)
+    _progress_state(folder, "evaluating")
+    measured, images = evaluate(model, dataset, "test", device=job.device, allow_small=job.allow_small)
+    rows = [*_of_training(job, history), *_test(measured)]
+    _finish(job, store, folder, record_frame(run, rows, machine_name(job.device)), images)
+
+
+def _trained(job: Job, folder: Path, dataset: Dataset) -> tuple[Tokenizer, History]:
+    """Train, and keep at once what a later process needs to evaluate without training."""
+    import pandas as pd
+
+    from avq.training.checkpoint import save_model
+    from avq.training.config import TrainConfig
+    from avq.training.trainer import train
+
+    run, state = job.run, folder / STATE_FILE
+    if state.exists() and not _is_whole(state):
+        state.unlink()
     model = build_model(run)
     history = train(
         model, dataset, TrainConfig(**run.train), run.seed,
         folder=folder, on_progress=progress_writer(folder), device=job.device, variant=run.variant,
     )  # fmt: skip
-    save_model(
-        model,
-        folder / "checkpoint.safetensors",
-        variant=run.variant,
-        image_size=run.image_size,
-        config=dict(run.model),
-    )
-    _progress_state(folder, "evaluating")
-    measured, images = evaluate(model, dataset, "test", device=job.device, allow_small=job.allow_small)
-    write_atomic(folder / "log.csv", to_csv(pd.DataFrame(history.rows)))
-    rows = [*_of_training(job, history), *_test(measured)]
-    _finish(job, store, folder, record_frame(run, rows, machine_name(job.device)), images)
+    write_atomic(folder / LOG, to_csv(pd.DataFrame(history.rows)))
+    save_model(model, folder / CHECKPOINT, variant=run.variant, image_size=run.image_size, config=dict(run.model))
+    return model, history
+
+
+def _kept_history(run: Run, folder: Path) -> History | None:
+    """The curve of a training whose log and checkpoint are whole; None where it must be trained.
+
+    The log's last point is the last step's, so that its seconds are the training's. A floor has no points: it is
+    fitted again, which takes seconds.
+    """
+    import pandas as pd
+
+    from avq.training.trainer import History
+
+    try:
+        rows = pd.read_csv(folder / LOG, float_precision="round_trip").to_dict("records")
+    except (OSError, ValueError):
+        return None
+    wanted = {"step", "seconds", "validation-mae"}
+    if not rows or not wanted <= rows[-1].keys() or rows[-1]["step"] != run.train["steps"]:
+        return None
+    return History(rows, rows[-1]["seconds"]) if _is_whole(folder / CHECKPOINT) else None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file of weights is there and is what its checksum says."""
+    from avq.training.checkpoint import read_tensors
+
+    try:
+        read_tensors(path)
+    except UsageError:
+        return False
+    return True
 
 
 def _of_training(job: Job, history: History) -> list[tuple[str, Measurement]]:
@@ -228,7 +286,7 @@ def _evaluate_again(job: Job, store: Store, folder: Path, record: DataFrame) -> 
 
     _progress_state(folder, "evaluating")
     dataset = load_dataset(DataConfig(**job.run.data), job.data_root)
-    model = load_model(folder / "checkpoint.safetensors")
+    model = load_model(folder / CHECKPOINT)
     measured, images = evaluate(model, dataset, "test", device=job.device, allow_small=job.allow_small)
     new = record_frame(job.run, _test(measured), machine_name(job.device))
     (folder / "evaluation.json").unlink(missing_ok=True)  # the new hash must never stand beside the old record
@@ -244,7 +302,8 @@ def _finish(job: Job, store: Store, folder: Path, record: DataFrame, images: Dat
     else:
         store.write_record(folder, record)
         write_json(folder / "evaluation.json", measures)
-    (folder / STATE_FILE).unlink(missing_ok=True)
+    with suppress(OSError):
+        (folder / STATE_FILE).unlink(missing_ok=True)
     _progress_state(folder, "done", steps=job.run.train["steps"], step=job.run.train["steps"])
 
 
@@ -271,13 +330,22 @@ def cost_job(job: Job) -> DataFrame:
     return typed(frame.assign(seed=None))
 
 
+def failed_costs(run: Run, reason: str, machine: str) -> DataFrame:
+    """The record of a model whose costs could not be measured: a row of status `failed` for each that is timed."""
+    from avq.metrics.measurement import Measurement
+
+    line = " ".join(reason.split())
+    rows = [("", Measurement(metric=name, value=None, unit="", status="failed", reason=line)) for name in TIMED_COSTS]
+    return typed(record_frame(run, rows, machine).assign(seed=None))
+
+
 def _progress_state(folder: Path, state: str, **more: Any) -> None:
     write_json(folder / "progress.json", {"state": state, "updated": time.time(), **more}, durable=False)
 
 
 def _raise_if_disk(folder: Path, error: Exception) -> None:
     """Libraries wrap what the disk says in errors of their own."""
-    full = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+    full = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG)
     if isinstance(error, OSError) and error.errno in full:
         raise disk_error(folder, error) from None
     for words, number in (("No space left", errno.ENOSPC), ("Read-only file system", errno.EROFS)):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 
 from avq.errors import AvqError
 from avq.experiments.record import record_frame
 from avq.experiments.store import Store, lock, write_json
-from avq.experiments.worker import Job, Outcome, fail
+from avq.experiments.worker import Job, Outcome, fail, run_job
 from avq.metrics.measurement import measured
 
 
@@ -58,6 +59,24 @@ def slow(job: Job) -> Outcome:
         Store(job.root).folder(job.run).joinpath("pid").write_text(str(os.getpid()))
         time.sleep(60)
     return Outcome("done")
+
+
+def train_on_a_small_disk(job: Job) -> Outcome:
+    """The real worker, which cannot write a file of more than 20 kB: as on a full disk, but for any user."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+    return run_job(job)
+
+
+def stumble(_job: Job) -> Outcome:
+    raise ValueError("not that way")
+
+
+def first_only(job: Job) -> str:
+    """Quick for `aren-1`, an error for `aren-2`, for ever for others."""
+    if job.run.variant == "aren-2":
+        raise AvqError("no")
+    time.sleep(0 if job.run.variant == "aren-1" else 60)
+    return job.run.variant
 
 
 def refuse(_job: Job) -> Outcome:

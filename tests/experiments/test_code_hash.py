@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,51 @@ def test_plugins_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert training_hash(["my_plugin_for_hash"]) != before
     with pytest.raises(UsageError, match="no module"):
         training_hash(["no_such_plugin_here"])
+
+
+def test_all_of_a_plugins_package_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "pkg_for_hash/__init__.py", "")
+    write(tmp_path, "pkg_for_hash/models.py", "from pkg_for_hash import layers")
+    write(tmp_path, "pkg_for_hash/layers.py", LAYER)
+    monkeypatch.syspath_prepend(tmp_path)
+    before = training_hash(["pkg_for_hash.models"])
+    write(tmp_path, "pkg_for_hash/layers.py", LAYER.replace("2", "3"))
+    assert training_hash(["pkg_for_hash.models"]) != before
+
+
+def test_what_a_plugin_imports_from_its_own_folder_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "plugin_for_hash.py", "import layers_for_hash")
+    write(tmp_path, "layers_for_hash.py", LAYER)
+    write(tmp_path, "another_for_hash.py", LAYER)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("plugin_for_hash")
+    before = training_hash(["plugin_for_hash"])
+    write(tmp_path, "another_for_hash.py", LAYER.replace("2", "3"))
+    assert training_hash(["plugin_for_hash"]) == before
+    write(tmp_path, "layers_for_hash.py", LAYER.replace("2", "3"))
+    assert training_hash(["plugin_for_hash"]) != before
+
+
+def test_only_the_plugin_that_builds_a_variant_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from avq.experiments import results
+    from avq.experiments.ablation import Ablation
+    from avq.models.config import VARIANTS
+
+    known = dict(VARIANTS)
+    write(
+        tmp_path,
+        "mine_for_hash.py",
+        "from avq.models.config import register_variant\nfrom avq.models.zoo import build_from_config\n"
+        "def build(image_size):\n    return build_from_config('aren-1', image_size, {})\n"
+        "register_variant('mine-for-hash', 's', 'mine_for_hash:build')\n",
+    )
+    write(tmp_path, "other_for_hash.py", "")
+    monkeypatch.syspath_prepend(tmp_path)
+    ablation = Ablation(name="x", question="", expected="", rows=[{"variant": "mine-for-hash"}])
+    try:
+        plugins = ["mine_for_hash", "other_for_hash"]
+        alone, both = (results.plan(ablation, plugins=p, device="cpu").runs[0].code for p in (plugins[:1], plugins))
+    finally:
+        VARIANTS.clear()
+        VARIANTS.update(known)
+    assert alone == both

@@ -15,12 +15,13 @@ import pytest
 
 from avq.errors import AvqError
 from avq.experiments import execute as executor
+from avq.experiments import results
 from avq.experiments.execute import Event, Process, execute
 from avq.experiments.record import DiskError, is_failure, read_records
 from avq.experiments.store import Store, is_locked, lock
-from avq.experiments.worker import Outcome
 
 from .conftest import make_job, make_run
+from .test_results import TINY
 
 
 def sweep(root: Path, variants: list[str], function=fakes.train_fake, workers: int = 2, fresh: bool = False):
@@ -157,11 +158,34 @@ def _wait_for(condition, seconds: float = 15.0) -> None:
         time.sleep(0.02)
 
 
-def test_a_full_disk_stops_with_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor, "_outcome", lambda _item: Outcome("disk", "cannot write x: No space left"))
-    with pytest.raises(DiskError, match="No space left") as caught:
-        sweep(tmp_path, ["aren-1"])
+def test_a_disk_that_takes_nothing_more_stops_with_one_line(tmp_path: Path) -> None:
+    settings = TINY | {"width": 32}  # a checkpoint that is too large for the disk
+    run = results.plan("levels", only=["aren-1"], settings=settings, device="cpu").runs[0]
+    Store(tmp_path).prepare()
+    with pytest.raises(DiskError, match=r"cannot write .*File too large.*same command again") as caught:
+        execute([make_job(tmp_path, run)], ["cpu"], lambda _event: None, function=fakes.train_on_a_small_disk)
     assert caught.value.exit_code == 1
+    assert "\n" not in str(caught.value)
+    assert Store(tmp_path).record(run) is None
+    execute([make_job(tmp_path, run)], ["cpu"], lambda _event: None)  # the same command again
+    assert Store(tmp_path).finished(run)
+
+
+def test_any_error_of_a_process_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(AvqError, match=r"^ValueError: not that way$"):
+        Process(fakes.stumble, make_job(tmp_path, make_run())).result()
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_results_come_one_by_one_and_who_stops_asking_stops_the_processes(tmp_path: Path) -> None:
+    jobs = [make_job(tmp_path, make_run(variant)) for variant in ("aren-1", "aren-2", "vqvae")]
+    began = time.monotonic()
+    results = executor.call_all(fakes.first_only, jobs, ["cpu"] * 3)
+    assert next(results) == "aren-1"
+    assert str(next(results)) == "no"
+    results.close()
+    assert time.monotonic() - began < 50
+    assert not multiprocessing.active_children()
 
 
 def test_a_store_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from avq.errors import AvqError
 from avq.experiments import predict, results
 from avq.experiments.execute import Event
 from avq.experiments.predict import ModelCost, run_seconds
@@ -31,6 +33,49 @@ def test_a_prediction_is_measured_once_and_adds_up(tmp_path: Path, monkeypatch: 
     assert (first.finished, first.workers) == (0, 2)
     assert again() == first
     assert len(said) == 2
+
+
+def test_tuning_counts_and_a_finished_sweep_is_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predict, "_LEAST_SECONDS", 0.01)
+    path = tmp_path / "mine.toml"
+    path.write_text('question="q"\nexpected="e"\n[[rows]]\nvariant="aren-1"\n'
+                    "[tune]\nlearning_rate=[1e-7, 1e-2]\nsteps=2\n")  # fmt: skip
+    smoke = results.get_preset("smoke")
+    monkeypatch.setattr(results, "get_preset", lambda _name: replace(smoke, tune=True))
+    plan = results.plan(path, settings=TINY, device="cpu", seeds=2)
+
+    def again():
+        return predict.predict(plan, Store(tmp_path / "s"), data_root=None, device="cpu", devices=["cpu"] * 2)
+
+    first = again()
+    assert len(first.runs) == 2 + 2
+    assert first.finished == 0
+    results.run(path, settings=TINY, device="cpu", seeds=2, output=tmp_path / "s", workers=2)
+    done = again()
+    assert (done.finished, dict(done.runs), done.seconds) == (2, {}, 0)
+
+
+def test_memory_is_that_of_the_images_where_these_need_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = results.plan("levels", only=["aren-1"], settings=TINY, device="cpu")
+    measured = {predict.measure_model: {"setup": 1, "step": 1, "image": 1, "memory": 300, "weights": 1},
+                predict.measure_loading: {"seconds": 1, "memory": 700}}  # fmt: skip
+    monkeypatch.setattr(predict, "call_all", lambda function, jobs, _devices: (measured[function] for _ in jobs))
+    found = predict.predict(plan, Store(tmp_path), data_root=None, device="cpu", devices=["cpu"])
+    assert found.memory == 700
+
+
+def test_what_was_measured_before_an_error_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = results.plan("levels", only=ROWS, settings=TINY, device="cpu")
+    cost = {"setup": 1, "step": 1, "image": 1, "memory": 300, "weights": 1}
+
+    def interrupted(_function: object, _jobs: object, _devices: object):
+        yield cost
+        raise AvqError("stopped")
+
+    monkeypatch.setattr(predict, "call_all", interrupted)
+    with pytest.raises(AvqError, match="stopped"):
+        predict.predict(plan, Store(tmp_path), data_root=None, device="cpu", devices=["cpu"])
+    assert len(list(Store(tmp_path).costs.glob("prediction-*"))) == 1
 
 
 def test_a_run_takes_its_steps_and_its_evaluations() -> None:
