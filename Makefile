@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-demo: $(STAMP) ## run the main job on the embedded data set and print its table (about 4 minutes on 2 cores)
+demo: $(STAMP) ## run the main job on the embedded data set and print its table (about two minutes on 2 cores)
 	@$(BIN)/avq-bench run ablation_levels
 
 test: $(STAMP) ## run the tests, but for the slow ones

@@ -104,9 +104,7 @@ def test_pins_are_names_and_versions_that_satisfy_the_requirements():
     from packaging.utils import canonicalize_name
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = [
-        line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")
-    ]
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
     pins = dict(line.split("==") for line in lines)
     for text in project["dependencies"] + project["optional-dependencies"]["dev"]:
         need = Requirement(text)

@@ -45,8 +45,8 @@ def command(
     """
     from avq import load_model
     from avq.data.sources import load_dataset
-    from avq.training.checkpoint import checkpoint_info
     from avq.evaluation.evaluate import evaluate
+    from avq.training.checkpoint import checkpoint_info
     from avq.training.precision import resolve_device
 
     place = resolve_device(device)

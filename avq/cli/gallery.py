@@ -33,9 +33,9 @@ def draw_reconstructions(long: pd.DataFrame, store: Path, folder: Path, data_roo
     """
     from avq.data.config import DataConfig
     from avq.data.sources import load_dataset
+    from avq.evaluation.evaluate import sample_reconstructions
     from avq.reporting.figures import reconstruction_grid
     from avq.training.checkpoint import load_model
-    from avq.evaluation.evaluate import sample_reconstructions
 
     pictures = []
     groups = _by_data(_first_runs(long, store))

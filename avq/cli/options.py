@@ -19,9 +19,7 @@ class Seeds(click.ParamType):  # type: ignore[type-arg]  # generic in new releas
 
     name = "seeds"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
         if isinstance(value, tuple):
             return value
         text = str(value)
@@ -42,9 +40,7 @@ class Names(click.ParamType):  # type: ignore[type-arg]  # generic in new releas
 
     name = "name,…"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         if isinstance(value, tuple):
             return value
         return tuple(part.strip() for part in _split_outside_brackets(str(value)) if part.strip())
@@ -62,9 +58,7 @@ def _split_outside_brackets(text: str) -> list[str]:
     return parts
 
 
-def _read_settings(
-    _ctx: click.Context, _param: click.Parameter, assignments: tuple[str, ...]
-) -> dict[str, Any]:
+def _read_settings(_ctx: click.Context, _param: click.Parameter, assignments: tuple[str, ...]) -> dict[str, Any]:
     from avq.experiments.settings import parse_assignments
 
     return parse_assignments(assignments)

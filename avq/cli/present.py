@@ -105,13 +105,13 @@ def _as_text(experiment: Experiment, style: str, split: str) -> str:
 
 
 def _contrasts(part: pd.DataFrame, ablation: Ablation, split: str) -> pd.DataFrame:
-    """The declared contrasts whose two rows are in the table: a part of an ablation has a part of its contrasts."""
+    """The contrasts whose two rows are in the table, corrected over all that the ablation declares."""
     from avq.reporting.tables import contrast_table
 
-    there = set(part["row"])
-    declared = [contrast for contrast in ablation.contrasts if {contrast.a, contrast.b} <= there]
     statistics = ablation.statistics
-    return contrast_table(part, declared, statistics.alpha, statistics.margin, split)
+    judged = contrast_table(part, ablation.contrasts, statistics.alpha, statistics.margin, split)
+    there = set(part["row"])
+    return judged[judged["a"].isin(there) & judged["b"].isin(there)]
 
 
 def _alpha(ablation: Ablation | None) -> float:

@@ -13,7 +13,10 @@ from avq.cli.output import print_rows
 from avq.errors import AvqError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    import torch
+    from torch import Tensor
+
+    from avq.models.tokenizer import Tokenizer
 
 _PROBE = 256  # any side that all strides divide
 
@@ -83,7 +86,7 @@ def command(
     pictures.check_picture_name(output)
     place = torch.device(resolve_device(device))
     model = load_model(checkpoint or shipped_checkpoint()).to(place)
-    multiple = _stride(model)
+    multiple = _stride(model, place)
     rows, pairs = [], []
     for path in images:
         original = pictures.open_image(path, multiple, max_side)
@@ -107,8 +110,13 @@ def bits_per_pixel(
     return bits / math.prod(size)
 
 
-def _stride(model: nn.Module) -> int:
-    return _PROBE // min(min(size) for size in model.latent_sizes(_PROBE))  # type: ignore[operator, no-any-return]
+def _stride(model: Tokenizer, place: torch.device) -> int:
+    """Pixels a side of one code of the coarsest level; the images' sides are to be multiples of it."""
+    import torch
+
+    with torch.inference_mode():
+        codes = model.encode(torch.zeros(1, 3, _PROBE, _PROBE, device=place))
+    return _PROBE // min(min(level.shape[1:]) for level in codes)
 
 
 def _errors(original: Tensor, reconstruction: Tensor) -> dict[str, float]:

@@ -21,12 +21,13 @@ class _Strict(BaseModel):
 
 
 class Contrast(_Strict):
-    """A comparison declared beforehand: row `a` against row `b` in one metric."""
+    """A comparison declared beforehand: row `a` against row `b` in one metric (at one level, where it has levels)."""
 
     name: str
     a: str
     b: str
     metric: str = "mae"
+    level: int | None = None
 
 
 class Statistics(_Strict):

@@ -27,7 +27,7 @@ def compose(plan: Plan, store: Store, stale: Mapping[Run, Path], device: str) ->
 
     Returns:
         Long form: `record.COLUMNS`, `row`, and one column per axis. Cost rows have no seed and no split.
-        In rows of status `ok`, `reason` is a remark: a stale run, or a published variant narrowed.
+        In rows of status `ok`, `reason` is a remark: a stale run, a published variant narrowed, a collapse.
     """
     import pandas as pd
 
@@ -49,7 +49,7 @@ def compose(plan: Plan, store: Store, stale: Mapping[Run, Path], device: str) ->
 
 
 def _joined(record: DataFrame, plan: Plan, entry: Entry, remark: str) -> DataFrame:
-    remarks = "; ".join(part for part in (remark, entry.row.note) if part)
+    remarks = _join(remark, entry.row.note)
     ok = record["status"] == "ok"
     labels = {axis: label for axis, label in entry.row.axes.items() if axis not in COLUMNS}
     return record.assign(
@@ -57,14 +57,13 @@ def _joined(record: DataFrame, plan: Plan, entry: Entry, remark: str) -> DataFra
         preset=plan.preset.name,
         variant=entry.row.variant,
         row=entry.row.label,
-        reason=record["reason"].where(~ok, [_both(remarks, own) for own in record["reason"]]),
+        reason=record["reason"].where(~ok, [_join(remarks, own) for own in record["reason"]]),
         **labels,
     )
 
 
-def _both(remarks: str, own: str) -> str:
-    """A row's remarks and what its measurement itself remarks."""
-    return "; ".join(part for part in (remarks, own) if part)
+def _join(*remarks: object) -> str:
+    return "; ".join(remark for remark in remarks if isinstance(remark, str) and remark)
 
 
 def write_table(plan: Plan, store: Store, table: DataFrame) -> Path:

@@ -169,6 +169,11 @@ def _check_references(ablation: Ablation, labels: Sequence[str]) -> None:
                 raise unknown(f"row in {file} contrast '{contrast.name}':", side, labels)
         if contrast.metric not in METRICS:
             raise unknown(f"metric in {file} contrast '{contrast.name}':", contrast.metric, METRICS)
+        measure = METRICS[contrast.metric]
+        if measure.better is None or measure.kind in ("time", "memory"):
+            raise UsageError(
+                f"{file} contrast '{contrast.name}': rows cannot be judged by {measure.name}; name a trained metric."
+            )
     for metric in ablation.statistics.margin:
         if metric not in METRICS:
             raise unknown(f"metric in {file} [statistics] margin:", metric, METRICS)

@@ -171,9 +171,9 @@ def _train(job: Job, store: Store, folder: Path) -> None:
 
     from avq.data.config import DataConfig
     from avq.data.sources import load_dataset
+    from avq.evaluation.evaluate import evaluate
     from avq.training.checkpoint import save_model
     from avq.training.config import TrainConfig
-    from avq.evaluation.evaluate import evaluate
     from avq.training.trainer import train
 
     run = job.run
@@ -223,8 +223,8 @@ def _evaluate_again(job: Job, store: Store, folder: Path, record: DataFrame) -> 
 
     from avq.data.config import DataConfig
     from avq.data.sources import load_dataset
-    from avq.training.checkpoint import load_model
     from avq.evaluation.evaluate import evaluate
+    from avq.training.checkpoint import load_model
 
     _progress_state(folder, "evaluating")
     dataset = load_dataset(DataConfig(**job.run.data), job.data_root)
@@ -259,8 +259,8 @@ def progress_writer(folder: Path) -> Callable[[Progress], None]:
 
 def cost_job(job: Job) -> DataFrame:
     """The quiet pass of one model: what its structure tells, and what is timed. No seed, no split."""
-    from avq.training.config import TrainConfig
     from avq.evaluation.cost import deterministic_costs, quiet_costs
+    from avq.training.config import TrainConfig
 
     load_plugins(job)
     run = job.run

@@ -13,11 +13,14 @@ from avq.errors import AvqError
 from avq.metrics.base import MetricObject
 from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
 
+COLLAPSED_BELOW = 0.02  # a perplexity under this share of the codebook: next to nothing is told apart
 PER_LEVEL = ("active-codes", "usage", "perplexity", "dead-codes")
 
 
 class CodebookUse(MetricObject):
     """How often each code is used, counted over the whole split (perplexity is never a mean over batches).
+
+    A codebook whose perplexity is next to 1 is named as collapsed, in the `reason` of its rows.
 
     Per level: `active-codes` (used at least once), `usage` (their share of K), `perplexity` (exp of the
     entropy of the code frequencies, 1 to K) and `dead-codes`. Over all: `bits-per-pixel`, the sum over the
@@ -82,10 +85,14 @@ class CodebookUse(MetricObject):
         return [*rows, *self._rates(entropies)]
 
     def _level(self, index: int, entropy: float) -> list[Measurement]:
-        k, active = self.num_codes[index], int((self._counts[index] > 0).sum())
-        values = (active, active / k, math.exp(entropy), k - active)
+        k, active, perplexity = self.num_codes[index], int((self._counts[index] > 0).sum()), math.exp(entropy)
+        values = (active, active / k, perplexity, k - active)
+        lost = perplexity < 1 + COLLAPSED_BELOW * k
+        reason = f"collapsed codebook: level {index + 1} uses {active} of {k} codes" if lost else ""
         return [
-            measured(name, value, level=index + 1, n=self._images, protocol=protocol_id(name, over="split"))
+            measured(
+                name, value, level=index + 1, n=self._images, protocol=protocol_id(name, over="split"), reason=reason
+            )
             for name, value in zip(PER_LEVEL, values, strict=True)
         ]
 

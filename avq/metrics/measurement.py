@@ -22,7 +22,7 @@ class Measurement:
             about retraining: differences between variants are judged over seeds (`avq.reporting.statistics`).
         n: number of images (or of timed repeats) behind `value`.
         protocol: how the number was obtained; values under different ids are never compared.
-        reason: why there is no value.
+        reason: why there is no value; beside a value, what a reader must know of it (a collapsed codebook).
     """
 
     metric: str
@@ -53,9 +53,10 @@ def measured(
     level: int | None = None,
     stderr: float | None = None,
     n: int | None = None,
+    reason: str = "",
 ) -> Measurement:
     """A value in the catalogue's unit for `metric`."""
-    return Measurement(metric, float(value), get_metric(metric).unit, level, stderr, n, protocol)
+    return Measurement(metric, float(value), get_metric(metric).unit, level, stderr, n, protocol, reason=reason)
 
 
 def unavailable(metric: str, reason: str, *, protocol: str = "", level: int | None = None) -> Measurement:

@@ -6,14 +6,14 @@ import pandas as pd
 
 from avq.metrics.catalogue import METRICS, Metric, format_value
 from avq.reporting.statistics import detectable_effect, pool_spreads
-from avq.reporting.values import FLOOR, rows_of, seed_values
+from avq.reporting.values import FLOOR, protocols_differ, rows_of, seed_values
 
 
 def footer(long: pd.DataFrame, split: str = "test", alpha: float = 0.05, metric: str = "mae") -> str:
     """Plain lines about the table of `split`, one fact a line, a dataset after the other.
 
     Images, seeds and protocol; what ± and the verdicts rest on; which effect the number of seeds can detect;
-    rows whose spread is out of line; rows that do not beat the floor; where times come from.
+    rows whose spread is out of line; rows that do not beat the floor; collapsed codebooks; where times come from.
     """
     frame = rows_of(long, split)
     lines = []
@@ -23,7 +23,7 @@ def footer(long: pd.DataFrame, split: str = "test", alpha: float = 0.05, metric:
         if len(values):
             lines.append(_source(part, values, f"{dataset}, {split}", metric))
             lines += [*_power(values, alpha, METRICS[metric]), *_floor(part, values, metric)]
-    return "\n".join([*lines, *_machines(frame)])
+    return "\n".join([*lines, *_collapsed(frame), *_left_out(frame), *_machines(frame)])
 
 
 def floor_failures(part: pd.DataFrame, values: pd.DataFrame, metric: str) -> dict[str, str]:
@@ -80,8 +80,35 @@ def _floor(part: pd.DataFrame, values: pd.DataFrame, metric: str) -> list[str]:
     beaten = floor_failures(part, values, metric)
     label = METRICS[metric].label
     if not beaten:
-        return [f"Every trained row beats the floor ({FLOOR} at the nearest rate) in mean {label}."]
-    return [f"{row} does not beat the floor ({floor}) in mean {label}." for row, floor in beaten.items()]
+        lines = [f"Every trained row beats the floor ({FLOOR} at the nearest rate) in mean {label}."]
+        return lines + _other_rates(part)
+    lines = [f"{row} does not beat the floor ({floor}) in mean {label}." for row, floor in beaten.items()]
+    return lines + _other_rates(part)
+
+
+def _other_rates(part: pd.DataFrame) -> list[str]:
+    """Rows with more bits than any floor: to beat it says less of them."""
+    rates = seed_values(part, "bits-per-pixel")
+    highest = rates.loc[rates["variant"] == FLOOR, "value"].max()
+    by_row = rates.groupby("row", sort=False)["value"].mean()
+    richer = [f"{row} ({rate:.3f})" for row, rate in by_row.items() if rate > highest * 1.001]
+    return [f"More bits per pixel than the floor's {highest:.3f}: {', '.join(richer)}."] if richer else []
+
+
+def _collapsed(frame: pd.DataFrame) -> list[str]:
+    """A line for each row and level whose codebook collapsed, with the seeds in which it did."""
+    mask = (frame["metric"] == "perplexity") & frame["reason"].str.contains("collapsed codebook", regex=False)
+    groups = frame[mask].groupby(["row", "level"], sort=False)["seed"]
+    return [
+        f"{row} has a collapsed codebook at level {level} (seed {', '.join(str(seed) for seed in seeds)})."
+        for (row, level), seeds in groups
+    ]
+
+
+def _left_out(frame: pd.DataFrame) -> list[str]:
+    costs = [metric for metric in METRICS.values() if metric.kind != "trained"]
+    mixed = [metric.label for metric in costs if protocols_differ(seed_values(frame, metric.name))]
+    return [f"Measured under several protocols, so without a column: {', '.join(mixed)}."] if mixed else []
 
 
 def _machines(frame: pd.DataFrame) -> list[str]:

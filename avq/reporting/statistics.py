@@ -25,7 +25,7 @@ OUT_OF_LINE = 0.001  # level of the F-test that keeps a row out of the pool
 
 
 class DeclaredContrast(Protocol):
-    """What an ablation file declares: row `a` against row `b` in `metric`."""
+    """What an ablation file declares: row `a` against row `b` in `metric`, at `level` where it has levels."""
 
     @property
     def name(self) -> str: ...
@@ -35,6 +35,8 @@ class DeclaredContrast(Protocol):
     def b(self) -> str: ...
     @property
     def metric(self) -> str: ...
+    @property
+    def level(self) -> int | None: ...
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Contrast:
     a: str
     b: str
     metric: str = "mae"
+    level: int | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Judgement:
 
     Attributes:
         difference: mean of a minus mean of b over seeds; `low` and `high` bound it at 1 - alpha, uncorrected.
-        p: two-sided; `p_holm` the same, corrected over all contrasts of the table.
+        p: two-sided; `p_holm` the same, corrected over all declared contrasts.
         p_equivalence: of the two one-sided tests against the margin, corrected likewise.
         verdict: what may be said; `reason` tells why where that is not plain.
     """
@@ -143,15 +146,18 @@ def judge(
 
     Args:
         long: records in long form with a `row` column.
-        declared: the contrasts; Holm's correction is over all of them that can be tested.
+        declared: the contrasts; Holm's correction is over all of them, also those whose rows are not there, so
+            that a part of a table is judged as strictly as the whole.
         alpha: family-wise error rate.
         margin: by metric, the difference within which two rows are "as good as"; none, no equivalence.
         split: the split whose values are compared.
     """
     frame = rows_of(long, split)
-    tables = {metric: _Values(frame, metric) for metric in {contrast.metric for contrast in declared}}
+    measures = {(contrast.metric, contrast.level) for contrast in declared}
+    tables = {measure: _Values(frame, *measure) for measure in measures}
     raw = [
-        _test(tables[contrast.metric], contrast, alpha, (margin or {}).get(contrast.metric)) for contrast in declared
+        _test(tables[contrast.metric, contrast.level], contrast, alpha, (margin or {}).get(contrast.metric))
+        for contrast in declared
     ]
     holm = _holm([judgement.p for judgement in raw])
     holm_equivalence = _holm([judgement.p_equivalence for judgement in raw])
@@ -159,12 +165,13 @@ def judge(
 
 
 class _Values:
-    """One metric's values by row, and the pools of its protocols, each made once a table."""
+    """One metric's values by row (at one level), and the pools of its protocols, each made once a table."""
 
-    def __init__(self, frame: pd.DataFrame, metric: str) -> None:
+    def __init__(self, frame: pd.DataFrame, metric: str, level: int | None) -> None:
         self.metric = get_metric(metric)
         self.known = set(frame["row"])
-        self.values = seed_values(frame, metric)
+        values = seed_values(frame, metric)
+        self.values = values if level is None else values[values["level"] == level].assign(level=pd.NA)
         self.by_row = dict(iter(self.values.groupby("row", sort=False)))
         self.pools: dict[str, Pool] = {}
 
@@ -186,7 +193,7 @@ def _test(table: _Values, contrast: DeclaredContrast, alpha: float, margin: floa
     if metric.better is None:
         return without_test("n/a", f"no direction of {metric.name} is better")
     if table.values["level"].notna().any():
-        return without_test("n/a", f"{metric.name} has a value per level")
+        return without_test("n/a", f"{metric.name} has a value per level; the contrast names none")
     for row in (contrast.a, contrast.b):
         if row not in table.by_row:
             known = row in table.known
@@ -245,9 +252,10 @@ def _standard_error(pool: Pool, contrast: DeclaredContrast, n_a: int, n_b: int) 
 
 
 def _holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's correction over the p values that are there."""
+    """Holm's correction over all contrasts; one without a p value counts as one that shows nothing."""
     tested = [p for p in p_values if not math.isnan(p)]
-    corrected = iter(multipletests(tested, method="holm")[1] if tested else [])
+    family = [*tested, *[1.0] * (len(p_values) - len(tested))]
+    corrected = iter(multipletests(family, method="holm")[1] if tested else [])
     return [math.nan if math.isnan(p) else float(next(corrected)) for p in p_values]
 
 

@@ -11,7 +11,7 @@ from avq.metrics.catalogue import METRICS
 from avq.reporting.footer import footer
 from avq.reporting.render import render
 from avq.reporting.statistics import DeclaredContrast, judge
-from avq.reporting.values import failures, one_protocol, rows_of, seed_values
+from avq.reporting.values import failures, one_protocol, protocols_differ, rows_of, seed_values
 
 __all__ = ["contrast_table", "footer", "render", "wide_table"]
 
@@ -27,8 +27,10 @@ def wide_table(long: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     after a metric that varies with the seed its standard deviation over seeds, `mae:sd` (NaN for one seed);
     last `reason`, of the first failure. A metric without a single value has no column.
 
+    A cost under several protocols (an axis of batch size, say) has no column.
+
     Raises:
-        NotComparable: a column would hold two protocols, or a row two values for one seed.
+        NotComparable: a column of a trained metric would hold two protocols, or a row two values for one seed.
     """
     frame = rows_of(long, split)
     keys = frame[["dataset", "row"]].drop_duplicates()
@@ -38,6 +40,8 @@ def wide_table(long: pd.DataFrame, split: str = "test") -> pd.DataFrame:
         if metric.name in NOT_SHOWN:
             continue
         values = seed_values(frame, metric.name)
+        if metric.kind != "trained" and protocols_differ(values):
+            continue  # costs of other sizes or batches; the footer says so
         one_protocol(values, metric.name)
         for level, group in values.groupby("level", dropna=False, sort=True):
             name = metric.name if pd.isna(level) else f"{metric.name}@{int(level)}"

@@ -59,12 +59,19 @@ def seed_values(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     return good[["dataset", "row", "variant", "level", "seed", "protocol", "value"]]
 
 
+def protocols_differ(values: pd.DataFrame) -> bool:
+    """Whether values of one dataset were obtained under several protocol ids."""
+    return bool((values.groupby("dataset", sort=False)["protocol"].nunique() > 1).any())
+
+
 def one_protocol(values: pd.DataFrame, metric: str) -> None:
     """Refuse a column with two protocols.
 
     Raises:
         NotComparable: values of one dataset were obtained under different protocol ids; both are named.
     """
+    if not protocols_differ(values):
+        return
     for _, group in values.groupby("dataset", sort=False):
         found = group.drop_duplicates("protocol")
         if len(found) > 1:

@@ -33,9 +33,7 @@ print(json.dumps({"code": code, "modules": sorted(m for m in sys.modules if "." 
 
 @pytest.mark.parametrize("words", QUICK, ids=" ".join)
 def test_quick_commands_import_nothing_heavy(words):
-    done = subprocess.run(
-        [sys.executable, "-c", LOOK, json.dumps(words)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", LOOK, json.dumps(words)], capture_output=True, text=True, check=True)
     seen = json.loads(done.stdout)
     assert seen["code"] == 0
     assert seen["out"].strip()

@@ -7,12 +7,12 @@ import torch
 
 from avq.data.loader import to_model
 from avq.data.sources import Dataset
-from avq.metrics.measurement import Measurement
-from avq.models import create_variant, variant_config
 from avq.evaluation import evaluate as module
-from avq.training.config import TrainConfig
 from avq.evaluation.cost import deterministic_costs, quiet_costs
 from avq.evaluation.evaluate import evaluate, sample_reconstructions
+from avq.metrics.measurement import Measurement
+from avq.models import create_variant, variant_config
+from avq.training.config import TrainConfig
 
 SMALL = {"width": 8, "num_codes": 16}
 

@@ -80,6 +80,10 @@ def test_a_file_that_breaks_the_form_is_one_line(tmp_path: Path, text: str, word
             ["contrast 'c'", "aren-7", "did you mean"],
         ),
         (GOOD + "[[contrasts]]\nname='c'\na='aren-1'\nb='aren-2'\nmetric='mea'\n", ["did you mean"]),
+        (
+            GOOD + "[[contrasts]]\nname='c'\na='aren-1'\nb='aren-2'\nmetric='training-time'\n",
+            ["contrast 'c'", "cannot be judged by training-time"],
+        ),
         (GOOD + "[statistics.margin]\nmaee = 0.1\n", ["did you mean 'mae'"]),
         ("smoke = ['aren-9']\n" + GOOD, ["smoke", "aren-9"]),
         (GOOD + "[budget]\nreference='aren-9'\n", ["reference", "aren-9"]),

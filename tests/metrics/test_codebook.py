@@ -47,6 +47,14 @@ def test_one_code_has_perplexity_one_and_no_entropy() -> None:
     assert row["bits-per-pixel-entropy", None] == 0
 
 
+def test_a_collapsed_codebook_is_named() -> None:
+    few, many = torch.zeros(4, 4, 4, dtype=torch.int64), torch.arange(256).view(4, 8, 8)
+    rows = fed([many, few], [256, 256], [1]).compute()
+    reasons = {(row.metric, row.level): row.reason for row in rows}
+    assert reasons["perplexity", 2] == "collapsed codebook: level 2 uses 1 of 256 codes"
+    assert reasons["perplexity", 1] == ""
+
+
 @pytest.mark.parametrize(("decoder_levels", "bits"), [([1], 0.5), ([1, 2], 0.625), ([2], 0.125)])
 def test_bits_per_pixel_by_hand(decoder_levels: list[int], bits: float) -> None:
     """8x8 and 4x4 codes of 256 at 32x32: 64 * 8 / 1024 and 16 * 8 / 1024 (design.md, footguns)."""

@@ -188,12 +188,37 @@ def test_the_floor_is_that_of_the_nearest_rate(line: Lines, frame: Frames) -> No
     assert "good does not" not in text
 
 
+def test_costs_under_several_protocols_lose_their_column_and_the_footer_says_so(story: pd.DataFrame) -> None:
+    there = story.loc[story["metric"] == "macs", "protocol"]
+    assert len(there)
+    story.loc[there.index[0], "protocol"] = "macs.1:size=64"
+    assert "macs" not in wide_table(story)
+    assert "mae" in wide_table(story)
+    assert "Measured under several protocols, so without a column: MACs/image." in footer(story)
+
+
+def test_the_footer_names_rows_that_have_more_bits_than_the_floor(line: Lines, frame: Frames) -> None:
+    rows = {"patch-kmeans": (0.06, 0.5), "plain": (0.05, 0.5), "rich": (0.05, 0.625)}
+    lines = [line(row, seed, "mae", mae + seed * 1e-4) for row, (mae, _) in rows.items() for seed in range(2)]
+    lines += [line(row, 0, "bits-per-pixel", bits) for row, (_, bits) in rows.items()]
+    assert "More bits per pixel than the floor's 0.500: rich (0.625)." in footer(frame(lines))
+
+
 def test_the_footer_owns_up_to_one_seed_no_floor_and_two_machines(maes: Frames, line: Lines, frame: Frames) -> None:
     times = frame([line(row, 0, "training-time", 9.0, machine=row) for row in "ab"])
     text = footer(pd.concat([maes({"a": 0.05, "b": 0.06}, 0.001, 1), times]))
     assert "nothing is decided" in text
     assert "No floor row" in text
     assert "2 machines" in text
+
+
+def test_the_footer_names_collapsed_codebooks(line: Lines, frame: Frames) -> None:
+    why = "width 48, published 256; collapsed codebook: level 2 uses 1 of 256 codes"
+    lines = [
+        line("aren-2", seed, "perplexity", 1.0 if seed else 90.0, level=2, reason=why if seed else "")
+        for seed in range(3)
+    ]
+    assert "aren-2 has a collapsed codebook at level 2 (seed 1, 2)." in footer(frame(lines))
 
 
 def test_the_footer_names_rows_out_of_line(maes: Frames) -> None:
