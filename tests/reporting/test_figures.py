@@ -148,6 +148,16 @@ def test_what_is_worse_than_the_floor_is_marked_off_the_scale(story: pd.DataFram
     assert f"{mean:.3f}" in {text.get_text() for text in picture.figure.axes[0].texts}
 
 
+def test_where_most_rows_lose_to_the_floor_all_are_shown(story: pd.DataFrame) -> None:
+    story.loc[(story["variant"] != "patch-kmeans") & (story["metric"] == "mae"), "value"] *= 3
+    picture = figures.pareto(story)
+    assert picture is not None
+    low, high = picture.figure.axes[0].get_ylim()
+    means = story[story["metric"] == "mae"].groupby("row")["value"].mean()
+    assert low < means.min()
+    assert high > means.max()
+
+
 def test_the_pareto_front_holds_what_no_other_row_beats(story: pd.DataFrame, line: Callable[..., dict], frame) -> None:
     lines = [
         line(row, 0, metric, value, split="test" if metric in ("mae", "bits-per-pixel") else "")

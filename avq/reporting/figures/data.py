@@ -59,15 +59,15 @@ def means(long: pd.DataFrame, metric: str, split: str) -> pd.Series:
 def sight(table: pd.DataFrame, metric: str) -> tuple[float, float] | None:
     """Limits of an axis of means where some rows are so much worse than the floor that they would hide the others.
 
-    `table` is that of `with_intervals`. None where everything can be shown.
+    `table` is that of `with_intervals`. None where everything can be shown, or where most rows do not beat the floor.
     """
     sign = 1 if get_metric(metric).better == "lower" else -1
-    floors = table.loc[table["variant"] == FLOOR, "mean"] * sign
-    if floors.empty or (table["mean"] * sign).max() < floors.max() + 0.25 * (
-        floors.max() - (table["mean"] * sign).min()
-    ):
+    losses = table["mean"] * sign
+    floors, trained = losses[table["variant"] == FLOOR], losses[table["variant"] != FLOOR]
+    if floors.empty or trained.empty:
         return None
-    best, floor = float((table["mean"] * sign).min()), float(floors.max())
-    room = abs(floor - best) or abs(floor)
-    low, high = sorted((sign * (best - 0.1 * room), sign * (floor + 0.3 * room)))
+    floor, best = float(floors.max()), float(losses.min())
+    if trained.median() >= floor or trained.max() < floor + 0.25 * (floor - best):
+        return None
+    low, high = sorted((sign * (best - 0.1 * (floor - best)), sign * (floor + 0.3 * (floor - best))))
     return low, high
