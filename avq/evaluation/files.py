@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from avq.data.folder import SUFFIXES
+from avq.data.containers import SUFFIXES
 from avq.errors import UsageError
 
 _THREADS = 4
