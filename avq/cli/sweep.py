@@ -90,7 +90,7 @@ def with_precision(settings: dict[str, Any], precision: str | None) -> dict[str,
 
 
 def _failed_runs(long: pd.DataFrame) -> list[str]:
-    failed = long[(long["status"] == "failed") & long["seed"].notna()]
+    failed = long[long["status"] == "failed"]
     return sorted(set(failed["run"]))
 
 

@@ -126,7 +126,7 @@ def test_settings_resolve_lowest_to_highest_and_remember_their_origin(tmp_path: 
     assert {name: (row.settings[name].value, row.settings[name].origin) for name in expected} == expected
     extra = found["vqvae[steps=7]"]
     assert (extra.settings["steps"].value, extra.settings["steps"].origin) == (7, "row")
-    assert extra.note == "width 48, published 256"
+    assert extra.note == "width 48, published 256; batch_size=8"
     assert extra.axes == {"levels": "", "learning_rate": ""}
 
 

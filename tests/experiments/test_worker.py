@@ -63,7 +63,7 @@ def test_a_failed_evaluation_leaves_the_record_and_the_next_call_only_evaluates(
     assert (progress["state"], progress["reason"]) == ("done", "its process was killed by SIGKILL")
     monkeypatch.setattr(trainer, "train", never)
     assert run_job(again).kind == "done"
-    assert worker.evaluated_by(folder_of(job)) == "metrics-2"
+    assert read_json(folder_of(job) / "evaluation.json")["code"] == "metrics-2"
 
 
 def test_what_is_trained_is_evaluated_and_not_trained_again(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
