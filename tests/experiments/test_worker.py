@@ -11,7 +11,7 @@ import pytest
 import avq.evaluation.evaluate as evaluation
 import avq.training.trainer as trainer
 from avq.errors import UsageError
-from avq.experiments import results, worker
+from avq.experiments import results
 from avq.experiments.execute import Active, _outcome
 from avq.experiments.record import is_failure
 from avq.experiments.store import Store, read_json, write_json
