@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import click
@@ -37,6 +38,19 @@ def experiments_of(long: pd.DataFrame, find: Callable[[str], Ablation | None]) -
     """
     parts = long.groupby("experiment", sort=False)
     return [Experiment(str(name), part, find(str(name))) for name, part in parts]
+
+
+def ablation_of(results: Path, experiment: str) -> Ablation | None:
+    """The ablation that declared an experiment's contrasts: as the store kept it, else the shipped one of that name."""
+    from avq.experiments.ablation import Ablation, list_ablations, load_ablation
+    from avq.experiments.store import read_json
+
+    for folder in (results / "experiments" / experiment, results):
+        kept = read_json(folder / "plan.json").get("ablation")
+        if kept is not None:
+            return Ablation(**kept)
+    shipped = [name for name in list_ablations() if experiment.startswith(f"{name}-")]
+    return load_ablation(max(shipped, key=len)) if shipped else None
 
 
 def print_experiments(experiments: Sequence[Experiment], style: str, split: str = "test") -> None:
@@ -92,7 +106,7 @@ def _as_text(experiment: Experiment, style: str, split: str) -> str:
     from avq.reporting.render import render
     from avq.reporting.tables import wide_table
 
-    kind, width = cast("Format", style), _room()
+    kind, width = cast("Format", style), room()
     long, ablation = experiment.long, experiment.ablation
     question = f"\n{ablation.question}" if ablation is not None else ""
     heading = f"### {experiment.name}\n{question}" if style == "markdown" else experiment.name + question
@@ -118,6 +132,6 @@ def _alpha(ablation: Ablation | None) -> float:
     return ablation.statistics.alpha if ablation is not None else 0.05
 
 
-def _room() -> int:
+def room() -> int:
     """Characters a line: the terminal's, within reason."""
     return min(_WIDEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else _PIPED

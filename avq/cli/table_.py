@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from avq.cli import options
-
-if TYPE_CHECKING:
-    from avq.experiments.ablation import Ablation
 
 
 @click.command()
@@ -31,20 +27,7 @@ def command(results: Path, split: str, style: str) -> None:
       avq-bench table results/cpu/ablation_levels-small-cifar10.csv --format markdown
     """
     from avq import load_results
-    from avq.cli.present import experiments_of, print_experiments
+    from avq.cli.present import ablation_of, experiments_of, print_experiments
 
     long = load_results(results)
-    print_experiments(experiments_of(long, partial(_ablation_of, results)), style, split)
-
-
-def _ablation_of(results: Path, experiment: str) -> Ablation | None:
-    """The ablation that declared an experiment's contrasts: as the store kept it, else the shipped one of that name."""
-    from avq.experiments.ablation import Ablation, list_ablations, load_ablation
-    from avq.experiments.store import read_json
-
-    for folder in (results / "experiments" / experiment, results):
-        kept = read_json(folder / "plan.json").get("ablation")
-        if kept is not None:
-            return Ablation(**kept)
-    shipped = [name for name in list_ablations() if experiment.startswith(f"{name}-")]
-    return load_ablation(max(shipped, key=len)) if shipped else None
+    print_experiments(experiments_of(long, partial(ablation_of, results)), style, split)

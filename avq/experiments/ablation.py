@@ -31,9 +31,13 @@ class Contrast(_Strict):
 
 
 class Statistics(_Strict):
-    """How claims are made: error rate, and per metric the margin within which rows are "as good as"."""
+    """How claims are made: error rates, and per metric the margin within which rows are "as good as".
+
+    `alpha` is that of the contrasts, `regression_alpha` the share of unchanged tables that may fail `check`.
+    """
 
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    regression_alpha: Annotated[float, Field(gt=0, lt=1)] = 0.01
     margin: dict[str, Positive] = {}
 
 

@@ -35,7 +35,7 @@ def render(table: pd.DataFrame, style: Format = "table", width: int = 110) -> st
         records = table.astype(object).where(table.notna(), None).to_dict("records")
         return json.dumps(records, indent=2, ensure_ascii=False, default=float)
     if "verdict" in table:
-        return _text(_contrasts(table), style, width)
+        return text_table(_contrasts(table), style, width)
     if "dataset" not in table or "row" not in table:
         return _one_dataset(table, style, width)
     groups = table.groupby("dataset", sort=False)
@@ -50,7 +50,7 @@ def _one_dataset(table: pd.DataFrame, style: Format, width: int) -> str:
     parts = [shown]
     if costs and _width(shown) > width:
         parts = [shown.drop(columns=costs), shown[["row", *costs]]]
-    return "\n\n".join([*(_text(part, style, width) for part in parts), *_failures(table)])
+    return "\n\n".join([*(text_table(part, style, width) for part in parts), *_failures(table)])
 
 
 def _failures(table: pd.DataFrame) -> list[str]:
@@ -105,11 +105,11 @@ def _contrasts(table: pd.DataFrame) -> pd.DataFrame:
 
 def _contrast(line: dict[Hashable, Any]) -> dict[str, str]:
     metric, verdict = METRICS[line["metric"]], line["verdict"]
-    low, high = (_signed(line[name], metric) for name in ("low", "high"))
+    low, high = (signed(line[name], metric) for name in ("low", "high"))
     return {
         **{name: line[name] for name in ("contrast", "a", "b")},
         "metric": metric.label,
-        "a\u00a0-\u00a0b": _signed(line["difference"], metric),
+        "a\u00a0-\u00a0b": signed(line["difference"], metric),
         f"{100 * (1 - line['alpha']):g}\u00a0%\u00a0interval": "-" if low == "-" else f"{low} to {high}",
         "p (Holm)": _p(line["p_holm"]),
         "verdict": f"a is {verdict}" if verdict in ("better", "worse") else verdict,
@@ -117,7 +117,7 @@ def _contrast(line: dict[Hashable, Any]) -> dict[str, str]:
     }
 
 
-def _signed(value: float, metric: Metric) -> str:
+def signed(value: float, metric: Metric) -> str:
     """A difference: one digit more than the values it was taken from."""
     if math.isnan(value):
         return "-"
@@ -152,7 +152,8 @@ def _pieces(cell: str, name: str, is_label: bool) -> list[str]:
     return cell.split(" ") if is_label or name in WRAPPED else [cell]
 
 
-def _text(shown: pd.DataFrame, style: Format, width: int) -> str:
+def text_table(shown: pd.DataFrame, style: Format, width: int) -> str:
+    """A frame whose cells are text already, as `table` or `markdown`."""
     if style == "markdown":
         return _markdown(shown)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))

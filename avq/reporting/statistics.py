@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import optimize, stats
 from statsmodels.stats.multitest import multipletests
 
@@ -21,6 +23,7 @@ from avq.metrics.catalogue import get_metric
 from avq.reporting.values import FLOOR, rows_of, seed_values
 
 Verdict = Literal["better", "worse", "equivalent", "undecided", "undecided (one seed)", "not comparable", "n/a"]
+Floats = NDArray[np.float64] | np.float64
 OUT_OF_LINE = 0.001  # level of the F-test that keeps a row out of the pool
 
 
@@ -106,8 +109,7 @@ class Judgement:
 def pool_spreads(values: pd.DataFrame) -> Pool:
     """Pool the variance between seeds over the rows of `values` (`row, variant, value`; one metric).
 
-    Rows are taken from the quiet half upwards; from the first whose variance fails an F-test against those
-    below it, rows are out of line.
+    Rows whose spread is out of line (`out_of_line`) and the floor have their own.
     """
     own = {
         str(row): Spread(float(group.var(ddof=1)) if len(group) > 1 else 0.0, len(group) - 1)
@@ -115,16 +117,37 @@ def pool_spreads(values: pd.DataFrame) -> Pool:
     }
     floors = set(values.loc[values["variant"] == FLOOR, "row"])
     trained = [row for row in own if row not in floors]
-    ranked = sorted((row for row in trained if own[row].df > 0), key=lambda row: own[row].variance)
-    kept = len(ranked)
-    for index in range((len(ranked) + 1) // 2, len(ranked)):
-        below, row = _pooled([own[r] for r in ranked[:index]]), own[ranked[index]]
-        if below.variance > 0 and stats.f.sf(row.variance / below.variance, row.df, below.df) < OUT_OF_LINE:
-            kept = index
-            break
-    uneven = frozenset(ranked[kept:])
+    variance, df = (np.array([getattr(own[row], name) for row in trained]) for name in ("variance", "df"))
+    uneven = frozenset(row for row, out in zip(trained, out_of_line(variance, df), strict=True) if out)
     pooled = frozenset(trained) - uneven
     return Pool(_pooled([own[row] for row in pooled]), own, pooled, uneven)
+
+
+def out_of_line(variance: NDArray[np.float64], df: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows do not share one variance with the others.
+
+    Rows are taken from the quiet half upwards; from the first whose variance fails an F-test against those
+    below it, rows are out of line. A row without degrees of freedom never is.
+
+    Args:
+        variance: of each row, `[..., rows]`; leading axes are tables of their own.
+        df: its degrees of freedom, of the same shape.
+    """
+    if not variance.size:
+        return np.zeros(variance.shape, dtype=bool)
+    known = df > 0
+    order = np.argsort(np.where(known, variance, np.inf), axis=-1, kind="stable")
+    ranked, ranked_df = (np.take_along_axis(x, order, axis=-1) for x in (variance, np.where(known, df, 0.0)))
+    squares, total = np.cumsum(ranked * ranked_df, axis=-1), np.cumsum(ranked_df, axis=-1)
+    count = known.sum(axis=-1, keepdims=True)
+    place = np.arange(variance.shape[-1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        below = (squares - ranked * ranked_df) / (total - ranked_df)
+        p = stats.f.sf(ranked / below, ranked_df, total - ranked_df)
+    fails = (place >= (count + 1) // 2) & (place < count) & (below > 0) & (p < OUT_OF_LINE)
+    out = np.zeros(variance.shape, dtype=bool)
+    np.put_along_axis(out, order, np.logical_or.accumulate(fails, axis=-1) & (place < count), axis=-1)
+    return out
 
 
 def _pooled(spreads: Sequence[Spread]) -> Spread:
@@ -222,7 +245,9 @@ def _numbers(
     )
     if min(n_a, n_b) < 2 and not exact:
         return judgement
-    error, df = _standard_error(pool, contrast, n_a, n_b)
+    a, b = pool.of(contrast.a), pool.of(contrast.b)
+    parts = (np.float64(x) for x in (a.variance, a.df, n_a, b.variance, b.df, n_b))
+    error, df = map(float, standard_error(*parts, shared=np.bool_(a is b)))
     if error == 0:
         half, p = 0.0, float(difference == 0)
         p_equivalence = float(abs(difference) >= judgement.margin)
@@ -240,15 +265,25 @@ def _numbers(
     )
 
 
-def _standard_error(pool: Pool, contrast: DeclaredContrast, n_a: int, n_b: int) -> tuple[float, float]:
-    """Standard error of a difference of means and its degrees of freedom (shared, or by Satterthwaite)."""
-    a, b = pool.of(contrast.a), pool.of(contrast.b)
-    if a is b:
-        return math.sqrt(a.variance * (1 / n_a + 1 / n_b)), a.df
-    part_a, part_b = a.variance / n_a, b.variance / n_b
+def standard_error(
+    variance_a: Floats,
+    df_a: Floats,
+    n_a: Floats,
+    variance_b: Floats,
+    df_b: Floats,
+    n_b: Floats,
+    shared: NDArray[np.bool_] | np.bool_,
+) -> tuple[Floats, Floats]:
+    """Standard error of a difference of means over `n_a` and `n_b` seeds, and its degrees of freedom.
+
+    Where both sides have the one variance that is `shared`, its own; else by Satterthwaite. All of one shape.
+    """
+    part_a, part_b = variance_a / n_a, variance_b / n_b
     total = part_a + part_b
-    weights = sum(part**2 / side.df for part, side in ((part_a, a), (part_b, b)) if part)
-    return math.sqrt(total), total**2 / weights if weights else math.inf
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weights = np.where(part_a > 0, part_a**2 / df_a, 0.0) + np.where(part_b > 0, part_b**2 / df_b, 0.0)
+        mixed = np.where(weights > 0, total**2 / weights, np.inf)
+    return np.sqrt(total), np.where(shared, df_a, mixed)
 
 
 def _holm(p_values: Sequence[float]) -> list[float]:
@@ -282,9 +317,14 @@ def detectable_effect(seeds: int, df: float, alpha: float = 0.05, power: float =
         alpha: error rate of the one test, before any correction for several contrasts.
         power: chance of finding it.
     """
-    critical = float(stats.t.ppf(1 - alpha / 2, df))
+    return detectable_shift(df, alpha / 2, power) / math.sqrt(seeds / 2)  # the far tail adds nothing at this power
+
+
+def detectable_shift(df: float, alpha: float, power: float) -> float:
+    """The difference, in its standard errors, that a one-sided t test at `alpha` finds with `power`."""
+    critical = float(stats.t.ppf(1 - alpha, df))
 
     def missing(shift: float) -> float:
-        return float(stats.nct.sf(critical, df, shift)) - power  # the far tail adds nothing at this power
+        return float(stats.nct.sf(critical, df, shift)) - power
 
-    return float(optimize.brentq(missing, 0.0, 3 * critical + 3)) / math.sqrt(seeds / 2)
+    return float(optimize.brentq(missing, 0.0, 3 * critical + 3))

@@ -1,0 +1,363 @@
+"""Has a table become worse than its baseline? Every cell is judged, under one error rate for the whole table.
+
+Trained metrics: a one-sided t test over seeds in the direction that is worse, with the variance between seeds
+pooled over both tables and all rows (`statistics.out_of_line` leaves rows out), and Holm's correction over every
+trained cell of the table, so that alpha is the share of unchanged *tables* that fail, not of cells. A row of
+unruly spread may look in line by chance; so a loss must also stand out of the row's own spread (`OWN_SPREAD`).
+One shown to be smaller than the margin of the ablation file does not count. Deterministic metrics must be equal;
+costs are judged on the same machine only. How often this errs and what it catches: docs/check.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from avq.metrics.catalogue import METRICS, Metric
+from avq.reporting.health import Note, run_notes
+from avq.reporting.statistics import detectable_shift, out_of_line
+from avq.reporting.values import FLOOR, rows_of, seed_values
+
+Verdict = Literal[
+    "regressed", "no worse", "undecided", "better", "not judged",
+    "equal", "changed", "similar", "costlier", "advice",
+    "missing", "added", "other protocol",
+]  # fmt: skip
+FAILING = ("regressed", "changed", "costlier")
+ALLOWABLE = ("added", "missing", "failed", "collapsed", "protocol", "timing")
+#: What a finer metric says too: judging it twice would only cost power, and counts that stop at K have no t test.
+SAID_BY = {
+    "mse": "psnr", "validation-mae": "mae",
+    "active-codes": "perplexity", "usage": "perplexity", "dead-codes": "perplexity",
+}  # fmt: skip
+#: The level, as a share of alpha, at which a loss must stand out of its row's own spread: found by simulation.
+OWN_SPREAD = 0.1
+#: Share by which a cost may rise on the same machine.
+TOLERANCE = {"time": 0.30, "memory": 0.10}
+NEGLIGIBLE = 1e-6  # relative: what another CPU's rounding may do where seeds have no spread at all
+Array = NDArray[np.float64]
+KEYS = ["dataset", "row", "level"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One metric of one row (and level), before and now.
+
+    Attributes:
+        before, now: means over seeds; NaN where there is none.
+        loss: by how much it is worse, in the metric's unit; negative where it is better.
+        error: standard error of `loss`, with `df` degrees of freedom.
+        p_own: as `p`, by the row's own spread alone; NaN where it has none.
+        p: one-sided, of no loss; `p_holm` corrected over the trained cells of the table.
+        margin: the loss too small to matter; NaN where the ablation file declares none.
+    """
+
+    dataset: str
+    row: str
+    metric: str
+    level: int | None
+    verdict: Verdict
+    reason: str = ""
+    before: float = np.nan
+    now: float = np.nan
+    loss: float = np.nan
+    n_before: int = 0
+    n_now: int = 0
+    error: float = np.nan
+    df: float = np.nan
+    p: float = np.nan
+    p_own: float = np.nan
+    p_holm: float = np.nan
+    margin: float = np.nan
+
+    @property
+    def column(self) -> str:
+        """The metric, with its level where it has one: `perplexity@2`."""
+        return self.metric if self.level is None else f"{self.metric}@{self.level}"
+
+
+@dataclass(frozen=True)
+class Check:
+    """The verdict on a table.
+
+    Attributes:
+        notes: rows and runs that are judged apart: added, missing, failed, collapsed.
+        allowed: kinds of findings (`ALLOWABLE`) that do not fail the check.
+    """
+
+    experiment: str
+    alpha: float
+    cells: tuple[Cell, ...]
+    notes: tuple[Note, ...]
+    allowed: frozenset[str] = field(default_factory=frozenset)
+
+    def fails(self, found: Cell | Note) -> bool:
+        """Whether a finding makes the table a regression."""
+        if isinstance(found, Note):
+            return found.fails and found.kind not in self.allowed
+        if found.verdict == "costlier":
+            return "timing" not in self.allowed
+        return found.verdict in FAILING or (found.verdict == "missing" and "missing" not in self.allowed)
+
+    @property
+    def trained(self) -> list[Cell]:
+        """The cells that were tested over seeds."""
+        return [cell for cell in self.cells if not np.isnan(cell.p)]
+
+    @property
+    def incomparable(self) -> str:
+        """Why the tables cannot be compared as a whole; empty where they can."""
+        other = [cell for cell in self.cells if cell.verdict == "other protocol"]
+        if other and "protocol" not in self.allowed:
+            names = ", ".join(dict.fromkeys(cell.metric for cell in other))
+            return f"measured under another protocol than the baseline: {names}"
+        trained = [cell for cell in self.cells if METRICS[cell.metric].kind == "trained"]
+        if not any(cell.n_before and cell.n_now for cell in trained):
+            return "no trained metric of the baseline has a value to compare"
+        if not self.trained:
+            return "one seed a side has no spread: nothing trained can be judged; give two seeds or more"
+        return ""
+
+    @property
+    def exit_code(self) -> int:
+        """0 good, 1 regressed, 3 not comparable."""
+        if any(self.fails(found) for found in (*self.notes, *self.cells)):
+            return 1
+        return 3 if self.incomparable else 0
+
+
+def check(
+    baseline: pd.DataFrame,
+    current: pd.DataFrame,
+    *,
+    alpha: float = 0.01,
+    margin: Mapping[str, float] | None = None,
+    split: str = "test",
+    allowed: Collection[str] = (),
+) -> Check:
+    """Judge `current` against `baseline`, long-form records of one experiment each.
+
+    Args:
+        alpha: the share of unchanged tables that may fail for a trained metric.
+        margin: by metric, the loss that is too small to matter.
+        split: whose trained metrics are judged.
+        allowed: kinds of findings that do not fail; of `ALLOWABLE`.
+
+    Raises:
+        NotComparable: one of them mixes several experiments, presets or protocols in one row.
+    """
+    before, now = rows_of(baseline, split), rows_of(current, split)
+    notes, lost, sound_before, sound_now = run_notes(before, now, alpha)
+    cells: list[Cell] = []
+    for metric in METRICS.values():
+        frames = (sound_before, sound_now) if metric.kind == "trained" else (before, now)
+        cells += _cells(metric, *frames, lost)
+    name = str(current["experiment"].iloc[0]) if "experiment" in current else ""
+    return Check(name, alpha, tuple(_corrected(cells, alpha, margin or {})), tuple(notes), frozenset(allowed))
+
+
+def smallest_caught(found: Check, metric: str, power: float = 0.95) -> tuple[Cell, float] | None:
+    """The loss in `metric` that the check finds with `power` in its least sure pooled cell; None where none is tested.
+
+    By the first and strictest step of Holm's correction, so that no other cell has to have changed.
+    """
+    cells = [cell for cell in found.trained if cell.metric == metric and cell.error > 0]
+    most = max((cell.df for cell in cells), default=0.0)
+    pooled = [cell for cell in cells if cell.df == most]
+    if not pooled:
+        return None
+    cell = max(pooled, key=lambda one: one.error)
+    return cell, cell.error * detectable_shift(cell.df, found.alpha / len(found.trained), power)
+
+
+class Noise(NamedTuple):
+    """Standard errors of differences and their degrees of freedom, of the same shape."""
+
+    error: Array
+    df: Array
+
+
+def noise(variance: Array, df: Array, scale: Array, alone: NDArray[np.bool_]) -> Noise:
+    """Standard errors from variances between seeds, pooled over the rows that are in line.
+
+    Args:
+        variance: of each row, both tables together, `[..., rows]`; leading axes are tables of their own.
+        df: its degrees of freedom, of the same shape.
+        scale: 1 / seeds before + 1 / seeds now, of the same shape.
+        alone: rows that are never pooled (the floor).
+    """
+    own = alone | out_of_line(variance, np.where(alone, 0.0, df))
+    pooled_df = np.where(own, 0.0, df).sum(axis=-1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shared = (variance * np.where(own, 0.0, df)).sum(axis=-1, keepdims=True) / pooled_df
+    return Noise(np.sqrt(np.where(own, variance, shared) * scale), np.where(own, df, pooled_df))
+
+
+def own_noise(variance: Array, df: Array, scale: Array) -> Noise:
+    """As `noise`, with nothing pooled."""
+    return Noise(np.sqrt(variance * scale), df)
+
+
+def stands_out(p_own: Array, alpha: float) -> NDArray[np.bool_]:
+    """Whether a loss stands out of its row's own spread; a row without one has the pool's word alone."""
+    return np.isnan(p_own) | (p_own < OWN_SPREAD * alpha)
+
+
+def p_of_loss(loss: Array, found: Noise) -> Array:
+    """One-sided p of no loss: small where `loss` is surely above zero; NaN where there is no spread to go by."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = stats.t.sf(loss / found.error, found.df)
+    p = np.where(found.error == 0, np.where(loss > 0, 0.0, 1.0), p)
+    result: Array = np.where(found.df > 0, p, np.nan)
+    return result
+
+
+def _cells(metric: Metric, before: pd.DataFrame, now: pd.DataFrame, lost: Collection[tuple[str, str]]) -> list[Cell]:
+    old, new = _summary(metric, before), _summary(metric, now)
+    both = old.join(new, how="inner", lsuffix="_before", rsuffix="_now")
+    there_before, there_now = (frame.set_index(["dataset", "row"]).index.unique() for frame in (before, now))
+    # A row that is new, gone, or without a sound run is said once, not cell by cell.
+    gone = [key for key in old.index.difference(both.index, sort=False) if key[:2] in there_now and key[:2] not in lost]
+    come = [
+        key for key in new.index.difference(both.index, sort=False) if key[:2] in there_before and key[:2] not in lost
+    ]
+    cells = [
+        _cell(metric, key, "missing", "the baseline has a value", before=old["mean"][key])
+        for key in (gone if metric.kind not in TOLERANCE else ())
+    ]
+    cells += [_cell(metric, key, "added", "the baseline has no value", now=new["mean"][key]) for key in come]
+    other = both["protocol_before"] != both["protocol_now"]
+    for key, line in both[other].iterrows():
+        verdict: Verdict = "advice" if metric.kind in TOLERANCE else "other protocol"
+        reason = f"{line['protocol_before']} before, {line['protocol_now']} now"
+        cells.append(_pair(metric, key, line, verdict, reason))
+    for _, group in both[~other].groupby(["dataset", "level"], sort=False):
+        judge = {"trained": _trained, "deterministic": _exact}.get(metric.kind, _costs)
+        cells += judge(metric, group)
+    return cells
+
+
+def _summary(metric: Metric, frame: pd.DataFrame) -> pd.DataFrame:
+    """By dataset, row and level (0 for none): `n, mean, variance, values, protocol, floor, machine`."""
+    values = seed_values(frame, metric.name)
+    values = values.assign(level=values["level"].fillna(0).astype(int))
+    groups = values.groupby(KEYS, sort=False)
+    summary = groups["value"].agg(n="size", mean="mean", variance="var")
+    measured = frame[(frame["metric"] == metric.name) & (frame["status"] == "ok")]
+    machines = measured.groupby(["dataset", "row"])["machine"].agg(lambda names: " and ".join(sorted(set(names))))
+    return summary.assign(
+        variance=summary["variance"].fillna(0.0),
+        values=groups["value"].agg(lambda column: tuple(sorted(set(column)))),
+        protocol=groups["protocol"].agg(lambda names: " and ".join(sorted(set(names)))),
+        floor=groups["variant"].first() == FLOOR,
+        machine=[machines[key[:2]] for key in summary.index],
+    )
+
+
+def _trained(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
+    if metric.better is None:
+        return
+    if metric.name in SAID_BY:
+        for key, line in group.iterrows():
+            yield _pair(metric, key, line, "not judged", f"{SAID_BY[metric.name]} is judged in its place")
+        return
+    n_before, n_now = (group[name].to_numpy(float) for name in ("n_before", "n_now"))
+    df = n_before + n_now - 2
+    squares = group["variance_before"] * (n_before - 1) + group["variance_now"] * (n_now - 1)
+    variance = squares.to_numpy() / np.maximum(df, 1)
+    found = noise(variance, df, 1 / n_before + 1 / n_now, group["floor_before"].to_numpy(bool))
+    loss = _loss(metric, group)
+    loss = np.where(loss > NEGLIGIBLE * group["mean_before"].abs(), loss, np.minimum(loss, 0.0))
+    p, p_own = p_of_loss(loss, found), p_of_loss(loss, own_noise(variance, df, 1 / n_before + 1 / n_now))
+    for at, (key, line) in enumerate(group.iterrows()):
+        cell = _pair(metric, key, line, "undecided", "")
+        yield replace(
+            cell, error=float(found.error[at]), df=float(found.df[at]), p=float(p[at]), p_own=float(p_own[at])
+        )
+
+
+def _exact(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
+    for key, line in group.iterrows():
+        old, new = line["values_before"], line["values_now"]
+        same = len(old) == len(new) and bool(np.allclose(old, new, rtol=1e-9, atol=0))
+        yield _pair(metric, key, line, "equal" if same else "changed", "" if same else "it must be equal")
+
+
+def _costs(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
+    tolerance = TOLERANCE[metric.kind]
+    for key, line in group.iterrows():
+        cell = _pair(metric, key, line, "similar", "")
+        if metric.name == "training-time":
+            yield replace(cell, verdict="advice", reason="runs of a sweep share their machine")
+        elif line["machine_before"] != line["machine_now"]:
+            yield replace(cell, verdict="advice", reason=f"{line['machine_before']} before, {line['machine_now']} now")
+        else:
+            ratio = cell.before / cell.now if metric.better == "higher" else cell.now / cell.before
+            reason = f"beyond the {tolerance:.0%} that a cost may rise on one machine" if ratio > 1 + tolerance else ""
+            yield replace(cell, verdict="costlier" if reason else "similar", reason=reason)
+
+
+def _loss(metric: Metric, group: pd.DataFrame) -> Array:
+    change = (group["mean_now"] - group["mean_before"]).to_numpy(float)
+    return change if metric.better == "lower" else -change
+
+
+def _pair(metric: Metric, key: tuple[str, str, int], line: pd.Series, verdict: Verdict, reason: str) -> Cell:
+    cell = _cell(metric, key, verdict, reason, line["mean_before"], line["mean_now"])
+    change = cell.now - cell.before
+    loss = {"lower": change, "higher": -change, None: np.nan}[metric.better]
+    return replace(cell, loss=loss, n_before=int(line["n_before"]), n_now=int(line["n_now"]))
+
+
+def _cell(
+    metric: Metric,
+    key: tuple[str, str, int],
+    verdict: Verdict,
+    reason: str,
+    before: float = np.nan,
+    now: float = np.nan,
+) -> Cell:
+    dataset, row, level = key
+    return Cell(dataset, row, metric.name, int(level) or None, verdict, reason, float(before), float(now))
+
+
+def _corrected(cells: list[Cell], alpha: float, margin: Mapping[str, float]) -> Iterator[Cell]:
+    """The verdicts on trained cells, by Holm over all of them; the others as they are."""
+    tested = [cell for cell in cells if not np.isnan(cell.p)]
+    loss, error, df = (np.array([getattr(cell, name) for cell in tested]) for name in ("loss", "error", "df"))
+    bounds = np.array([margin.get(cell.metric, np.nan) for cell in tested])
+    found = Noise(error, df)
+    p_values = np.array([cell.p for cell in tested]), p_of_loss(-loss, found), p_of_loss(bounds - loss, found)
+    shown = iter(zip(*map(_holm, p_values), bounds.tolist(), strict=True))
+    for cell in cells:
+        if np.isnan(cell.p):
+            yield replace(cell, reason="no spread between seeds") if cell.verdict == "undecided" else cell
+            continue
+        p, gain, p_within, bound = next(shown)
+        verdict: Verdict = "undecided"
+        reason = ""
+        if p_within < alpha:
+            verdict, reason = "no worse", "a loss, but within the margin" if p < alpha else ""
+        elif p < alpha and stands_out(np.float64(cell.p_own), alpha):
+            verdict = "regressed"
+        elif p < alpha:
+            reason = "the row's own spread between seeds is as large"
+        elif gain < alpha:
+            verdict = "better"
+        yield replace(cell, verdict=verdict, reason=reason, p_holm=p, margin=bound)
+
+
+def _holm(p_values: Array) -> list[float]:
+    """Holm's correction over the p values that are there."""
+    known = ~np.isnan(p_values)
+    corrected = p_values.copy()
+    if known.any():
+        corrected[known] = multipletests(p_values[known], method="holm")[1]
+    return [float(p) for p in corrected]

@@ -1,0 +1,214 @@
+"""How often do the verdicts err, and what do they catch? Simulated tables, drawn from a real table's spreads.
+
+    python scripts/simulate_tables.py results/cpu/ablation_levels-small-cifar10.csv > docs/simulated.md
+
+Every table is judged by the very functions that `avq-bench check` and the contrasts use, over a leading axis of
+tables. How seeds are drawn:
+
+even         every row of a column has the pooled spread (the floor its own)
+uneven       rows that are out of line in the real table have their own spread, the others the pooled one
+measured     every row has its own sample spread, which makes rows more uneven than they are
+heavy tails  as even, but Student's t with four degrees of freedom in place of the normal distribution
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from avq import load_results
+from avq.metrics.catalogue import METRICS
+from avq.reporting.regression import SAID_BY, noise, own_noise, p_of_loss, stands_out
+from avq.reporting.statistics import out_of_line, standard_error
+from avq.reporting.values import FLOOR, rows_of, seed_values
+
+Array = NDArray[np.float64]
+ALPHA, REGRESSION_ALPHA, LOSS = 0.05, 0.01, 0.05
+MODELS = ("even", "uneven", "measured", "heavy tails")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric (and level) of the real table: mean and spread between seeds of each row."""
+
+    metric: str
+    rows: list[str]
+    mean: Array
+    sd: Array
+    df: Array
+    alone: NDArray[np.bool_]
+
+    @property
+    def pooled(self) -> float:
+        """The spread that the rows in line share."""
+        inside = ~self.out & (self.df > 0)
+        return float(np.sqrt(np.average(self.sd[inside] ** 2, weights=self.df[inside])))
+
+    @property
+    def out(self) -> NDArray[np.bool_]:
+        """Rows that the real table's pool leaves out."""
+        return self.alone | out_of_line(self.sd**2, np.where(self.alone, 0.0, 1.0 * self.df))
+
+    def spread(self, model: str) -> Array:
+        """The spread by which a model draws each row."""
+        own = {"measured": np.ones(len(self.rows), dtype=bool), "uneven": self.out}.get(model, self.alone)
+        return np.where(own, self.sd, self.pooled)
+
+
+def columns_of(long: pd.DataFrame, split: str = "test") -> list[Column]:
+    """The columns that `check` tests, in the catalogue's order."""
+    frame = rows_of(long, split)
+    found = []
+    for metric in METRICS.values():
+        if metric.kind != "trained" or metric.better is None or metric.name in SAID_BY:
+            continue
+        values = seed_values(frame, metric.name)
+        for _, part in values.groupby("level", dropna=False):
+            groups = part.groupby("row", sort=False)["value"]
+            sd = groups.std(ddof=1).to_numpy()
+            alone = (part.groupby("row", sort=False)["variant"].first() == FLOOR).to_numpy()
+            df = groups.size().to_numpy() - 1.0
+            if df.min() > 0:
+                found.append(Column(metric.name, list(groups.groups), groups.mean().to_numpy(), sd, df, alone))
+    return found
+
+
+def drawn(column: Column, model: str, tables: int, seeds: int, random: np.random.Generator) -> tuple[Array, Array]:
+    """Means (less the true ones) and variances over seeds, each `[tables, rows]`."""
+    shape = (tables, len(column.rows), seeds)
+    heavy = model == "heavy tails"
+    values = random.standard_t(4, shape) / np.sqrt(2) if heavy else random.standard_normal(shape)  # variance one
+    values *= column.spread(model)[:, None]
+    return values.mean(axis=-1), values.var(axis=-1, ddof=1)
+
+
+def lowest_failing(
+    column: Column, model: str, tables: int, seeds: int, loss: Array, random: np.random.Generator
+) -> Array:
+    """`check`'s p values `[tables, rows]` when rows have truly become worse by `loss` `[rows]`; 1 where held back."""
+    (mean_before, var_before), (mean_now, var_now) = (drawn(column, model, tables, seeds, random) for _ in range(2))
+    df = np.full(mean_now.shape, 2.0 * (seeds - 1))
+    scale, variance = np.full(df.shape, 2 / seeds), (var_before + var_now) / 2
+    found = noise(variance, df, scale, np.broadcast_to(column.alone, df.shape))
+    seen = mean_now - mean_before + loss
+    out = stands_out(p_of_loss(seen, own_noise(variance, df, scale)), REGRESSION_ALPHA)
+    return np.where(out, p_of_loss(seen, found), 1.0)
+
+
+def simulate_check(
+    columns: list[Column], model: str, seeds: int, tables: int, random: np.random.Generator
+) -> dict[str, float]:
+    """Share of unchanged tables that fail, and of tables caught that lose 5 % of MAE in one trained row.
+
+    Rows out of line are left out of the share caught: what varies by more than 5 % between seeds cannot show 5 %.
+    """
+    cells = sum(len(column.rows) for column in columns)
+    level = REGRESSION_ALPHA / cells  # Holm's first step: no table fails without it
+    none = [lowest_failing(column, model, tables, seeds, np.zeros(len(column.rows)), random) for column in columns]
+    fail = np.mean(np.min([p.min(axis=1) for p in none], axis=0) < level)
+    mae = next(column for column in columns if column.metric == "mae")
+    caught = []
+    for row in np.flatnonzero(~mae.out):
+        loss = np.where(np.arange(len(mae.rows)) == row, LOSS * mae.mean, 0.0)
+        caught.append(np.mean(lowest_failing(mae, model, tables, seeds, loss, random)[:, row] < level))
+    return {
+        "unchanged tables that fail": fail,
+        "caught, mean row": np.mean(caught),
+        "caught, worst row": np.min(caught),
+    }
+
+
+def simulate_contrasts(
+    mae: Column, model: str, seeds: int, tables: int, random: np.random.Generator
+) -> dict[str, float]:
+    """The contrasts of one table: each trained row against the first; nothing truly differs, then by 2.5 spreads."""
+    mean, variance = drawn(mae, model, tables, seeds, random)
+    df = np.full(variance.shape, seeds - 1.0)
+    own = mae.alone | out_of_line(variance, np.where(mae.alone, 0.0, df))
+    pooled_df = np.where(own, 0.0, df).sum(axis=1, keepdims=True)
+    shared = (variance * np.where(own, 0.0, df)).sum(axis=1, keepdims=True) / pooled_df
+    variance, df = np.where(own, variance, shared), np.where(own, df, pooled_df)
+    rows = np.flatnonzero(~mae.alone)
+    a, b = rows[1:], rows[:1]
+    same = ~own[:, a] & ~own[:, b]
+    error, error_df = standard_error(variance[:, a], df[:, a], seeds, variance[:, b], df[:, b], seeds, same)
+    difference = mean[:, a] - mean[:, b]
+    half = stats.t.ppf(1 - ALPHA / 2, error_df) * error
+    p = 2 * stats.t.sf(np.abs(difference) / error, error_df)
+    shifted = 2 * stats.t.sf(np.abs(difference + 2.5 * mae.pooled) / error, error_df)
+    # A true difference as large as the margin must not be called equivalent.
+    at_margin = stats.t.sf((2.5 * mae.pooled - np.abs(difference + 2.5 * mae.pooled)) / error, error_df)
+    return {
+        "95 % intervals that cover": np.mean(np.abs(difference) <= half),
+        "tables with a false claim (Holm)": np.mean(p.min(axis=1) < ALPHA / len(a)),
+        "2.5 spreads found (one contrast)": np.mean(shifted < ALPHA),
+        "called equivalent at the margin": np.mean(at_margin < ALPHA),
+    }
+
+
+def seeds_needed(columns: list[Column], tables: int, random: np.random.Generator, goal: float = 0.95) -> int | None:
+    """The fewest seeds, up to 20, with which a 5 % loss of MAE is caught in the worst row; `even` spreads."""
+    for seeds in range(2, 21):
+        if simulate_check(columns, "even", seeds, tables, random)["caught, worst row"] >= goal:
+            return seeds
+    return None
+
+
+def lines(path: Path, tables: int, seed: int) -> Iterator[str]:
+    """The result as Markdown."""
+    random = np.random.default_rng(seed)
+    columns = columns_of(load_results(path))
+    mae = next(column for column in columns if column.metric == "mae")
+    cells = sum(len(column.rows) for column in columns)
+    counts = {2: columns, 3: columns, 5: columns, 8: columns}
+    yield f"<!-- Written by scripts/simulate_tables.py {path} --tables {tables}; do not edit. -->"
+    yield f"Drawn from `{path}`: {len(columns)} columns, {cells} trained cells; MAE's pooled spread between seeds is "
+    percent = 100 * mae.pooled / np.mean(mae.mean[~mae.out])
+    yield f"{mae.pooled:.6f}, {percent:.2f} % of the mean MAE of the rows that share it. {tables:,} tables a line."
+    wild = [
+        f"{row} ({100 * sd / mean:.1f} %)"
+        for row, sd, mean, out in zip(mae.rows, mae.sd, mae.mean, mae.out, strict=True)
+        if out
+    ]
+    yield f"Out of line, with a spread of their own: {', '.join(wild)}."
+    yield ""
+    yield "**The check** (`regression_alpha` 0.01; a loss of 5 % of MAE in one row, every row in line in turn):"
+    yield ""
+    check = [(m, n, simulate_check(columns, m, n, tables, random)) for m in MODELS for n in counts]
+    yield from _table(check)
+    needed = seeds_needed(columns, tables, random)
+    yield ""
+    yield f"Seeds a side with which at least 95 % are caught in the worst row (`even`): {needed or 'more than 20'}."
+    yield ""
+    yield "**Contrasts of MAE within a table** (`alpha` 0.05; every trained row against the first):"
+    yield ""
+    yield from _table([(m, n, simulate_contrasts(mae, m, n, tables, random)) for m in MODELS for n in (3, 5)])
+
+
+def _table(results: list[tuple[str, int, dict[str, float]]]) -> Iterator[str]:
+    names = list(results[0][2])
+    yield "| seeds are drawn | seeds | " + " | ".join(names) + " |"
+    yield "| --- | ---: |" + " ---: |" * len(names)
+    for model, seeds, values in results:
+        yield f"| {model} | {seeds} | " + " | ".join(f"{100 * values[name]:.1f} %" for name in names) + " |"
+
+
+def main(write: Callable[[str], None] = print) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, help="long-form results with at least two seeds a row")
+    parser.add_argument("--tables", type=int, default=4000, help="simulated tables a line (default: 4000)")
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args()
+    for line in lines(chosen.results, chosen.tables, chosen.seed):
+        write(line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""`check`: what fails, what passes, and what is not compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+
+from avq.reporting.regression import Check, check
+from avq.reporting.regression_output import changes, show
+
+Frames = Callable[..., pd.DataFrame]
+Line = Callable[..., dict[str, object]]
+ROWS = {f"row-{index}": 0.05 for index in range(6)}
+SD = 0.0003
+
+
+def verdict(found: Check, row: str, metric: str) -> str:
+    (cell,) = [cell for cell in found.cells if (cell.row, cell.column) == (row, metric)]
+    return cell.verdict
+
+
+def test_the_same_table_is_good(story: pd.DataFrame) -> None:
+    found = check(story, story, margin={"mae": 0.002})
+    assert found.exit_code == 0
+    assert verdict(found, "aren-1", "mae") == "no worse"
+    assert verdict(found, "aren-1", "macs") == "equal"
+    assert verdict(found, "aren-1", "peak-memory") == "similar"
+    assert verdict(found, "aren-1", "training-time") == "advice"
+
+
+def test_fresh_seeds_are_good(maes: Frames) -> None:
+    assert check(maes(ROWS, SD, 3, 1), maes(ROWS, SD, 3, 2)).exit_code == 0
+
+
+def test_a_loss_in_one_row_is_found_and_only_there(maes: Frames) -> None:
+    found = check(maes(ROWS, SD, 3, 1), maes({**ROWS, "row-2": 0.0535}, SD, 3, 2))
+    assert found.exit_code == 1
+    assert [cell.row for cell in found.cells if cell.verdict == "regressed"] == ["row-2"]
+
+
+def test_a_gain_is_no_regression(maes: Frames) -> None:
+    found = check(maes(ROWS, SD, 3, 1), maes({**ROWS, "row-2": 0.0465}, SD, 3, 2))
+    assert found.exit_code == 0
+    assert verdict(found, "row-2", "mae") == "better"
+
+
+def test_higher_is_better_for_psnr(maes: Frames) -> None:
+    rows = dict.fromkeys(ROWS, 24.0)
+    before, now = maes(rows, 0.05, 3, 1), maes({**rows, "row-1": 22.5}, 0.05, 3, 2)
+    found = check(before.assign(metric="psnr"), now.assign(metric="psnr"))
+    assert verdict(found, "row-1", "psnr") == "regressed"
+    assert check(now.assign(metric="psnr"), before.assign(metric="psnr")).exit_code == 0
+
+
+def test_a_sure_loss_within_the_margin_passes(maes: Frames) -> None:
+    before, now = maes(ROWS, 1e-5, 3, 1), maes({**ROWS, "row-2": 0.0502}, 1e-5, 3, 2)
+    assert check(before, now).exit_code == 1
+    found = check(before, now, margin={"mae": 0.001})
+    assert found.exit_code == 0
+    assert "within the margin" in next(cell.reason for cell in found.cells if cell.row == "row-2")
+
+
+def test_a_wild_row_is_judged_by_its_own_spread(maes: Frames) -> None:
+    spreads = {**dict.fromkeys(ROWS, SD), "wild": 0.01}
+    means = {**ROWS, "wild": 0.08}
+    found = check(maes(means, spreads, 3, 1), maes({**means, "wild": 0.084, "row-1": 0.0535}, spreads, 3, 2))
+    assert verdict(found, "wild", "mae") == "undecided"
+    assert verdict(found, "row-1", "mae") == "regressed"
+
+
+def test_one_seed_now_is_judged_by_the_baselines_spread(maes: Frames) -> None:
+    now = maes({**ROWS, "row-2": 0.06}, SD, 1, 2)
+    found = check(maes(ROWS, SD, 5, 1), now)
+    assert verdict(found, "row-2", "mae") == "regressed"
+    assert verdict(found, "row-1", "mae") == "undecided"
+
+
+def test_one_seed_a_side_is_not_comparable(maes: Frames) -> None:
+    found = check(maes(ROWS, SD, 1, 1), maes(ROWS, SD, 1, 2))
+    assert found.exit_code == 3
+    assert "one seed a side" in found.incomparable
+
+
+@pytest.mark.parametrize("metric", ["macs", "params-trainable", "receptive-field@1", "bits-per-pixel"])
+def test_deterministic_values_must_be_equal(story: pd.DataFrame, metric: str) -> None:
+    now = story.copy()
+    now.loc[(now["row"] == "aren-1") & (now["metric"] == metric.split("@")[0]), "value"] *= 1.001
+    found = check(story, now)
+    assert (found.exit_code, verdict(found, "aren-1", metric)) == (1, "changed")
+
+
+def test_rows_added_and_missing_fail_unless_allowed(story: pd.DataFrame) -> None:
+    less = story[story["row"] != "vqvae"]
+    assert [(note.kind, note.row) for note in check(story, less).notes if note.fails] == [("missing", "vqvae")]
+    assert check(story, less).exit_code == 1
+    assert check(story, less, allowed=["missing"]).exit_code == 0
+    assert check(less, story).exit_code == 1
+    assert check(less, story, allowed=["added"]).exit_code == 0
+
+
+def test_a_missing_metric_fails_and_a_new_one_does_not(story: pd.DataFrame) -> None:
+    less = story[story["metric"] != "psnr"]
+    found = check(story, less)
+    assert (found.exit_code, verdict(found, "vqvae", "psnr")) == (1, "missing")
+    assert check(less, story).exit_code == 0
+
+
+def test_failed_runs_are_judged_apart(story: pd.DataFrame, line: Line, frame: Frames) -> None:
+    assert check(story, story).exit_code == 0  # one of three failed before, and does now
+    sick = story[~((story["row"] == "aren-1") & (story["seed"] == 1))]
+    lost = line("aren-1", 1, "mae", None, status="failed", reason="nan", protocol="")
+    now = frame([*sick.to_dict("records"), lost])
+    found = check(story, now)
+    assert found.exit_code == 1
+    (note,) = [note for note in found.notes if note.fails]
+    assert (note.kind, note.row) == ("failed", "aren-1")
+    assert "1 of 3 runs now, 0 of 3 before; seed 1: nan" in note.reason
+    assert check(story, now, allowed=["failed"]).exit_code == 0
+
+
+def test_a_row_that_failed_altogether_is_said_once(story: pd.DataFrame, line: Line, frame: Frames) -> None:
+    lost = [line("vqvae", seed, "mae", None, status="failed", reason="nan", protocol="") for seed in range(3)]
+    found = check(story, frame([*story[story["row"] != "vqvae"].to_dict("records"), *lost]))
+    assert found.exit_code == 1
+    assert not [cell for cell in found.cells if cell.row == "vqvae"]
+
+
+def test_collapsed_runs_are_judged_apart_and_left_out(story: pd.DataFrame) -> None:
+    now = story.copy()
+    sick = (now["row"] == "aren-1") & (now["seed"] == 1)
+    now.loc[sick & (now["metric"] == "perplexity"), "reason"] = "collapsed codebook: level 1 uses 1 of 256 codes"
+    now.loc[sick & (now["metric"] == "mae"), "value"] = 0.3
+    found = check(story, now)
+    assert [(note.kind, note.row) for note in found.notes if note.fails] == [("collapsed", "aren-1")]
+    assert verdict(found, "aren-1", "mae") == "undecided"
+    assert check(story, now, allowed=["collapsed"]).exit_code == 0
+
+
+def test_other_protocols_are_never_compared(story: pd.DataFrame) -> None:
+    now = story.copy()
+    now.loc[now["metric"] == "mae", "protocol"] = "mae.2:ref=abc"
+    now.loc[now["metric"] == "mae", "value"] *= 2
+    found = check(story, now)
+    assert found.exit_code == 3
+    assert "mae" in found.incomparable
+    assert check(story, now, allowed=["protocol"]).exit_code == 0
+
+
+def test_a_regression_goes_before_not_comparable(story: pd.DataFrame) -> None:
+    now = story.copy()
+    now.loc[now["metric"] == "psnr", "protocol"] = "psnr.9"
+    now.loc[(now["metric"] == "macs"), "value"] *= 2
+    assert check(story, now).exit_code == 1
+
+
+def test_costs_count_on_the_same_machine_only(story: pd.DataFrame) -> None:
+    now = story.copy()
+    now.loc[now["metric"] == "train-images-per-s", "value"] /= 2
+    assert check(story, now).exit_code == 1
+    assert check(story, now, allowed=["timing"]).exit_code == 0
+    found = check(story, now.assign(machine="another"))
+    assert (found.exit_code, verdict(found, "aren-1", "train-images-per-s")) == (0, "advice")
+
+
+def test_a_rounding_difference_without_any_spread_is_no_loss(maes: Frames) -> None:
+    before, now = maes(ROWS, 0.0, 3), maes(ROWS, 0.0, 3)
+    now["value"] += 1e-10
+    assert check(before, now).exit_code == 0
+    now["value"] += 1e-4
+    assert check(before, now).exit_code == 1
+
+
+def test_every_form_tells_the_same(story: pd.DataFrame) -> None:
+    now = story.copy().assign(experiment="story")
+    now.loc[(now["row"] == "vqvae") & (now["metric"] == "mae"), "value"] += 0.02
+    found = check(story, now, margin={"mae": 0.001})
+    text, markdown = show(found, "table"), show(found, "markdown")
+    assert text.startswith("story: regressed")
+    assert "vqvae  MAE" in text
+    assert markdown.startswith("### ❌ story: **regressed**")
+    assert "| vqvae | MAE |" in markdown
+    assert "<details>" in markdown
+    kept = json.loads(show(found, "json"))
+    assert kept["exit_code"] == 1
+    assert {(c["row"], c["metric"]) for c in kept["cells"] if c["fails"]} == {("vqvae", "mae")}
+    suite = ElementTree.fromstring(show(found, "junit").encode()).find("testsuite")
+    assert suite is not None
+    assert int(suite.get("tests", 0)) == len(suite.findall("testcase")) == len(kept["cells"]) + len(kept["rows"])
+    assert suite.get("failures") == "1" == str(len(suite.findall("testcase/failure")))
+    assert suite.get("skipped") == str(len(suite.findall("testcase/skipped")))
+
+
+def test_the_changes_of_an_update_name_old_and_new(story: pd.DataFrame) -> None:
+    now = story.copy()
+    now.loc[(now["row"] == "vqvae") & (now["metric"] == "macs"), "value"] = 8.8e7
+    (line,) = changes(check(story, now)).to_dict("records")
+    assert (line["row"], line["before"], line["now"]) == ("vqvae", "41 M", "88 M")
