@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint types bench clean
+.PHONY: help demo test test-slow check lint types bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -18,6 +18,11 @@ test: $(STAMP) ## run the tests, but for the slow ones
 
 test-slow: $(STAMP) ## run the slow tests: what the README promises
 	@$(BIN)/python -m pytest -m slow
+
+check: $(STAMP) ## train the smoke ablation afresh and compare it with results/cpu (about 3 minutes on 2 cores)
+	@store=$$(mktemp -d) && trap 'rm -rf "$$store"' EXIT && \
+	$(BIN)/avq-bench run ablation_levels --seeds 3 --set steps=300 --fresh --output "$$store" && \
+	$(BIN)/avq-bench check "$$store" --baseline results/cpu/ablation_levels-smoke-synthetic-faces.csv --allow timing
 
 lint: $(STAMP) ## check style and formatting
 	@$(BIN)/ruff check .

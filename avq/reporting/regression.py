@@ -40,7 +40,7 @@ SAID_BY = {
 #: The level, as a share of alpha, at which a loss must stand out of its row's own spread: found by simulation.
 OWN_SPREAD = 0.1
 #: Share by which a cost may rise on the same machine.
-TOLERANCE = {"time": 0.30, "memory": 0.10}
+TOLERANCE = {"time": 0.50, "memory": 0.10}
 NEGLIGIBLE = 1e-6  # relative: what another CPU's rounding may do where seeds have no spread at all
 Array = NDArray[np.float64]
 KEYS = ["dataset", "row", "level"]

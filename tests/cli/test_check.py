@@ -1,0 +1,119 @@
+"""`check` and what `table` has learned: exit codes, forms, baselines."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import avq
+from avq.experiments.record import to_csv
+
+TABLE = Path(__file__).parents[2] / "results" / "cpu" / "ablation_levels-small-cifar10.csv"
+
+
+@pytest.fixture
+def long():
+    frame = avq.load_results(TABLE)
+    return frame[frame["row"].isin(["aren-1", "aren-2", "aren-1-rpa-mean", "aren-2-rpa-mean"])]
+
+
+@pytest.fixture
+def save(in_empty_folder):
+    def write(frame, name):
+        (in_empty_folder / name).write_text(to_csv(frame))
+        return name
+
+    return write
+
+
+def worse(long):
+    now = long.copy()
+    now.loc[(now["row"] == "aren-2") & (now["metric"] == "mae"), "value"] *= 1.2
+    return now
+
+
+def test_exit_codes(call, save, long):
+    before = save(long, "before.csv")
+    assert call("check", before, "--baseline", before).exit_code == 0
+    done = call("check", save(worse(long), "now.csv"), "--baseline", before)
+    assert done.exit_code == 1
+    assert "aren-2  MAE" in done.stdout
+    assert call("check", before, "--baseline", "no.csv").exit_code == 2
+    other = long.assign(protocol="another.9")
+    assert call("check", save(other, "other.csv"), "--baseline", before).exit_code == 3
+    elsewhere = call("check", save(long.assign(experiment="x"), "x.csv"), "--baseline", before)
+    assert elsewhere.exit_code == 3
+    assert "ablation_levels-small-cifar10" in elsewhere.stderr
+
+
+def test_allowed_findings(call, save, long):
+    before, now = save(long, "before.csv"), save(long[long["row"] != "aren-2"], "now.csv")
+    assert call("check", now, "--baseline", before).exit_code == 1
+    assert call("check", now, "--baseline", before, "--allow", "missing,added").exit_code == 0
+    wrong = call("check", now, "--baseline", before, "--allow", "mising")
+    assert wrong.exit_code == 2
+    assert "missing" in wrong.stderr
+
+
+def test_forms_are_for_programs(call, save, long):
+    words = ("check", save(worse(long), "now.csv"), "--baseline", save(long, "before.csv"), "--format")
+    assert json.loads(call(*words, "json").stdout)["verdict"] == "regressed"
+    assert call(*words, "junit").stdout.startswith("<?xml")
+    assert call(*words, "markdown").stdout.startswith("### ❌ ablation_levels-small-cifar10")
+
+
+def test_update_shows_old_and_new_and_rewrites(call, save, long, in_empty_folder):
+    now, before = save(worse(long), "now.csv"), save(long, "before.csv")
+    done = call("check", now, "--baseline", before, "--update")
+    assert done.exit_code == 0, done.stderr
+    assert "1 cells changed" in done.stdout
+    assert (in_empty_folder / before).read_text() == (in_empty_folder / now).read_text()
+    assert call("check", now, "--baseline", before).exit_code == 0
+
+
+def test_update_makes_a_first_baseline(call, save, long, in_empty_folder):
+    done = call("check", save(long, "now.csv"), "--baseline", "new.csv", "--update")
+    assert (done.exit_code, done.stdout) == (0, "new.csv: new baseline\n")
+    assert (in_empty_folder / "new.csv").exists()
+    assert call("check", "now.csv", "--baseline", "new.parquet", "--update").exit_code == 2
+
+
+def test_pivot(call):
+    done = call("table", str(TABLE), "--pivot", "levels,attention", "--metrics", "psnr", "--format", "csv")
+    table = pd.read_csv(io.StringIO(done.stdout))
+    assert list(table["levels"]) == [1, 2, 3]
+    long = avq.load_results(TABLE)
+    values = long.loc[(long["row"] == "aren-2-rpa-mean") & (long["metric"] == "psnr"), "value"]
+    assert table["attention=normalised"][1] == pytest.approx(values.mean())
+    assert table["attention=normalised:sd"][1] == pytest.approx(values.std())
+    assert "attention=normalised" in call("table", str(TABLE), "--pivot", "levels,attention").stdout
+    assert call("table", str(TABLE), "--pivot", "levels").exit_code == 2
+    assert call("table", str(TABLE), "--pivot", "levels,atention").exit_code == 2
+
+
+def test_filters(call):
+    words = ("table", str(TABLE), "--rows", "aren-1,vqvae", "--metrics", "mae", "--format", "csv")
+    table = pd.read_csv(io.StringIO(call(*words).stdout))
+    assert list(table["row"]) == ["aren-1", "vqvae"]
+    assert "psnr" not in table
+    some = pd.read_csv(io.StringIO(call("table", str(TABLE), "--where", "levels=2", "--format", "csv").stdout))
+    assert set(some["row"]) == {"aren-2", "aren-2-rpa", "aren-2-rpa-mean"}
+    assert "aren-1" in call("table", str(TABLE), "--rows", "aren1").stderr
+
+
+def test_latex_marks_the_best(call):
+    text = call("table", str(TABLE), "--rows", "aren-1,vqvae", "--metrics", "mae,psnr", "--format", "latex").stdout
+    assert text.count(r"\mathbf{") == 2
+    assert r"aren-1 & $\mathbf{0.0466} \pm 0.0003$" in text
+    assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
+
+
+def test_parquet_holds_the_wide_table(call):
+    done = call("table", str(TABLE), "--format", "parquet")
+    table = pd.read_parquet(io.BytesIO(done.stdout_bytes))
+    assert len(table) == 12
+    assert {"experiment", "row", "mae", "mae:sd"} <= set(table)
