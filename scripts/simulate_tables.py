@@ -25,7 +25,8 @@ from scipy import stats
 
 from avq import load_results
 from avq.metrics.catalogue import METRICS
-from avq.reporting.regression import SAID_BY, noise, own_noise, p_of_loss, stands_out
+from avq.reporting.noise import noise, own_noise, p_of_loss, stands_out
+from avq.reporting.regression import SAID_BY
 from avq.reporting.statistics import out_of_line, standard_error
 from avq.reporting.values import FLOOR, rows_of, seed_values
 

@@ -116,4 +116,4 @@ def _write_parquet(table: pd.DataFrame) -> None:
 
     if sys.stdout.isatty():
         raise UsageError("parquet is no text: send it to a file, as in `... --format parquet > table.parquet`.")
-    click.get_binary_stream("stdout").write(table.to_parquet(index=False))
+    click.echo(table.to_parquet(index=False), nl=False)

@@ -3,7 +3,7 @@
 Trained metrics: a one-sided t test over seeds in the direction that is worse, with the variance between seeds
 pooled over both tables and all rows (`statistics.out_of_line` leaves rows out), and Holm's correction over every
 trained cell of the table, so that alpha is the share of unchanged *tables* that fail, not of cells. A row of
-unruly spread may look in line by chance; so a loss must also stand out of the row's own spread (`OWN_SPREAD`).
+unruly spread may look in line by chance; so a loss must also stand out of the row's own spread (`noise.OWN_SPREAD`).
 One shown to be smaller than the margin of the ablation file does not count. Deterministic metrics must be equal;
 costs are judged on the same machine only. How often this errs and what it catches: docs/check.md.
 """
@@ -12,17 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from avq.metrics.catalogue import METRICS, Metric
 from avq.reporting.health import Note, run_notes
-from avq.reporting.statistics import detectable_shift, out_of_line
+from avq.reporting.noise import Array, Noise, noise, own_noise, p_of_loss, stands_out
+from avq.reporting.statistics import detectable_shift
 from avq.reporting.values import FLOOR, rows_of, seed_values
 
 Verdict = Literal[
@@ -37,12 +36,9 @@ SAID_BY = {
     "mse": "psnr", "validation-mae": "mae",
     "active-codes": "perplexity", "usage": "perplexity", "dead-codes": "perplexity",
 }  # fmt: skip
-#: The level, as a share of alpha, at which a loss must stand out of its row's own spread: found by simulation.
-OWN_SPREAD = 0.1
 #: Share by which a cost may rise on the same machine.
 TOLERANCE = {"time": 0.50, "memory": 0.10}
 NEGLIGIBLE = 1e-6  # relative: what another CPU's rounding may do where seeds have no spread at all
-Array = NDArray[np.float64]
 KEYS = ["dataset", "row", "level"]
 
 
@@ -128,7 +124,7 @@ class Check:
     @property
     def exit_code(self) -> int:
         """0 good, 1 regressed, 3 not comparable."""
-        if any(self.fails(found) for found in (*self.notes, *self.cells)):
+        if any(map(self.fails, self.notes)) or any(map(self.fails, self.cells)):
             return 1
         return 3 if self.incomparable else 0
 
@@ -175,48 +171,6 @@ def smallest_caught(found: Check, metric: str, power: float = 0.95) -> tuple[Cel
         return None
     cell = max(pooled, key=lambda one: one.error)
     return cell, cell.error * detectable_shift(cell.df, found.alpha / len(found.trained), power)
-
-
-class Noise(NamedTuple):
-    """Standard errors of differences and their degrees of freedom, of the same shape."""
-
-    error: Array
-    df: Array
-
-
-def noise(variance: Array, df: Array, scale: Array, alone: NDArray[np.bool_]) -> Noise:
-    """Standard errors from variances between seeds, pooled over the rows that are in line.
-
-    Args:
-        variance: of each row, both tables together, `[..., rows]`; leading axes are tables of their own.
-        df: its degrees of freedom, of the same shape.
-        scale: 1 / seeds before + 1 / seeds now, of the same shape.
-        alone: rows that are never pooled (the floor).
-    """
-    own = alone | out_of_line(variance, np.where(alone, 0.0, df))
-    pooled_df = np.where(own, 0.0, df).sum(axis=-1, keepdims=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shared = (variance * np.where(own, 0.0, df)).sum(axis=-1, keepdims=True) / pooled_df
-    return Noise(np.sqrt(np.where(own, variance, shared) * scale), np.where(own, df, pooled_df))
-
-
-def own_noise(variance: Array, df: Array, scale: Array) -> Noise:
-    """As `noise`, with nothing pooled."""
-    return Noise(np.sqrt(variance * scale), df)
-
-
-def stands_out(p_own: Array, alpha: float) -> NDArray[np.bool_]:
-    """Whether a loss stands out of its row's own spread; a row without one has the pool's word alone."""
-    return np.isnan(p_own) | (p_own < OWN_SPREAD * alpha)
-
-
-def p_of_loss(loss: Array, found: Noise) -> Array:
-    """One-sided p of no loss: small where `loss` is surely above zero; NaN where there is no spread to go by."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p = stats.t.sf(loss / found.error, found.df)
-    p = np.where(found.error == 0, np.where(loss > 0, 0.0, 1.0), p)
-    result: Array = np.where(found.df > 0, p, np.nan)
-    return result
 
 
 def _cells(metric: Metric, before: pd.DataFrame, now: pd.DataFrame, lost: Collection[tuple[str, str]]) -> list[Cell]:
@@ -306,7 +260,7 @@ def _costs(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
 
 def _loss(metric: Metric, group: pd.DataFrame) -> Array:
     change = (group["mean_now"] - group["mean_before"]).to_numpy(float)
-    return change if metric.better == "lower" else -change
+    return np.asarray(change if metric.better == "lower" else -change)
 
 
 def _pair(metric: Metric, key: tuple[str, str, int], line: pd.Series, verdict: Verdict, reason: str) -> Cell:
@@ -345,7 +299,7 @@ def _corrected(cells: list[Cell], alpha: float, margin: Mapping[str, float]) -> 
         reason = ""
         if p_within < alpha:
             verdict, reason = "no worse", "a loss, but within the margin" if p < alpha else ""
-        elif p < alpha and stands_out(np.float64(cell.p_own), alpha):
+        elif p < alpha and stands_out(np.array(cell.p_own), alpha):
             verdict = "regressed"
         elif p < alpha:
             reason = "the row's own spread between seeds is as large"

@@ -246,8 +246,8 @@ def _numbers(
     if min(n_a, n_b) < 2 and not exact:
         return judgement
     a, b = pool.of(contrast.a), pool.of(contrast.b)
-    parts = (np.float64(x) for x in (a.variance, a.df, n_a, b.variance, b.df, n_b))
-    error, df = map(float, standard_error(*parts, shared=np.bool_(a is b)))
+    var_a, df_a, seeds_a, var_b, df_b, seeds_b = map(np.float64, (a.variance, a.df, n_a, b.variance, b.df, n_b))
+    error, df = map(float, standard_error(var_a, df_a, seeds_a, var_b, df_b, seeds_b, np.bool_(a is b)))
     if error == 0:
         half, p = 0.0, float(difference == 0)
         p_equivalence = float(abs(difference) >= judgement.margin)

@@ -114,6 +114,7 @@ def test_latex_marks_the_best(call):
 
 def test_parquet_holds_the_wide_table(call):
     done = call("table", str(TABLE), "--format", "parquet")
+    assert done.exit_code == 0, done.stderr
     table = pd.read_parquet(io.BytesIO(done.stdout_bytes))
     assert len(table) == 12
     assert {"experiment", "row", "mae", "mae:sd"} <= set(table)

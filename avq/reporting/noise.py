@@ -1,0 +1,57 @@
+"""The one-sided test behind `check`, over arrays: one call judges a column, or thousands of simulated ones."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from avq.reporting.statistics import out_of_line
+
+#: The level, as a share of alpha, at which a loss must stand out of its row's own spread: found by simulation.
+OWN_SPREAD = 0.1
+Array = NDArray[np.float64]
+
+
+class Noise(NamedTuple):
+    """Standard errors of differences and their degrees of freedom, of the same shape."""
+
+    error: Array
+    df: Array
+
+
+def noise(variance: Array, df: Array, scale: Array, alone: NDArray[np.bool_]) -> Noise:
+    """Standard errors from variances between seeds, pooled over the rows that are in line.
+
+    Args:
+        variance: of each row, both tables together, `[..., rows]`; leading axes are tables of their own.
+        df: its degrees of freedom, of the same shape.
+        scale: 1 / seeds before + 1 / seeds now, of the same shape.
+        alone: rows that are never pooled (the floor).
+    """
+    own = alone | out_of_line(variance, np.where(alone, 0.0, df))
+    pooled_df = np.where(own, 0.0, df).sum(axis=-1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shared = (variance * np.where(own, 0.0, df)).sum(axis=-1, keepdims=True) / pooled_df
+    return Noise(np.sqrt(np.where(own, variance, shared) * scale), np.where(own, df, pooled_df))
+
+
+def own_noise(variance: Array, df: Array, scale: Array) -> Noise:
+    """As `noise`, with nothing pooled."""
+    return Noise(np.sqrt(variance * scale), df)
+
+
+def stands_out(p_own: Array, alpha: float) -> NDArray[np.bool_]:
+    """Whether a loss stands out of its row's own spread; a row without one has the pool's word alone."""
+    return np.isnan(p_own) | (p_own < OWN_SPREAD * alpha)
+
+
+def p_of_loss(loss: Array, found: Noise) -> Array:
+    """One-sided p of no loss: small where `loss` is surely above zero; NaN where there is no spread to go by."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = stats.t.sf(loss / found.error, found.df)
+    p = np.where(found.error == 0, np.where(loss > 0, 0.0, 1.0), p)
+    result: Array = np.where(found.df > 0, p, np.nan)
+    return result
