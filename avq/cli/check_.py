@@ -75,7 +75,8 @@ def command(results: Path, baseline: Path, allow: tuple[str, ...], update: bool,
     from typing import cast
 
     from avq import load_results
-    from avq.cli.present import ablation_of, room
+    from avq.cli.present import room
+    from avq.experiments.declared import ablation_of
     from avq.reporting.regression import check
     from avq.reporting.regression_output import Style, show
 

@@ -6,7 +6,6 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import click
@@ -38,19 +37,6 @@ def experiments_of(long: pd.DataFrame, find: Callable[[str], Ablation | None]) -
     """
     parts = long.groupby("experiment", sort=False)
     return [Experiment(str(name), part, find(str(name))) for name, part in parts]
-
-
-def ablation_of(results: Path, experiment: str) -> Ablation | None:
-    """The ablation that declared an experiment's contrasts: as the store kept it, else the shipped one of that name."""
-    from avq.experiments.ablation import Ablation, list_ablations, load_ablation
-    from avq.experiments.store import read_json
-
-    for folder in (results / "experiments" / experiment, results):
-        kept = read_json(folder / "plan.json").get("ablation")
-        if kept is not None:
-            return Ablation(**kept)
-    shipped = [name for name in list_ablations() if experiment.startswith(f"{name}-")]
-    return load_ablation(max(shipped, key=len)) if shipped else None
 
 
 def print_experiments(experiments: Sequence[Experiment], style: str, split: str = "test") -> None:

@@ -53,7 +53,8 @@ def command(
       avq-bench table results/cpu/ablation_levels-small-cifar10.csv --metrics mae,psnr --format latex
     """
     from avq import load_results
-    from avq.cli.present import ablation_of, experiments_of, print_experiments
+    from avq.cli.present import experiments_of, print_experiments
+    from avq.experiments.declared import ablation_of
     from avq.reporting.selection import select
 
     long = select(load_results(results), rows, metrics, _pairs(where))
