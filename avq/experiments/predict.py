@@ -191,6 +191,7 @@ def measure_model(job: Job) -> dict[str, float]:
 
     from avq.data.loader import to_model
     from avq.metrics.cost import peak_memory
+    from avq.models.tokenizer import Floor
     from avq.training.config import TrainConfig
     from avq.training.step import TrainStep
 
@@ -201,12 +202,11 @@ def measure_model(job: Job) -> dict[str, float]:
     begun = time.perf_counter()
     model = build_model(run).to(job.device)
     step_seconds = 0.0
-    if hasattr(model, "fit"):
+    if isinstance(model, Floor):
         model.fit(images, 0)
         setup = time.perf_counter() - begun
     else:
-        if hasattr(model, "initialise_codebooks"):
-            model.initialise_codebooks(to_model(images[:_INITIAL_IMAGES], job.device))
+        model.initialise_codebooks(to_model(images[:_INITIAL_IMAGES], job.device))
         setup = time.perf_counter() - begun
         step = TrainStep(model, TrainConfig(**run.train), job.device)
         batch = images[torch.arange(batch_size) % len(images)]
