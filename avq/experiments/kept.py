@@ -43,7 +43,7 @@ def with_kept(plan: Plan, store: Store) -> Plan:
     rows = {row["label"]: _row(row) for row in kept["rows"]} | {row.label: row for row in plan.rows}
     entries = {(entry.row.label, entry.run.seed): entry for entry in plan.entries}
     for item in kept["runs"]:
-        run = _finished_run(store, item["run"])
+        run = finished_run(store, item["run"])
         if run is not None:
             entries.setdefault((item["row"], item["seed"]), Entry(rows[item["row"]], run))
     places = {label: index for index, label in enumerate(labels(plan.ablation))}
@@ -67,7 +67,7 @@ def _row(kept: Mapping[str, Any]) -> Row:
     return Row(**{**kept, "settings": settings})
 
 
-def _finished_run(store: Store, name: str) -> Run | None:
+def finished_run(store: Store, name: str) -> Run | None:
     """A run as its folder describes it; None where it is not there or not finished."""
     config = read_json(store.named(name) / "config.json")
     names = ("variant", "factory", "model", "data", "fingerprint", "train", "seed", "code")

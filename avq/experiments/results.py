@@ -78,7 +78,8 @@ def run(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         workers: runs at once; default one a core, or one a GPU.
         fresh: train again what is there.
-        keep_stale: let runs of older code stand for those that changed code would train again, and mark them.
+        keep_stale: let runs of older code stand for those that changed code would train again, and mark them; metrics
+            that they lack are computed from their checkpoints.
         allow_small: give Fréchet distances of fewer images than they need, and mark them.
         plugins: modules that register variants.
         on_event: hears what happens; see `execute.Event`.
@@ -117,7 +118,8 @@ def run(
             kept.keep(made, store, stale, device)
         tell(event)
 
-    replace(sweep, tell=keep_table).carry_out([run for run in made.runs if run not in stale])
+    older = [run for folder in stale.values() if (run := kept.finished_run(store, folder.name))]
+    replace(sweep, tell=keep_table).carry_out([*older, *(run for run in made.runs if run not in stale)])
     failed = sweep.quiet_pass(made)
     kept.keep(made, store, stale, device, failed)
     return compose.compose(made, store, stale, device, failed)
