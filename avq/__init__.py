@@ -11,13 +11,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from avq.data.cards import list_datasets
     from avq.experiments.results import load_results, plan, run, status
+    from avq.experiments.scaling import scale
     from avq.models.config import list_variants
     from avq.models.zoo import create_variant
     from avq.training.checkpoint import load_model
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["create_variant", "list_datasets", "list_variants", "load_model", "load_results", "plan", "run", "status"]
+__all__ = [
+    "create_variant",
+    "list_datasets",
+    "list_variants",
+    "load_model",
+    "load_results",
+    "plan",
+    "run",
+    "scale",
+    "status",
+]
 
 _HOME = {
     "create_variant": "avq.models.zoo",
@@ -27,6 +38,7 @@ _HOME = {
     "load_results": "avq.experiments.results",
     "plan": "avq.experiments.results",
     "run": "avq.experiments.results",
+    "scale": "avq.experiments.scaling",
     "status": "avq.experiments.results",
 }
 

@@ -8,8 +8,9 @@ from typing import Any, cast
 import torch
 
 from avq.data.loader import to_model
-from avq.metrics.cost import images_per_second, macs, parameter_counts, peak_memory, positive_copy, receptive_field
+from avq.metrics.cost import images_per_second, macs, parameter_counts, positive_copy, receptive_field
 from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
+from avq.metrics.memory import peak_memory
 from avq.models.autoencoder import Autoencoder
 from avq.models.floor import PatchKMeans
 from avq.models.quantiser import VectorQuantizer

@@ -77,6 +77,12 @@ def evaluation_hash(root: Path = _ROOT) -> str:
     return files_hash(_room(*_EVALUATION_ROOMS, root=root))
 
 
+def attention_hash(root: Path = _ROOT) -> str:
+    """The code of the attention layer, and that which measures it."""
+    layers = [item for item in _room("models", root=root) if Path(item[0]).parts[1].startswith("attention")]
+    return files_hash([*layers, *_room(*_EVALUATION_ROOMS, root=root)])
+
+
 @cache
 def code_of_training(plugins: tuple[str, ...] = ()) -> str:
     """`training_hash` as this process first saw it: modules are loaded once, so a later edit does not run."""

@@ -106,10 +106,13 @@ _SECTIONS = (
         _measured("usage"),
     ),
     _Section(
-        "Memory of attention",
-        "How the memory of one attention layer grows with the side of the latent.",
-        ("attention_memory()",),
-        _measured("attention-memory"),
+        "Attention and the size of the latent",
+        "How memory and time grow with the side of the latent, on scales by powers. Lines join what was measured, each "
+        "point in a process of its own; crosses are what was counted beforehand, also where a size did not fit. A "
+        "matrix over all pairs of pixels grows with the fourth power of the side; what is linear in pixels, with the "
+        "second.",
+        ("attention_scaling()",),
+        _measured("attention-memory", "model-memory"),
     ),
     _Section(
         "Pictures",

@@ -211,9 +211,9 @@ class Report:
         """What became of the codebooks, a picture a dataset."""
         return self._each(lambda part: figures.codebook_usage(part, self.split))
 
-    def attention_memory(self) -> figures.Picture | None:
-        """How attention's memory grows, where `avq-bench scale` measured it."""
-        return figures.attention_memory(self.long)
+    def attention_scaling(self) -> figures.Picture | None:
+        """How memory and time grow with the latent, where `avq-bench scale` measured it."""
+        return figures.attention_scaling(self.long)
 
     def learning_curves(self) -> Several:
         """Validation error while training, a picture a dataset; without the store, a line says so."""
