@@ -58,7 +58,7 @@ class Point:
     repeats: int
     threads: int
     device: str
-    precision: str = "float32"
+    precision: Literal["float32"] = "float32"
     model: Mapping[str, Any] = field(default_factory=dict)
 
     def __hash__(self) -> int:

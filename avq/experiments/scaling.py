@@ -241,7 +241,7 @@ class _Sweep:
 def experiment_name(points: Sequence[Point]) -> str:
     """`scale-cpu`, and a hash of what is not by default, but for sizes, similarities, implementations and passes."""
     device = points[0].device.partition(":")[0]
-    varied = {"latent_size": 0, "similarity": "", "implementation": "", "part": "forward"}
+    varied: dict[str, Any] = {"latent_size": 0, "similarity": "", "implementation": "", "part": "forward"}
     asked = {canonical(asdict(replace(point, **varied, device=device))) for point in points}
     usual = replace(points[0], subject="attention", **varied, batch_size=BATCH, channels=CHANNELS, filters=CHANNELS,
                     repeats=REPEATS, threads=cores(), device=device, model={})  # fmt: skip

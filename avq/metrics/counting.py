@@ -78,18 +78,19 @@ def count(call: Callable[[], Any]) -> Counts:
     It is called twice: the first call makes what stays, such as an optimiser's state, which counts towards the peak;
     the operations are those of the second.
     """
-    with _Counting() as counting:
+    counting = _Counting()
+    with counting:
         call()
         counting.counts.operations.clear()
         call()
     return counting.counts
 
 
-class _Counting(TorchDispatchMode):
+class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operator, those of the backward pass too, and follows the storages that they make."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.counts = Counts()
         self._live: dict[int, int] = {}
         self._total = 0

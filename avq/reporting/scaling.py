@@ -38,7 +38,6 @@ def points(long: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("side", kind="stable").reset_index(drop=True)
 
 
-_UNFIT = "too\u00a0large"
 _QUANTITIES = ["memory", "memory-predicted", "time", "time-predicted", "gain"]
 
 
@@ -62,13 +61,11 @@ def show(long: pd.DataFrame, style: Literal["table", "markdown"], width: int) ->
 
 
 def _shown_points(table: pd.DataFrame) -> pd.DataFrame:
-    memory = _texts("attention-memory", table["memory"])
-    unfit = table["reason"].str.startswith("does not fit") & table["memory"].isna()
     return pd.DataFrame({
         "what": table["variant"],
         **{name: table[name] for name in AXES},
         "latent": [f"{side}x{side}" for side in table["side"]],
-        "memory MiB": [_UNFIT if lacks else text for lacks, text in zip(unfit, memory, strict=True)],
+        "memory MiB": _texts("attention-memory", table["memory"]),
         "counted MiB": _texts("attention-memory", table["memory-predicted"]),
         "time s": _texts("attention-time", table["time"]),
         "roofline s": _texts("attention-time", table["time-predicted"]),
@@ -104,7 +101,7 @@ def notes(long: pd.DataFrame) -> list[str]:
     table = points(long)
     lines = [*_comparisons(table), *_reasons(table)]
     measured = long[long["metric"].map(_kind).astype(bool) & ~long["metric"].str.contains("predicted|exponent")]
-    protocols = [text for text in measured["protocol"].unique() if text]
+    conditions = dict.fromkeys(text.partition(":")[2] for text in measured["protocol"] if text)
     machines = " and ".join(measured["machine"].unique())
     return [
         *lines,
@@ -112,9 +109,9 @@ def notes(long: pd.DataFrame) -> list[str]:
         "Memory and time are medians over repeats.",
         "Counted: bytes of the tensors alive at once. Roofline: every operator takes the time of its FLOPs or of its "
         "bytes, at the measured rates of float32 matrix products and of copies.",
-        "A training step of the layer is forward and backward, of a variant also the optimiser. In brackets: 95 % "
-        "intervals over sizes.",
-        f"Protocols: {' and '.join(protocols)}.",
+        "A training step of the layer is forward and backward, of a variant also the optimiser. An exponent is the "
+        "power of the latent's side, in brackets its 95 % interval, over the sizes that are named.",
+        f"Measured under: {' and '.join(conditions)}.",
         f"Machine: {machines}.",
     ]
 
