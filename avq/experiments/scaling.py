@@ -93,7 +93,15 @@ def scale(
         for implementation in (implementations if similarity else implementations[:1])
         for part in passes
     ]  # fmt: skip
-    return _Sweep(Store(output), points, fresh, on_event or (lambda _event: None)).carry_out()
+    lists = {"latent-sizes": latent_sizes, "similarities": similarities, "implementations": implementations,
+             "passes": passes}  # fmt: skip
+    words = [f"--{name} {','.join(map(str, values))}" for name, values in lists.items()]
+    words += [f"--variant {name}" for name in variants]
+    given = {"channels": (channels, CHANNELS), "filters": (filters, None), "batch-size": (batch_size, BATCH),
+             "repeats": (repeats, REPEATS), "threads": (threads, None)}  # fmt: skip
+    words += [f"--{name} {value}" for name, (value, usual) in given.items() if value != usual]
+    command = " ".join(["avq-bench scale", *words, f"--device {device} --output {output}"])
+    return _Sweep(Store(output), points, fresh, on_event or (lambda _event: None), command).carry_out()
 
 
 def _check(latent_sizes: Sequence[int], **numbers: int | None) -> None:
@@ -146,7 +154,8 @@ def _variant(name: str, latent_sizes: Sequence[int]) -> tuple[dict[str, Any], li
 class _Sweep:
     """The points of one command."""
 
-    def __init__(self, store: Store, points: Sequence[Point], fresh: bool, tell: OnEvent) -> None:
+    def __init__(self, store: Store, points: Sequence[Point], fresh: bool, tell: OnEvent, command: str) -> None:
+        self.command = command
         self.store, self.points, self.fresh, self.tell = store, points, fresh, tell
         self.device = points[0].device
         self.machine = machine_name(self.device)
@@ -231,7 +240,8 @@ class _Sweep:
         done = [point for point in self.points if point in self.outcomes]
         table = long_table(done, self.predictions, self.outcomes, self._code, name, self.machine)
         folder = self.store.experiments / name
-        write_json(folder / "plan.json", {"experiment": name, "points": [asdict(point) for point in self.points]})
+        about = {"experiment": name, "command": self.command, "points": [asdict(point) for point in self.points]}
+        write_json(folder / "plan.json", about)
         write_json(folder / "environment.json", describe_environment(self.device))
         if len(table):
             write_atomic(folder / "table.csv", to_csv(table))

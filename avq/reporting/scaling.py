@@ -51,8 +51,7 @@ def _quantity(metric: str) -> str:
 
 def show(long: pd.DataFrame, style: Literal["table", "markdown"], width: int) -> str:
     """The points, the exponents and the notes as text that ends without a newline."""
-    table = points(long)
-    parts = [text_table(_shown_points(table), style, width)]
+    parts = [text_table(shown_points(long), style, width)]
     growth = _shown_growth(long)
     parts += [text_table(growth, style, width)] if len(growth) else []
     lines = notes(long)
@@ -60,7 +59,9 @@ def show(long: pd.DataFrame, style: Literal["table", "markdown"], width: int) ->
     return "\n\n".join(parts)
 
 
-def _shown_points(table: pd.DataFrame) -> pd.DataFrame:
+def shown_points(long: pd.DataFrame) -> pd.DataFrame:
+    """`points` as text under the heads that a person reads."""
+    table = points(long)
     return pd.DataFrame({
         "what": table["variant"],
         **{name: table[name] for name in AXES},
