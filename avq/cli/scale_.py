@@ -53,10 +53,10 @@ _positive = click.IntRange(min=1)
 @click.option(
     "--implementations",
     type=options.Names(),
-    default="dense",
+    default="dense,linear",
     show_default=True,
     metavar="NAME,…",
-    help="dense, linear, auto.",
+    help="How the layer is computed: dense, linear or auto.",
 )
 @click.option(
     "--variant",

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
-from avq.metrics.counting import Rates, count, counted, measure_rates
+from avq.metrics.counting import Counts, Rates, count, counted, measure_rates
 from avq.metrics.memory import MIB, free_memory, measure_passes, status_field
-from avq.models.attention import ResidualPixelAttention
+from avq.models.attention import ResidualPixelAttention, resolve_implementation, use_implementation
 from avq.models.config import AutoencoderConfig
 from avq.models.zoo import build_from_config
 from avq.training.config import TrainConfig
@@ -26,6 +27,7 @@ Pass = Literal["forward", "training-step"]
 PASSES: tuple[Pass, ...] = ("forward", "training-step")
 LAYER = "attention"
 STRIDE = 4  # of a variant's bottom level, whose latent gives the point its size
+_COUNTED_SIDES = (32, 40, 48)  # large enough that no piece of a layer is larger at a larger latent
 _WARM_SIDE = 8  # a latent that loads libraries and starts threads, and is too small to be seen in memory
 _SHARE = 0.9  # of the memory that is free: the rest is for whatever else runs
 _UNCOUNTED = (1.1, 64.0)  # times what is counted, and MiB more, that libraries take for themselves
@@ -105,12 +107,39 @@ def predict_points(points: Sequence[Point], rates: Rates | None) -> tuple[list[P
 
 
 def _predicted(point: Point, rates: Rates) -> Prediction:
+    """Counted, and where the layer is linear in its pixels, continued from small latents: it has too many pieces."""
     try:
-        with counted():
-            counts = count(make_call(point, without_contents=True).call)
+        if picked(point) != "linear":
+            with counted():
+                return _prediction(_counts(point, without_contents=True), rates)
+        if point.latent_size <= max(_COUNTED_SIDES):
+            return _prediction(_counts(point), rates)
+        return _continued(point, [_prediction(_counts(replace(point, latent_size=s)), rates) for s in _COUNTED_SIDES])
     except Exception as error:  # an operator that cannot be followed: the point is then tried under the memory limit
         return Prediction(reason=f"cannot be counted: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+
+
+def _counts(point: Point, without_contents: bool = False) -> Counts:
+    return count(make_call(point, without_contents=without_contents).call, settle=point.subject != LAYER)
+
+
+def _prediction(counts: Counts, rates: Rates) -> Prediction:
     return Prediction(counts.peak / MIB, counts.seconds(rates), counts.flops, counts.traffic)
+
+
+def _continued(point: Point, small: Sequence[Prediction]) -> Prediction:
+    """Memory by the straight line in the pixels through the first and the last, the others by the parabola."""
+    pixels = [float(side**2) for side in _COUNTED_SIDES]
+
+    def at(values: Sequence[float], chosen: Sequence[float]) -> float:
+        return float(np.polyval(np.polyfit(chosen, values, len(chosen) - 1), point.latent_size**2))
+
+    return Prediction(
+        memory=at([small[0].memory, small[-1].memory], [pixels[0], pixels[-1]]),
+        seconds=at([one.seconds for one in small], pixels),
+        flops=round(at([one.flops for one in small], pixels)),
+        traffic=round(at([one.traffic for one in small], pixels)),
+    )
 
 
 def measure_point(point: Point, prediction: Prediction) -> Outcome:
@@ -214,12 +243,14 @@ def _layer(point: Point, side: int) -> Made:
 
 def attention_layer(point: Point) -> ResidualPixelAttention:
     """The point's layer, in the paper's literal form."""
-    return ResidualPixelAttention(point.channels, point.filters, "literal", point.similarity)
+    return ResidualPixelAttention(point.channels, point.filters, "literal", point.similarity, point.implementation)
 
 
 def _variant(point: Point, side: int, without_contents: bool) -> Made:
     size = side * STRIDE
     model = build_from_config(point.subject, size, dict(point.model))
+    if point.implementation:
+        use_implementation(model, point.implementation)
     if without_contents:  # torch cannot move such a model, and it is where it belongs
         model.to = lambda *_args, **_kwargs: model  # type: ignore[method-assign]
     if point.part == "training-step":
@@ -239,6 +270,13 @@ def _variant(point: Point, side: int, without_contents: bool) -> Made:
         model(images)
 
     return Made(forward, lambda: None)
+
+
+def picked(point: Point) -> str:
+    """The implementation at a point: what was named, or what `auto` stands for there; empty without attention."""
+    if not point.implementation:
+        return ""
+    return resolve_implementation(point.implementation, point.latent_size**2, point.device)
 
 
 def variant_attention(config: AutoencoderConfig) -> str:

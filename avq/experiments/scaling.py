@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SIZES = (16, 32, 64)
 SIMILARITIES = ("sigmoid", "softmax")
-IMPLEMENTATIONS = ("dense",)
+IMPLEMENTATIONS = ("dense", "linear")
 CHANNELS, BATCH, REPEATS = 128, 1, 3
 
 
@@ -73,12 +73,13 @@ def scale(
         AvqError: the disk takes nothing more, or the user stopped it; what was measured is kept.
     """
     from avq.evaluation.scaling import PASSES, Point
+    from avq.models import attention
     from avq.training.precision import resolve_device
 
     device = resolve_device(device)
     _check(latent_sizes, batch_size=batch_size, channels=channels, filters=filters, repeats=repeats, threads=threads)
     passes = _known("pass", passes or PASSES, PASSES)
-    implementations = _known("implementation", implementations, _implementations())
+    implementations = _known("implementation", implementations, attention.IMPLEMENTATIONS)
     similarities = _known("similarity", similarities, _similarities())
     common: dict[str, Any] = {"batch_size": batch_size, "repeats": repeats, "threads": threads or cores(),
                               "device": device}  # fmt: skip
@@ -125,10 +126,6 @@ def _similarities() -> tuple[str, ...]:
     from avq.models.config import AutoencoderConfig
 
     return get_args(get_type_hints(AutoencoderConfig)["similarity"])
-
-
-def _implementations() -> tuple[str, ...]:
-    return ("dense",)
 
 
 def _variant(name: str, latent_sizes: Sequence[int]) -> tuple[dict[str, Any], list[str]]:

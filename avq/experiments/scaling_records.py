@@ -57,15 +57,17 @@ def long_table(
 
 
 def _of_point(point: Point, prediction: Prediction, outcome: Outcome) -> Iterator[Measurement]:
+    from avq.evaluation.scaling import picked
     from avq.metrics.memory import median_and_stderr
 
     kind = _kind(point)
+    remark = f"auto is {picked(point)} here" if point.implementation == "auto" else ""
     for name, values in (("memory", outcome.memory), ("time", outcome.seconds)):
         metric = f"{kind}-{name}"
         protocol = _protocol(metric, point, repeats=point.repeats)
         if values:
             value, stderr = median_and_stderr(values)
-            yield measured(metric, value, stderr=stderr, n=len(values), protocol=protocol)
+            yield measured(metric, value, stderr=stderr, n=len(values), protocol=protocol, reason=remark)
         elif outcome.failed:
             yield Measurement(metric, None, "", protocol=protocol, status="failed", reason=outcome.reason)
         else:

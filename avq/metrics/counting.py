@@ -16,13 +16,29 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 from avq.metrics.memory import MIB, seconds_of
 
 _RATE_SIDE = {"cpu": 1024, "cuda": 8192}  # of the matrices whose product is timed
 _RATE_MIB = {"cpu": 64, "cuda": 1024}  # of the block that is copied
 _RATE_REPEATS = 5
+
+
+def _fused(query: Tensor, key: Tensor, value: Tensor, *_args: Any, **_kwargs: Any) -> int:
+    return int(sdpa_flop_count(query.shape, key.shape, value.shape))
+
+
+def _fused_backward(grad: Tensor, query: Tensor, key: Tensor, value: Tensor, *_args: Any, **_kwargs: Any) -> int:
+    return int(sdpa_backward_flop_count(grad.shape, query.shape, key.shape, value.shape))
+
+
+# torch counts its fused attention on CUDA devices alone.
+_FORMULAS: dict[Any, Callable[..., int]] = {
+    **flop_registry,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _fused,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _fused_backward,
+}
 
 
 def counted() -> FakeTensorMode:
@@ -72,16 +88,19 @@ class Counts:
         return sum(max(flops / rates.flops, traffic / rates.traffic) for flops, traffic in self.operations)
 
 
-def count(call: Callable[[], Any]) -> Counts:
-    """The counts of `call()`, to be called inside `with counted():`.
+def count(call: Callable[[], Any], settle: bool = False) -> Counts:
+    """The counts of `call()`; inside `with counted():` it computes nothing.
 
-    It is called twice: the first call makes what stays, such as an optimiser's state, which counts towards the peak;
-    the operations are those of the second.
+    Args:
+        call: what to count.
+        settle: call it once before: what that makes and leaves, such as an optimiser's state, counts towards the peak,
+            but its operations do not count.
     """
     counting = _Counting()
     with counting:
-        call()
-        counting.counts.operations.clear()
+        if settle:
+            call()
+            counting.counts.operations.clear()
         call()
     return counting.counts
 
@@ -108,7 +127,7 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if _address(tensor) not in there:
                 self._follow(tensor.untyped_storage())
         if not getattr(func, "is_view", False):
-            formula = flop_registry.get(func._overloadpacket)
+            formula = _FORMULAS.get(func._overloadpacket)
             flops = formula(*args, **kwargs, out_val=out) if formula else 0
             self.counts.operations.append((int(flops), sum(map(_bytes, [*taken, *made]))))
         return out
