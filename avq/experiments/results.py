@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from avq.errors import AvqError, UsageError
 from avq.experiments import compose, kept, predict, tune
 from avq.experiments.ablation import Ablation, load_ablation
+from avq.experiments.cost_run import cost_job, failed_costs
 from avq.experiments.environment import machine_name
 from avq.experiments.execute import Event, OnEvent, Process, execute, slots
+from avq.experiments.job import Job, Measures, is_finished, measures_now
 from avq.experiments.plan import Choices, Plan, Run, make_plan
 from avq.experiments.presets import get_preset
 from avq.experiments.record import COLUMNS, read_records, to_csv, write_atomic
 from avq.experiments.store import Store, is_locked, read_json
-from avq.experiments.worker import Job, Measures, cost_job, failed_costs, is_finished, measures_now
 from avq.metrics.weights import named_folder
 
 if TYPE_CHECKING:
@@ -176,8 +177,8 @@ class _Sweep:
 
     def job(self, run: Run) -> Job:
         return Job(
-            run, self.store.root, self.data_root, self.device, self.measures.code, self.plugins,
-            self.measures.weights, self.weights_dir, self.measures.allow_small, self.fresh,
+            run, self.store.root, self.data_root, self.device, self.measures, self.plugins, self.weights_dir,
+            self.fresh,
         )  # fmt: skip
 
 
