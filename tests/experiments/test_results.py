@@ -108,9 +108,7 @@ def test_changed_code_trains_again_and_says_so_and_stale_is_marked(
     assert (table["code"] == "changed-code").all()
 
 
-def test_a_stale_run_gets_the_metrics_and_the_costs_that_it_lacks(
-    store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stale_run_gets_the_metrics_and_the_costs_that_it_lacks(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from avq.experiments import code_hash
 
     monkeypatch.setattr(code_hash, "code_of_training", lambda _plugins=(): "changed-code")
