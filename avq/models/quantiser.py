@@ -68,34 +68,40 @@ def kmeans(vectors: Tensor, num_codes: int, rounds: int = _LLOYD_ROUNDS) -> tupl
     return centroids, counts
 
 
+def mean_squared_distance(a: Tensor, b: Tensor) -> Tensor:
+    """The mean over all values of (a - b)^2, both `[N, D]`, in tiles: the difference is never held whole."""
+    rows = max(1, _TILE_VALUES // a.shape[1])
+    tiles = zip(torch.split(a, rows), torch.split(b, rows), strict=True)
+    distances = torch.cat([torch.linalg.vector_norm(x - y, dim=1) for x, y in tiles])
+    return distances.square().mean() / a.shape[1]
+
+
 class _StraightThrough(torch.autograd.Function):
     """Latents' code vectors, and the mean of |z - e|^2 twice: once to move the latents z, once to move the codebook.
 
-    The gradient of the vectors passes straight to z. Written by hand because autograd would keep, and pass over,
-    half a dozen tensors of the latents' size where one, z - e, does.
+    The gradient of the vectors passes straight to z. Written by hand because autograd would make, and pass over,
+    half a dozen tensors of the latents' size where one each way does: the vectors, and z's gradient.
     """
 
     @staticmethod
     def forward(ctx: Any, flat: Tensor, codebook: Tensor, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Latents `[N, D]`, codebook `[K, D]` and codes `[N]` to vectors `[N, D]` and two equal scalars."""
         chosen = codebook.index_select(0, codes)
-        difference = flat - chosen
-        ctx.save_for_backward(difference, codes)
+        error = mean_squared_distance(flat, chosen)
+        ctx.save_for_backward(flat, chosen, codes)
         ctx.num_codes = len(codebook)
-        error = difference.square().mean()
         return chosen, error, error.clone()
 
     @staticmethod
     def backward(ctx: Any, straight: Tensor, to_latents: Tensor, to_codebook: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        difference, codes = ctx.saved_tensors
+        flat, chosen, codes = ctx.saved_tensors
+        difference = flat - chosen
         slope = 2 / difference.numel()
-        latents = codebook = None
-        if ctx.needs_input_grad[0]:
-            latents = torch.addcmul(straight, difference, to_latents * slope)
+        codebook = None
         if ctx.needs_input_grad[1]:
             codebook = difference.new_zeros(ctx.num_codes, difference.shape[1])
             codebook.index_add_(0, codes, difference * (to_codebook * -slope))
-        return latents, codebook, None
+        return difference.mul_(to_latents * slope).add_(straight), codebook, None
 
 
 class VectorQuantizer(nn.Module):
