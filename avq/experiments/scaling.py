@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avq.errors import AvqError, UsageError, unknown
-from avq.experiments.code_hash import attention_hash, code_of_evaluation, code_of_training
+from avq.experiments.code_hash import scaling_hash
 from avq.experiments.environment import cores, describe_environment, machine_name
 from avq.experiments.execute import Event, OnEvent, Process
 from avq.experiments.record import canonical, to_csv, write_atomic
@@ -156,7 +156,7 @@ class _Sweep:
         self.store, self.points, self.fresh, self.tell = store, points, fresh, tell
         self.device = points[0].device
         self.machine = machine_name(self.device)
-        self.codes = {"attention": attention_hash()}
+        self.codes = {whole: scaling_hash(whole) for whole in (False, True)}
         self.outcomes: dict[Point, Outcome] = {}
         self.predictions: dict[Point, Prediction] = {}
 
@@ -218,17 +218,14 @@ class _Sweep:
         self.tell(Event("message", text=text))
 
     def _code(self, point: Point) -> str:
-        if point.subject not in self.codes:
-            both = f"{code_of_training()} {code_of_evaluation()}"
-            self.codes[point.subject] = hashlib.sha256(both.encode()).hexdigest()[:16]
-        return self.codes[point.subject]
+        return self.codes[bool(point.model)]
 
     def _path(self, point: Point) -> Path:
         what = f"{canonical(asdict(point))} {self._code(point)} {self.machine}"
         return self.store.costs / f"scale-{hashlib.sha256(what.encode()).hexdigest()[:16]}.json"
 
     def _rates_path(self) -> Path:
-        what = f"{self.machine} {self.device} {self.points[0].threads} {code_of_evaluation()}"
+        what = f"{self.machine} {self.device} {self.points[0].threads} {self.codes[False]}"
         return self.store.costs / f"rates-{hashlib.sha256(what.encode()).hexdigest()[:16]}.json"
 
     def _write(self) -> DataFrame:

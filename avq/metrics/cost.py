@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from avq.errors import AvqError
 from avq.metrics.measurement import Measurement, measured, protocol_id
-from avq.metrics.memory import wait_for_device
+from avq.metrics.memory import seconds_of
 
 LARGEST_INPUT = 1024  # px; a field beyond it is taken for global
 NORMALISATIONS = (
@@ -54,6 +53,17 @@ def macs(call: Callable[[], Any]) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         call()
     return int(counter.get_total_flops()) // 2
+
+
+def attention_matrix_bytes(pixels: int) -> int:
+    """Bytes of the N x N matrix of weights of one image in float32, 4 N^2, where it is held as a whole.
+
+    By formula and not measured: logits and gradients of the same size may lie beside it.
+
+    Args:
+        pixels: pixels N of the latent.
+    """
+    return 4 * pixels**2
 
 
 def positive_copy(module: nn.Module) -> nn.Module:
@@ -138,11 +148,5 @@ def images_per_second(call: Callable[[], Any], batch: int, repeats: int = 5, war
         raise AvqError("throughput needs at least two repeats")
     for _ in range(warmup):
         call()
-    rates = []
-    for _ in range(repeats):
-        wait_for_device()
-        start = time.perf_counter()
-        call()
-        wait_for_device()
-        rates.append(batch / (time.perf_counter() - start))
+    rates = [batch / seconds_of(call) for _ in range(repeats)]
     return Throughput(statistics.median(rates), statistics.stdev(rates), repeats)
