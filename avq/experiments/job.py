@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from avq.experiments.code_hash import code_of_evaluation
 from avq.experiments.store import Store, read_json
 from avq.metrics.weights import available
+from avq.training.config import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
     from avq.experiments.plan import Run
 
-CHECKPOINT, LOG, RECORD = "checkpoint.safetensors", "log.csv", "record.csv"
+CHECKPOINT, LOG, RECORD = CHECKPOINT_FILE, "log.csv", "record.csv"
 
 
 @dataclass(frozen=True)
