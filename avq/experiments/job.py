@@ -47,6 +47,7 @@ class Job:
         measures: what it is measured with.
         weights_dir: folder that the user named for weights: a process does not see the command's environment.
         fresh: forget what is there.
+        stop_at: when a training is to stop, in seconds since the epoch.
     """
 
     run: Run
@@ -57,13 +58,14 @@ class Job:
     plugins: tuple[str, ...] = ()
     weights_dir: Path | None = None
     fresh: bool = False
+    stop_at: float | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: `busy` means that another command has the run, `disk` that nothing can be written."""
+    """How a job ended: `busy`: another command has the run; `disk`: nothing can be written; `stopped`: at its time."""
 
-    kind: Literal["done", "busy", "failed", "disk"]
+    kind: Literal["done", "busy", "failed", "disk", "stopped"]
     text: str = ""
 
 

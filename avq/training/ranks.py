@@ -7,6 +7,7 @@ are means over all (DistributedDataParallel). It is imported for that alone.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -57,13 +58,11 @@ def join_ranks(device: str = "auto") -> Ranks:
     accelerator = Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[wrapping])
 
     def share(module: nn.Module) -> nn.Module:
-        return cast(nn.Module, accelerator.prepare_model(module)) if any(_trained(module)) else module
+        with warnings.catch_warnings():  # torch 2.14 has a new word for it, which torch 2.11 and Accelerate do not know
+            warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
+            return cast(nn.Module, accelerator.prepare_model(module))
 
     return Ranks(str(accelerator.device), accelerator.process_index, accelerator.num_processes, share)
-
-
-def _trained(module: nn.Module) -> list[bool]:
-    return [parameter.requires_grad for parameter in module.parameters()]
 
 
 def share_of(batch_size: int, count: int) -> None:

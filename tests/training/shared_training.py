@@ -48,7 +48,7 @@ def trained(variant: str, ranks: Ranks | None = None, seed: int = 0) -> tuple[di
 
     trainer.TrainStep = Watched  # type: ignore[misc]
     history = trainer.train(model, load_dataset(data), CONFIG, 0, ranks=ranks)
-    return seen | {f"end.{name}": tensor.clone() for name, tensor in model.state_dict().items()}, history.rows
+    return seen | {f"end.{name}": tensor.contiguous().clone() for name, tensor in model.state_dict().items()}, history.rows
 
 
 def forbid_collectives_in_validation() -> None:
