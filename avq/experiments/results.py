@@ -126,7 +126,7 @@ def run(
 
     older = [run for folder in stale.values() if (run := kept.finished_run(store, folder.name))]
     replace(sweep, tell=keep_table).carry_out([*older, *(run for run in made.runs if run not in stale)])
-    failed = sweep.quiet_pass(made)
+    failed = sweep.quiet_pass(made, stale)
     kept.keep(made, store, stale, device, failed)
     return compose.compose(made, store, stale, device, failed)
 
@@ -155,7 +155,7 @@ class _Sweep:
         forecast = predict.Forecast(self.store, self.device, len(self.devices))
         execute(jobs, self.devices, self.tell, eta=forecast.seconds_left, stop_at=self.stop_at)
 
-    def quiet_pass(self, made: Plan) -> dict[Path, DataFrame]:
+    def quiet_pass(self, made: Plan, stale: Mapping[Run, Path]) -> dict[Path, DataFrame]:
         """Measure each distinct model's costs, one process at a time and alone.
 
         Returns:
@@ -166,7 +166,7 @@ class _Sweep:
         failed: dict[Path, DataFrame] = {}
         for entry in made.entries:
             path = compose.cost_path(self.store, entry.run, self.device)
-            if not path.exists() and self.store.record(entry.run) is not None:
+            if not path.exists() and (entry.run in stale or self.store.record(entry.run) is not None):
                 models.setdefault(path, entry.run)
         for index, (path, run) in enumerate(models.items()):
             self.tell(Event("costs", run.name, f"measuring costs of {run.variant}", index, len(models)))

@@ -108,6 +108,22 @@ def test_changed_code_trains_again_and_says_so_and_stale_is_marked(
     assert (table["code"] == "changed-code").all()
 
 
+def test_a_stale_run_gets_the_metrics_and_the_costs_that_it_lacks(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from avq.experiments import code_hash
+
+    monkeypatch.setattr(code_hash, "code_of_training", lambda _plugins=(): "changed-code")
+    monkeypatch.setattr(job, "code_of_evaluation", lambda: "new-metrics")
+    for path in store.glob("costs/costs-*.csv"):
+        path.unlink()
+    folder = next(store.glob("runs/aren-1-*"))
+    weights = (folder / "checkpoint.safetensors").read_bytes()
+    table, _, started = go(store, keep_stale=True, only=["aren-1"])
+    assert [event.run for event in started] == [folder.name]
+    assert read_json(folder / "evaluation.json")["code"] == "new-metrics"
+    assert (folder / "checkpoint.safetensors").read_bytes() == weights
+    assert {"macs", "train-images-per-s"} <= set(table["metric"])
+
+
 def test_changed_metrics_measure_the_checkpoint_again(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "code_of_evaluation", lambda: "new-metrics")
     folder = next(store.glob("runs/aren-1-*"))
