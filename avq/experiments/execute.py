@@ -282,7 +282,9 @@ def execute(
 
 
 def _stopped(why: str, outcomes: dict[str, Outcome], jobs: Sequence[Job]) -> str:
-    return f"{why}; {len(outcomes)} of {len(jobs)} runs are finished and kept: give the same command again to go on."
+    again = " without --fresh" if any(job.fresh for job in jobs) else ""
+    kept = f"{len(outcomes)} of {len(jobs)} runs are finished and kept"
+    return f"{why}; {kept}: give the same command again{again} to go on."
 
 
 def _outcome(item: Active) -> Outcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from huggingface_hub import ModelHubMixin, hf_hub_download
@@ -15,12 +15,11 @@ from avq.models.tokenizer import Reconstruction, Tokenizer
 from avq.models.zoo import build_from_config
 from avq.training.checkpoint import PRETRAINED_FILE, load_model, save_tokenizer
 
-
 _CARD = """---
 {{ card_data }}
 ---
 
-An image tokenizer trained with avq-bench. It takes images `[B, 3, H, W]` in [-1, 1]; codes are listed bottom level first.
+An image tokenizer trained with avq-bench. Images are `[B, 3, H, W]` in [-1, 1]; codes are listed bottom level first.
 
 ```python
 import avq
@@ -58,7 +57,7 @@ class PretrainedTokenizer(
     def of(cls, model: Tokenizer) -> PretrainedTokenizer:
         """The same model with this face; UsageError for one that the zoo did not build."""
         if model.recipe is None:
-            raise UsageError("only a tokenizer that avq built (create_variant, load_model) can be built again elsewhere.")
+            raise UsageError("only a tokenizer that avq built (create_variant, load_model) can be built again.")
         with torch.device("meta"):  # no weights are drawn that would be thrown away
             face = cls(**model.recipe._asdict())
         face._take(model)
@@ -76,11 +75,10 @@ class PretrainedTokenizer(
             UsageError: there is none, or its file is damaged, or not of this avq-bench.
         """
         try:
-            found = super().from_pretrained(pretrained_model_name_or_path, **options)
+            return super().from_pretrained(pretrained_model_name_or_path, **options)
         except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UsageError(f"no tokenizer at '{pretrained_model_name_or_path}': {reason}") from error
-        return cast(PretrainedTokenizer, found)
 
     def _take(self, model: Tokenizer) -> None:
         self.model, self.recipe = model, model.recipe

@@ -57,9 +57,9 @@ def load_state(
     if "rng-device" in tensors and _on_gpu(device):
         torch.cuda.set_rng_state(tensors["rng-device"], device)
     extra: dict[str, list[Tensor]] = {}
-    found = [(*name.rsplit(".", 1), tensor) for name, tensor in _under(tensors, "extra.").items()]
-    for name, _, tensor in sorted(found, key=lambda item: int(item[1])):
-        extra.setdefault(name, []).append(tensor.to(device))
+    found = {tuple(name.rsplit(".", 1)): tensor for name, tensor in _under(tensors, "extra.").items()}
+    for name, index in sorted(found, key=lambda key: int(key[1])):
+        extra.setdefault(name, []).append(found[name, index].to(device))
     return extra, about
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from avq.data.config import DataConfig
 from avq.data.sources import load_dataset
-from avq.models import create_variant
+from avq.models import create_variant, quantiser
 from avq.models.tokenizer import Tokenizer
 from avq.training import trainer
 from avq.training.config import TrainConfig
@@ -33,7 +33,9 @@ def fresh(variant: str, seed: int = 0) -> Tokenizer:
     return create_variant(variant, 16, width=8, num_codes=16)
 
 
-def trained(variant: str, ranks: Ranks | None = None, seed: int = 0) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
+def trained(
+    variant: str, ranks: Ranks | None = None, seed: int = 0
+) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
     """Tensors by name (`<step>.<codebook>` and `end.<weight>`) and the history of one process's part."""
     data = DataConfig("synthetic-faces", 16, train_images=64, validation_images=16, test_images=24)
     model, seen = fresh(variant, seed), {}
@@ -46,9 +48,11 @@ def trained(variant: str, ranks: Ranks | None = None, seed: int = 0) -> tuple[di
                     seen[f"{step}.{name}"] = tensor.clone()
             return loss
 
+    quantiser._RESTART_BELOW = 0.5  # so that twenty steps see restarts
     trainer.TrainStep = Watched  # type: ignore[misc]
     history = trainer.train(model, load_dataset(data), CONFIG, 0, ranks=ranks)
-    return seen | {f"end.{name}": tensor.contiguous().clone() for name, tensor in model.state_dict().items()}, history.rows
+    seen |= {f"end.{name}": tensor.contiguous().clone() for name, tensor in model.state_dict().items()}
+    return seen, history.rows
 
 
 def forbid_collectives_in_validation() -> None:
