@@ -55,7 +55,7 @@ def test_two_processes_agree_and_equal_one(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setattr(module, name, getattr(module, name))
     alone, rows = shared_training.trained("aren-2-rpa-mean")
     for name, tensor in alone.items():
-        torch.testing.assert_close(first[name], tensor, rtol=1e-4, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
+        torch.testing.assert_close(first[name], tensor, rtol=1e-3, atol=2e-4, msg=lambda text, n=name: f"{n}: {text}")
     told = [json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in range(2)]
     for mine, theirs, one in zip(*told, rows, strict=True):
         assert {**mine, "seconds": 0} == {**theirs, "seconds": 0}
