@@ -259,6 +259,7 @@ def execute(
                 if outcome.kind == "disk":
                     raise DiskError(outcome.text)
                 if outcome.kind == "stopped":
+                    over = True
                     waiting.append(item.job)
                     tell("stop", item.job, text=outcome.text)
                     continue
