@@ -148,7 +148,8 @@ def test_run_passes_every_option_on(call, running, in_empty_folder):
     assert {name: str(seen.pop(name)) for name in ("data_root", "output")} == {"data_root": ".", "output": "out"}
     assert seen == {
         "preset": "small", "dataset": "cifar10", "only": ("a", "b"), "seeds": (0, 4), "device": "cpu", "workers": 1,
-        "settings": {"steps": 5, "precision": "float32", "compile": "off"}, "max_minutes": 2.5, "fresh": True, "keep_stale": True, "plugins": (),
+        "settings": {"steps": 5, "precision": "float32", "compile": "off"}, "max_minutes": 2.5,
+        "fresh": True, "keep_stale": True, "plugins": (),
         "allow_small": True,
     }  # fmt: skip
 
