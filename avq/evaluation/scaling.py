@@ -114,7 +114,8 @@ def _predicted(point: Point, rates: Rates) -> Prediction:
                 return _prediction(_counts(point, without_contents=True), rates)
         if point.latent_size <= max(_COUNTED_SIDES):
             return _prediction(_counts(point), rates)
-        return _continued(point, [_prediction(_counts(replace(point, latent_size=s)), rates) for s in _COUNTED_SIDES])
+        small = [replace(point, latent_size=side, implementation="linear") for side in _COUNTED_SIDES]
+        return _continued(point, [_prediction(_counts(one), rates) for one in small])
     except Exception as error:  # an operator that cannot be followed: the point is then tried under the memory limit
         return Prediction(reason=f"cannot be counted: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
 
