@@ -113,9 +113,7 @@ def _locked(job: Job, store: Store, folder: Path) -> Outcome:
         finished = record is not None and not is_failure(record)
         if finished and job.measures.satisfied_by(folder):
             return Outcome("done", "reused")
-        load_plugins(job)
-        if job.weights_dir is not None:
-            os.environ[ENVIRONMENT_VARIABLE] = str(job.weights_dir)
+        prepare(job)
         if finished and record is not None and _is_whole(folder / CHECKPOINT):
             _evaluate_again(job, store, folder, record)
         else:
@@ -164,10 +162,12 @@ def _has_diverged(error: AvqError) -> bool:
     return isinstance(error, NonFiniteLoss)
 
 
-def load_plugins(job: Job) -> None:
-    """Import the modules that register the job's variants."""
+def prepare(job: Job) -> None:
+    """In the job's process: import the modules that register its variants, and name the folder of weights."""
     from avq.models.zoo import load_plugin
 
+    if job.weights_dir is not None:
+        os.environ[ENVIRONMENT_VARIABLE] = str(job.weights_dir)
     for plugin in job.plugins:
         load_plugin(plugin)
 
@@ -321,7 +321,7 @@ def cost_job(job: Job) -> DataFrame:
     from avq.evaluation.cost import deterministic_costs, quiet_costs
     from avq.training.config import TrainConfig
 
-    load_plugins(job)
+    prepare(job)
     run = job.run
     # Timed first: the counting's own memory would raise the peak.
     timed = quiet_costs(run.variant, dict(run.model), run.image_size, TrainConfig(**run.train), job.device)

@@ -113,6 +113,11 @@ class VectorQuantizer(nn.Module):
             straight_through = chosen.detach() + (z - z.detach())  # exactly the code's vector in value
         return Quantised(straight_through.movedim(-1, 1), codes.view(z.shape[:-1]), loss)
 
+    @torch.no_grad()
+    def learn(self, latents: Tensor) -> None:
+        """Move the codebook's statistics by latents `[B, D, H, W]`, as a forward pass in training does."""
+        self._learn(latents.float().movedim(1, -1).reshape(-1, self.dim), self.encode(latents).flatten())
+
     def encode(self, latents: Tensor) -> Tensor:
         """The codes alone, int64 `[B, H, W]`."""
         z = latents.detach().float().movedim(1, -1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from avq.errors import UsageError
@@ -28,9 +29,32 @@ class TrainConfig:
         "auto", "arithmetic of convolutions; attention and quantiser are float32 always"
     )
     validate_every: int = _setting(100, "steps between two points of the validation curve")
+    reconstruction_weight: float = _setting(1.0, "weight of the reconstruction loss")
+    perceptual: Literal["none", "squeeze", "alex", "vgg"] = _setting(
+        "none", "backbone of a perceptual loss (LPIPS); its weights must be there (avq-bench weights)"
+    )
+    perceptual_weight: float = _setting(1.0, "weight of the perceptual loss")
+    adversarial: Literal["none", "bce", "hinge", "lsgan"] = _setting(
+        "none", "loss of a PatchGAN discriminator and of the model against it"
+    )
+    adversarial_weight: float = _setting(0.02, "weight of the adversarial loss")
+    adversarial_start: int = _setting(0, "steps before the discriminator begins")
+    adaptive_weight: bool = _setting(
+        False, "scale the adversarial loss by the ratio of gradient norms at the decoder's last layer"
+    )
+    discriminator: Literal["sibling", "pix2pix"] = _setting(
+        "sibling", "the sibling code's six 3x3 layers, or the usual PatchGAN of 70x70 pixels"
+    )
+    discriminator_learning_rate: float | None = _setting(None, "its peak learning rate; default: the model's")
+    spectral_norm: bool = _setting(False, "spectral normalisation in the discriminator, in place of batch statistics")
+    r1: float = _setting(0.0, "gamma of the R1 gradient penalty on real images")
+    accumulate: int = _setting(1, "slices of a batch, one after the other, whose gradients add up; saves memory")
+    checkpoint_activations: bool = _setting(
+        False, "compute activations of blocks and attention again in the backward pass; saves memory"
+    )
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "validate_every"):
+        for name in ("steps", "batch_size", "validate_every", "accumulate"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}.")
         if self.learning_rate <= 0 or self.grad_clip <= 0:
@@ -39,7 +63,53 @@ class TrainConfig:
             raise UsageError(f"beta1 must be at least 0 and below 1, not {self.beta1}.")
         if self.warmup_steps < 0 or self.weight_decay < 0:
             raise UsageError("warmup_steps and weight_decay must not be negative.")
+        for name in ("reconstruction_weight", "perceptual_weight", "adversarial_weight", "adversarial_start", "r1"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} must not be negative, not {getattr(self, name)}.")
+        if self.discriminator_learning_rate is not None and self.discriminator_learning_rate <= 0:
+            raise UsageError("discriminator_learning_rate must be above 0.")
+        if self.batch_size % self.accumulate:
+            raise UsageError(f"accumulate={self.accumulate} does not divide batch_size={self.batch_size}.")
 
 
 TRAIN_SETTINGS: dict[str, str] = {f.name: f.metadata["help"] for f in fields(TrainConfig)}
 """Every training setting and a line about it."""
+
+NEEDS: dict[str, str] = {"perceptual_weight": "perceptual"} | dict.fromkeys(
+    (
+        "adversarial_weight", "adversarial_start", "adaptive_weight", "discriminator", "discriminator_learning_rate",
+        "spectral_norm", "r1",
+    ),
+    "adversarial",
+)  # fmt: skip
+"""Settings that do nothing while another, a loss, is "none"."""
+
+# Those of the first release; a run's address names each later one only where it departs from its default.
+_FIRST = fields(TrainConfig)[:10]
+_FIRST_NAMES = frozenset(f.name for f in _FIRST)
+_DEFAULTS = {f.name: f.default for f in fields(TrainConfig)}
+_COSTLY = (
+    "perceptual", "adversarial", "adaptive_weight", "discriminator", "spectral_norm", "r1", "accumulate",
+    "checkpoint_activations",
+)  # fmt: skip
+
+
+def content(config: TrainConfig) -> dict[str, Any]:
+    """The settings that decide what a training gives; `TrainConfig(**content(config))` trains alike.
+
+    Left out are idle ones, and later ones at their default: runs of before a setting was added keep their address.
+    """
+    return {
+        name: value
+        for name, value in asdict(config).items()
+        if name in _FIRST_NAMES or (value != _DEFAULTS[name] and not _is_idle(name, asdict(config)))
+    }
+
+
+def step_settings(train: Mapping[str, Any]) -> dict[str, Any]:
+    """Of `content`, what makes a step cost other than the plain one of that batch and precision; mostly nothing."""
+    return {name: train[name] for name in _COSTLY if name in train}
+
+
+def _is_idle(name: str, settings: Mapping[str, Any]) -> bool:
+    return name in NEEDS and settings[NEEDS[name]] == "none"

@@ -23,7 +23,7 @@ STATE_FILE = "state.safetensors"
 _SECONDS_BETWEEN_STATES = 15.0
 _SECONDS_BETWEEN_REPORTS = 0.5
 _STEPS_BETWEEN_CHECKS = 50  # on a GPU, where looking at the loss waits for the device
-_CODEBOOK_PIXELS = 2**20  # 1,024 images of 32x32: enough latents for a few hundred codes, whatever the size
+CODEBOOK_PIXELS = 2**20  # 1,024 images of 32x32: enough latents for a few hundred codes, whatever the size
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class History:
 
     Attributes:
         rows: one a validation point: step, seconds, images, learning-rate, loss (mean since the last point),
-            validation-mae in [0, 1], perplexity-<level> over the validation images.
+            validation-mae in [0, 1], perplexity-<level> over the validation images, `TrainStep.logs` of the last step.
         seconds: time spent in training steps, over all resumptions; validation is not in it.
     """
 
@@ -154,7 +154,7 @@ class _Training:
         )
 
     def _initialise_codebooks(self, images: Tensor) -> None:
-        count = images_within(_CODEBOOK_PIXELS, images)
+        count = images_within(CODEBOOK_PIXELS, images)
         some = images[torch.randperm(len(images))[:count]]
         self.model.initialise_codebooks(to_model(some, self.device))
 
@@ -183,6 +183,7 @@ class _Training:
         for level, used in enumerate(counts, start=1):
             share = used[used > 0] / used.sum()
             row[f"perplexity-{level}"] = math.exp(-(share * share.log()).sum().item())
+        row |= {name: value.item() for name, value in self.take_step.logs().items()}
         self.history.rows.append(row)
 
     def _save(self, path: Path) -> None:
