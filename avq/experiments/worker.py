@@ -203,7 +203,7 @@ def _train(job: Job, store: Store, folder: Path) -> None:
         model = load_model(folder / CHECKPOINT)
     _progress_state(folder, "evaluating")
     measured, images = evaluate(model, dataset, "test", device=job.device, allow_small=job.allow_small)
-    rows = [*_of_training(job, history), *_test(measured)]
+    rows = [*_of_training(job, history, model), *_test(measured)]
     _finish(job, store, folder, record_frame(run, rows, machine_name(job.device)), images)
 
 
@@ -259,12 +259,15 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
-def _of_training(job: Job, history: History) -> list[tuple[str, Measurement]]:
+def _of_training(job: Job, history: History, model: Tokenizer) -> list[tuple[str, Measurement]]:
+    """What training measured; `training-time` bears the remarks on its curve."""
     from avq.metrics.measurement import measured, protocol_id
+    from avq.training.diagnose import remarks
 
     device = job.device.partition(":")[0]
     time_protocol = protocol_id("training-time", device=device, threads=1)
-    rows = [("train", measured("training-time", history.seconds, protocol=time_protocol))]
+    remark = "; ".join(remarks(history.rows, model.num_codes))
+    rows = [("train", measured("training-time", history.seconds, protocol=time_protocol, reason=remark))]
     if history.rows:
         protocol = protocol_id("validation-mae", data=job.run.fingerprint, precision=job.run.train["precision"])
         rows.append(("validation", measured("validation-mae", history.rows[-1]["validation-mae"], protocol=protocol)))

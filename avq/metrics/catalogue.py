@@ -119,6 +119,8 @@ _ENTRIES = (
            "MiB", "lower", "memory", ".0f", "peak MiB"),
     Metric("training-time", "wall-clock time of the training run",
            "s", "lower", "time", ".0f", "training s"),
+    Metric("time-to-quality", "training time until validation MAE is at the ablation's level",
+           "s", "lower", "time", ".0f", "s to quality"),
 )
 # fmt: on
 

@@ -51,13 +51,14 @@ def _recomputed(module: nn.Module, forward: Callable[..., Any]) -> Callable[...,
 def _statistics_untouched(module: nn.Module) -> Iterator[None]:
     """Batch normalisation goes by the batch, as in the first pass, but counts it only once."""
     norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d) and part.track_running_stats]
+    before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, momentum, count in before:
+            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 class WholeBatch:
