@@ -43,4 +43,4 @@ def with_time_to_quality(record: DataFrame, log: Path, level: float | None) -> D
         cell = measured(name, good["seconds"].iloc[0], protocol=protocol)
     fields = ("metric", "protocol", "value", "unit", "stderr", "n", "status", "reason")
     row = trained.iloc[:1].assign(**{field: getattr(cell, field) for field in fields})
-    return typed(pd.concat([record.astype(object), row.astype(object)], ignore_index=True))
+    return pd.concat([record, typed(row)], ignore_index=True)

@@ -66,7 +66,7 @@ def test_a_start_at_chance_costs_log_2() -> None:
 def test_missing_weights_and_small_images_are_refused(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(UsageError, match="perceptual = 'squeeze': .*squeezenet1_1"):
+    with pytest.raises(UsageError, match=r"perceptual = 'squeeze': .*squeezenet1_1"):
         check_losses(TrainConfig(perceptual="squeeze"), 32)
     with pytest.raises(UsageError, match="at least 17 px"):
         check_losses(TrainConfig(perceptual="squeeze"), 16)

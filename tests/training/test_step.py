@@ -186,7 +186,7 @@ def test_a_discriminators_nan_is_named() -> None:
     step = TrainStep(fresh(), config(adversarial="bce", adversarial_weight=0.0), "cpu", "aren-2")
     with torch.no_grad():
         step.modules["discriminator"].get_parameter("layers.0.bias")[0] = torch.nan
-    with pytest.raises(NonFiniteLoss, match="aren-2: the (discriminator's )?loss is nan"):
+    with pytest.raises(NonFiniteLoss, match=r"aren-2: the (discriminator's )?loss is nan"):
         step(batches(1)[0], 0, check=True)
 
 
