@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from avq.experiments.code_hash import code_of_evaluation
 from avq.experiments.environment import machine_name
+from avq.experiments.job import LOG
 from avq.experiments.plan import Entry, Plan, Run
 from avq.experiments.quality import with_time_to_quality
 from avq.experiments.record import COLUMNS, read_records, to_csv, typed, write_atomic
 from avq.experiments.store import Store
-from avq.experiments.worker import LOG
 
 if TYPE_CHECKING:
     from pandas import DataFrame

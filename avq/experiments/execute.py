@@ -22,9 +22,10 @@ from typing import Any, Literal
 
 from avq.errors import AvqError
 from avq.experiments.environment import cores
+from avq.experiments.job import Job, Outcome
 from avq.experiments.record import DiskError
 from avq.experiments.store import Store, lock, read_json
-from avq.experiments.worker import Job, Outcome, fail, run_job
+from avq.experiments.worker import fail, run_job
 
 # All that runs use, so that an edit during a sweep changes no run that is still to start.
 PRELOAD = [

@@ -15,10 +15,10 @@ from avq.errors import AvqError
 from avq.experiments import tune
 from avq.experiments.environment import machine_name
 from avq.experiments.execute import Active, Event, OnEvent, call_all
+from avq.experiments.job import Job, build_model, is_finished, measures_now, prepare
 from avq.experiments.plan import Plan, Run
 from avq.experiments.record import canonical
 from avq.experiments.store import Store, read_json, write_json
-from avq.experiments.worker import Job, build_model, is_finished, measures_now, prepare
 from avq.metrics.weights import named_folder
 
 _START_SERVER = 4.0  # importing torch once, s
@@ -97,8 +97,7 @@ def predict(
     planned = {after.run: before.run for before, after in zip(plan.entries, final.entries, strict=True)}
     long = [run for run in final.runs if not is_finished(store, run, measures)]
     todo = list(dict.fromkeys([*short, *long]))
-    weights = named_folder()
-    jobs = [Job(run, store.root, data_root, device, measures.code, tuple(plugins), weights_dir=weights) for run in todo]
+    jobs = [Job(run, store.root, data_root, device, measures, tuple(plugins), named_folder()) for run in todo]
     models = {_model_path(store, job.run, device, len(devices)): job for job in jobs}
     loads = {_loading_path(store, job.run, device, len(devices)): job for job in jobs}
     _measure(models, measure_model, devices, on_event)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from avq.errors import AvqError, UsageError
 from avq.experiments import compose, kept, predict, tune
 from avq.experiments.ablation import Ablation, load_ablation
+from avq.experiments.cost_run import cost_job, failed_costs
 from avq.experiments.environment import machine_name
 from avq.experiments.execute import Event, OnEvent, Process, execute, slots
+from avq.experiments.job import Job, Measures, is_finished, measures_now
 from avq.experiments.plan import Choices, Plan, Run, make_plan
 from avq.experiments.presets import get_preset
 from avq.experiments.record import COLUMNS, read_records, to_csv, write_atomic
 from avq.experiments.store import Store, is_locked, read_json
-from avq.experiments.worker import Job, Measures, cost_job, failed_costs, is_finished, measures_now
 from avq.metrics.weights import named_folder
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def run(
 
     older = [run for folder in stale.values() if (run := kept.finished_run(store, folder.name))]
     replace(sweep, tell=keep_table).carry_out([*older, *(run for run in made.runs if run not in stale)])
-    failed = sweep.quiet_pass(made)
+    failed = sweep.quiet_pass(made, stale)
     kept.keep(made, store, stale, device, failed)
     return compose.compose(made, store, stale, device, failed)
 
@@ -148,7 +149,7 @@ class _Sweep:
         forecast = predict.Forecast(self.store, self.device, len(self.devices))
         execute(jobs, self.devices, self.tell, eta=forecast.seconds_left)
 
-    def quiet_pass(self, made: Plan) -> dict[Path, DataFrame]:
+    def quiet_pass(self, made: Plan, stale: Mapping[Run, Path]) -> dict[Path, DataFrame]:
         """Measure each distinct model's costs, one process at a time and alone.
 
         Returns:
@@ -159,7 +160,7 @@ class _Sweep:
         failed: dict[Path, DataFrame] = {}
         for entry in made.entries:
             path = compose.cost_path(self.store, entry.run, self.device)
-            if not path.exists() and self.store.record(entry.run) is not None:
+            if not path.exists() and (entry.run in stale or self.store.record(entry.run) is not None):
                 models.setdefault(path, entry.run)
         for index, (path, run) in enumerate(models.items()):
             self.tell(Event("costs", run.name, f"measuring costs of {run.variant}", index, len(models)))
@@ -176,8 +177,8 @@ class _Sweep:
 
     def job(self, run: Run) -> Job:
         return Job(
-            run, self.store.root, self.data_root, self.device, self.measures.code, self.plugins,
-            self.measures.weights, self.weights_dir, self.measures.allow_small, self.fresh,
+            run, self.store.root, self.data_root, self.device, self.measures, self.plugins, self.weights_dir,
+            self.fresh,
         )  # fmt: skip
 
 

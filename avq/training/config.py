@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 from avq.errors import UsageError
 
+STATE_FILE = "state.safetensors"
+"""Where, in a run's folder, a training keeps what it needs to go on."""
+
 
 def _setting(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})

@@ -15,11 +15,10 @@ from avq.data.loader import EVALUATION_PIXELS, Batches, images_within, to_model
 from avq.data.sources import Dataset
 from avq.models.tokenizer import Floor, Tokenizer
 from avq.training.checkpoint import read_tensors, write_tensors
-from avq.training.config import TrainConfig
+from avq.training.config import STATE_FILE, TrainConfig
 from avq.training.seeds import derive_seed
 from avq.training.step import TrainStep, learning_rate
 
-STATE_FILE = "state.safetensors"
 _SECONDS_BETWEEN_STATES = 15.0
 _SECONDS_BETWEEN_REPORTS = 0.5
 _STEPS_BETWEEN_CHECKS = 50  # on a GPU, where looking at the loss waits for the device

@@ -140,12 +140,12 @@ import experiments_fakes as fakes
 from avq.experiments import execute as executor
 from avq.experiments.plan import Run
 from avq.experiments.store import Store
-from avq.experiments.worker import Job
+from avq.experiments.job import Job, Measures
 executor.PRELOAD = ["pandas", "avq.experiments.worker", "avq.metrics.measurement"]
 Store({str(root)!r}).prepare()
 jobs = [Job(Run(name, None, {{"trunk": "aren", "name": name}}, {{"dataset": "synthetic-faces", "image_size": 32}},
             "f" * 16, {{"steps": 5, "batch_size": 4, "precision": "float32"}}, 0, "c0de"),
-            __import__("pathlib").Path({str(root)!r}), None, "cpu", "e" * 16) for name in {names!r}]
+            __import__("pathlib").Path({str(root)!r}), None, "cpu", Measures("e" * 16)) for name in {names!r}]
 executor.execute(jobs, ["cpu"] * 2, lambda event: None, function=fakes.{function})
 """
     return subprocess.Popen([sys.executable, "-c", code])

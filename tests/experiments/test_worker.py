@@ -13,9 +13,11 @@ import avq.training.trainer as trainer
 from avq.errors import UsageError
 from avq.experiments import results
 from avq.experiments.execute import Active, _outcome
+from avq.experiments.job import Job, Measures
 from avq.experiments.record import is_failure
 from avq.experiments.store import Store, read_json, write_json
-from avq.experiments.worker import STATE_FILE, Job, run_job
+from avq.experiments.worker import run_job
+from avq.training.config import STATE_FILE
 
 from .conftest import make_run
 from .test_results import TINY
@@ -40,7 +42,7 @@ def never(*_: object, **__: object) -> None:
 def job(tmp_path: Path) -> Job:
     run = results.plan("levels", only=["aren-1"], settings=TINY, device="cpu").runs[0]
     Store(tmp_path).prepare()
-    return Job(run, tmp_path, None, "cpu", "metrics-1")
+    return Job(run, tmp_path, None, "cpu", Measures("metrics-1"))
 
 
 def folder_of(job: Job) -> Path:
@@ -52,7 +54,7 @@ def test_a_failed_evaluation_leaves_the_record_and_the_next_call_only_evaluates(
 ) -> None:
     assert run_job(job).kind == "done"
     before = (folder_of(job) / "record.csv").read_bytes()
-    again = replace(job, evaluation="metrics-2")
+    again = replace(job, measures=Measures("metrics-2"))
     with monkeypatch.context() as patch:
         patch.setattr(evaluation, "evaluate", broken)
         outcome = run_job(again)

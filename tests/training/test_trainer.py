@@ -13,7 +13,7 @@ from avq.data.sources import Dataset
 from avq.models import create_variant
 from avq.models.tokenizer import Tokenizer
 from avq.training import trainer
-from avq.training.config import TrainConfig
+from avq.training.config import STATE_FILE, TrainConfig
 from avq.training.diagnose import NonFiniteLoss
 from avq.training.seeds import derive_seed
 from avq.training.step import learning_rate
@@ -60,7 +60,7 @@ def test_a_run_stopped_anywhere_ends_with_the_same_weights(
     whole = fresh(name)
     curve = train(whole, faces, CONFIG, 0)
     interrupted_at(step, monkeypatch, faces, tmp_path, name)
-    assert (tmp_path / trainer.STATE_FILE).exists()
+    assert (tmp_path / STATE_FILE).exists()
     resumed = fresh(name, seed=99)  # its weights come from the state, not from its own start
     again = train(resumed, faces, CONFIG, 0, folder=tmp_path)
     assert same(whole, resumed)
