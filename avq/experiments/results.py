@@ -177,8 +177,8 @@ class _Sweep:
 
     def job(self, run: Run) -> Job:
         return Job(
-            run, self.store.root, self.data_root, self.device, self.measures, self.plugins, self.weights_dir,
-            self.fresh,
+            run, self.store.root, self.data_root, self.device, self.measures, self.plugins,
+            len(self.devices), self.weights_dir, self.fresh,
         )  # fmt: skip
 
 

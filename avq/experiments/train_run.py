@@ -118,8 +118,9 @@ def _of_training(job: Job, history: History, model: Tokenizer) -> list[tuple[str
     from avq.metrics.measurement import measured, protocol_id
     from avq.training.diagnose import remarks
 
-    device = job.device.partition(":")[0]
-    time_protocol = protocol_id("training-time", device=device, threads=1)
+    # A sweep's runs slow one another, so how many there were belongs to the conditions.
+    conditions = {"device": job.device.partition(":")[0], "threads": 1, "workers": job.workers}
+    time_protocol = protocol_id("training-time", **conditions)
     remark = "; ".join(remarks(history.rows, model.num_codes))
     rows = [("train", measured("training-time", history.seconds, protocol=time_protocol, reason=remark))]
     if history.rows:

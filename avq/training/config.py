@@ -20,40 +20,40 @@ def _setting(default: Any, help: str) -> Any:
 class TrainConfig:
     """How one model is trained. The seed is not among it: it is a property of the run."""
 
-    steps: int = _setting(1000, "optimiser steps")
-    batch_size: int = _setting(64, "images a step")
-    learning_rate: float = _setting(1e-3, "peak learning rate of AdamW")
-    warmup_steps: int = _setting(100, "steps of linear warm-up, at most a tenth of all; then cosine decay to 0")
-    beta1: float = _setting(0.9, "AdamW's decay of the first moment")
-    weight_decay: float = _setting(1e-4, "decoupled weight decay")
-    grad_clip: float = _setting(1.0, "largest gradient norm")
-    loss: Literal["mae", "mse"] = _setting("mae", "reconstruction loss, on images in [-1, 1]")
+    steps: int = _setting(1000, help="optimiser steps")
+    batch_size: int = _setting(64, help="images a step")
+    learning_rate: float = _setting(1e-3, help="peak learning rate of AdamW")
+    warmup_steps: int = _setting(100, help="steps of linear warm-up, at most a tenth of all; then cosine decay to 0")
+    beta1: float = _setting(0.9, help="AdamW's decay of the first moment")
+    weight_decay: float = _setting(1e-4, help="decoupled weight decay")
+    grad_clip: float = _setting(1.0, help="largest gradient norm")
+    loss: Literal["mae", "mse"] = _setting("mae", help="reconstruction loss, on images in [-1, 1]")
     precision: Literal["auto", "float32", "bfloat16"] = _setting(
-        "auto", "arithmetic of convolutions; attention and quantiser are float32 always"
+        "auto", help="arithmetic of convolutions; attention and quantiser are float32 always"
     )
-    validate_every: int = _setting(100, "steps between two points of the validation curve")
-    reconstruction_weight: float = _setting(1.0, "weight of the reconstruction loss")
+    validate_every: int = _setting(100, help="steps between two points of the validation curve")
+    reconstruction_weight: float = _setting(1.0, help="weight of the reconstruction loss")
     perceptual: Literal["none", "squeeze", "alex", "vgg"] = _setting(
-        "none", "backbone of a perceptual loss (LPIPS); its weights must be there (avq-bench weights)"
+        "none", help="backbone of a perceptual loss (LPIPS); its weights must be there (avq-bench weights)"
     )
-    perceptual_weight: float = _setting(1.0, "weight of the perceptual loss")
+    perceptual_weight: float = _setting(1.0, help="weight of the perceptual loss")
     adversarial: Literal["none", "bce", "hinge", "lsgan"] = _setting(
-        "none", "loss of a PatchGAN discriminator and of the model against it"
+        "none", help="loss of a PatchGAN discriminator and of the model against it"
     )
-    adversarial_weight: float = _setting(0.02, "weight of the adversarial loss")
-    adversarial_start: int = _setting(0, "steps before the discriminator begins")
+    adversarial_weight: float = _setting(0.02, help="weight of the adversarial loss")
+    adversarial_start: int = _setting(0, help="steps before the discriminator begins")
     adaptive_weight: bool = _setting(
-        False, "scale the adversarial loss by the ratio of gradient norms at the decoder's last layer"
+        False, help="scale the adversarial loss by the ratio of gradient norms at the decoder's last layer"
     )
     discriminator: Literal["sibling", "pix2pix"] = _setting(
-        "sibling", "the sibling code's six 3x3 layers, or the usual PatchGAN of 70x70 pixels"
+        "sibling", help="the sibling code's six 3x3 layers, or the usual PatchGAN of 70x70 pixels"
     )
-    discriminator_learning_rate: float | None = _setting(None, "its peak learning rate; default: the model's")
-    spectral_norm: bool = _setting(False, "spectral normalisation in the discriminator, in place of batch statistics")
-    r1: float = _setting(0.0, "gamma of the R1 gradient penalty on real images")
-    accumulate: int = _setting(1, "slices of a batch, one after the other, whose gradients add up; saves memory")
+    discriminator_learning_rate: float | None = _setting(None, help="its peak learning rate; default: the model's")
+    spectral_norm: bool = _setting(False, help="spectral normalisation in it, in place of batch normalisation")
+    r1: float = _setting(0.0, help="gamma of the R1 gradient penalty on real images")
+    accumulate: int = _setting(1, help="slices of a batch, one after the other, whose gradients add up; saves memory")
     checkpoint_activations: bool = _setting(
-        False, "compute activations of blocks and attention again in the backward pass; saves memory"
+        False, help="compute activations of blocks and attention again in the backward pass; saves memory"
     )
 
     def __post_init__(self) -> None:
