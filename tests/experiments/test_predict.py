@@ -59,7 +59,7 @@ def test_tuning_counts_and_a_finished_sweep_is_recognised(tmp_path: Path, monkey
     monkeypatch.setattr(job, "code_of_evaluation", lambda: "new-metrics")
     later = again()
     assert later.evaluated == set(later.runs)
-    assert len(later.runs) == 2 + 1  # one trial is a run of its own, and the other is the first seed's
+    assert len(later.runs) == 2 + 2
 
 
 def test_memory_is_that_of_the_images_where_these_need_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
