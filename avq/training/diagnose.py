@@ -12,7 +12,7 @@ from avq.errors import AvqError
 from avq.metrics.codebook import COLLAPSED_BELOW
 
 DISCRIMINATOR_WON = "discriminator won outright"
-_WON = 0.99  # share of logits right; the model's adversarial gradient then tells little
+_WON = 0.99  # share of logits right: the model gains nothing against it
 
 
 class NonFiniteLoss(AvqError):
