@@ -88,8 +88,10 @@ NEEDS: dict[str, str] = {"perceptual_weight": "perceptual"} | dict.fromkeys(
 """Settings that do nothing while another, a loss, is "none"."""
 
 # Those of the first release; a run's address names each later one only where it departs from its default.
-_FIRST = fields(TrainConfig)[:10]
-_FIRST_NAMES = frozenset(f.name for f in _FIRST)
+_FIRST = frozenset((
+    "steps", "batch_size", "learning_rate", "warmup_steps", "beta1", "weight_decay", "grad_clip", "loss", "precision",
+    "validate_every",
+))  # fmt: skip
 _DEFAULTS = {f.name: f.default for f in fields(TrainConfig)}
 _COSTLY = (
     "perceptual", "adversarial", "adaptive_weight", "discriminator", "spectral_norm", "r1", "accumulate",
@@ -105,7 +107,7 @@ def content(config: TrainConfig) -> dict[str, Any]:
     return {
         name: value
         for name, value in asdict(config).items()
-        if name in _FIRST_NAMES or (value != _DEFAULTS[name] and not _is_idle(name, asdict(config)))
+        if name in _FIRST or (value != _DEFAULTS[name] and not _is_idle(name, asdict(config)))
     }
 
 
