@@ -24,7 +24,7 @@ from avq.models.floor import PatchKMeans
 from avq.models.quantiser import VectorQuantizer
 from avq.models.tokenizer import Floor, Tokenizer
 from avq.models.zoo import build_from_config
-from avq.training.config import TrainConfig
+from avq.training.config import TrainConfig, content, step_settings
 from avq.training.precision import resolve_precision
 from avq.training.step import TrainStep
 
@@ -89,7 +89,7 @@ def quiet_costs(
         variant: its name in the zoo.
         config: its resolved settings (`variant_config`).
         image_size: side of the images in pixels.
-        training: batch size, loss and precision of the steps that are timed.
+        training: batch size, losses and precision of the steps that are timed.
         device: where to compute.
         repeats: timed repeats; the median is reported.
     """
@@ -102,13 +102,15 @@ def quiet_costs(
         "threads": torch.get_num_threads(),
         "device": torch.device(device).type,
     }
+    training_conditions = conditions | step_settings(content(training))
     rows = []
     if isinstance(model, Floor):
         rows.append(unavailable("train-images-per-s", "a floor is fitted, not trained"))
     else:
         step = TrainStep(model, training, device)
-        timed = images_per_second(lambda: step(batch, 0), training.batch_size, repeats)
-        rows.append(timed.measurement("train-images-per-s", **conditions))
+        last = training.steps - 1  # when the discriminator has begun
+        timed = images_per_second(lambda: step(batch, last), training.batch_size, repeats)
+        rows.append(timed.measurement("train-images-per-s", **training_conditions))
     model.to(device).eval()
 
     @torch.no_grad()
@@ -117,5 +119,7 @@ def quiet_costs(
 
     timed = images_per_second(infer, training.batch_size, repeats)
     rows.append(timed.measurement("inference-images-per-s", **conditions | {"precision": "float32"}))
-    rows.append(measured("peak-memory", peak_memory(device), protocol=protocol_id("peak-memory", **conditions)))
+    rows.append(
+        measured("peak-memory", peak_memory(device), protocol=protocol_id("peak-memory", **training_conditions))
+    )
     return rows

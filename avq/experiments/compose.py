@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from avq.experiments.code_hash import code_of_costs
 from avq.experiments.environment import machine_name
+from avq.experiments.job import LOG
 from avq.experiments.plan import Entry, Plan, Run
+from avq.experiments.quality import with_time_to_quality
 from avq.experiments.record import COLUMNS, read_records, to_csv, typed, write_atomic
 from avq.experiments.store import Store
 
@@ -35,6 +37,7 @@ def compose(
     Returns:
         Long form: `record.COLUMNS`, `row`, and one column per axis. Cost rows have no seed and no split.
         In rows of status `ok`, `reason` is a remark: a stale run, a published variant narrowed, a collapse.
+        Where the ablation states a quality, every trained run has its `time-to-quality`.
     """
     import pandas as pd
 
@@ -42,6 +45,8 @@ def compose(
     for entry in plan.entries:
         record = read_records(stale[entry.run] / "record.csv") if entry.run in stale else store.record(entry.run)
         if record is not None:
+            log = stale.get(entry.run, store.folder(entry.run)) / LOG
+            record = with_time_to_quality(record, log, plan.ablation.budget.quality)
             remark = f"stale: trained by code {record['code'].iloc[0]}" if entry.run in stale else ""
             parts.append(_joined(record, plan, entry, remark))
     for row in plan.rows:

@@ -125,10 +125,14 @@ _ENTRIES = (
            "images/s", "higher", "time", ".0f", "train images/s"),
     Metric("inference-images-per-s", "inference on a quiet machine",
            "images/s", "higher", "time", ".0f", "infer images/s"),
-    Metric("peak-memory", "peak memory of a training process",
+    Metric("peak-memory", "peak memory of training steps, on a quiet machine",
            "MiB", "lower", "memory", ".0f", "peak MiB"),
+    Metric("process-memory", "peak memory of the run's process: images, training, evaluation",
+           "MiB", "lower", "memory", ".0f", "process MiB"),
     Metric("training-time", "wall-clock time of the training run",
            "s", "lower", "time", ".0f", "training s"),
+    Metric("time-to-quality", "training time until validation MAE is at the ablation's level",
+           "s", "lower", "time", ".0f", "s to quality"),
 )
 # fmt: on
 
