@@ -24,7 +24,7 @@ from avq.models.floor import PatchKMeans
 from avq.models.quantiser import VectorQuantizer
 from avq.models.tokenizer import Floor, Tokenizer
 from avq.models.zoo import build_from_config
-from avq.training.config import TrainConfig, content, step_settings
+from avq.training.config import TrainConfig
 from avq.training.precision import resolve_precision
 from avq.training.step import TrainStep
 
@@ -102,7 +102,6 @@ def quiet_costs(
         "threads": torch.get_num_threads(),
         "device": torch.device(device).type,
     }
-    training_conditions = conditions | step_settings(content(training))
     rows = []
     if isinstance(model, Floor):
         rows.append(unavailable("train-images-per-s", "a floor is fitted, not trained"))
@@ -110,7 +109,7 @@ def quiet_costs(
         step = TrainStep(model, training, device)
         last = training.steps - 1  # when the discriminator has begun
         timed = images_per_second(lambda: step(batch, last), training.batch_size, repeats)
-        rows.append(timed.measurement("train-images-per-s", **training_conditions))
+        rows.append(timed.measurement("train-images-per-s", **conditions))
     model.to(device).eval()
 
     @torch.no_grad()
@@ -119,7 +118,5 @@ def quiet_costs(
 
     timed = images_per_second(infer, training.batch_size, repeats)
     rows.append(timed.measurement("inference-images-per-s", **conditions | {"precision": "float32"}))
-    rows.append(
-        measured("peak-memory", peak_memory(device), protocol=protocol_id("peak-memory", **training_conditions))
-    )
+    rows.append(measured("peak-memory", peak_memory(device), protocol=protocol_id("peak-memory", **conditions)))
     return rows

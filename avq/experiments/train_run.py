@@ -13,7 +13,7 @@ from avq.experiments.evaluate_run import finish, on_test
 from avq.experiments.job import CHECKPOINT, LOG, RECORD, Job, build_model
 from avq.experiments.record import record_frame, to_csv, write_atomic
 from avq.experiments.store import Store, write_json, write_progress
-from avq.training.config import STATE_FILE, step_settings
+from avq.training.config import STATE_FILE
 
 if TYPE_CHECKING:
     from avq.data.sources import Dataset
@@ -110,7 +110,7 @@ def _memory(job: Job) -> tuple[str, Measurement]:
 
     train, device = job.run.train, job.device.partition(":")[0]
     conditions = {"batch": train["batch_size"], "size": job.run.image_size, "precision": train["precision"]}
-    protocol = protocol_id("process-memory", **conditions, device=device, **step_settings(train))
+    protocol = protocol_id("process-memory", **conditions, device=device)
     return "train", measured("process-memory", peak_memory("cpu"), protocol=protocol)
 
 
