@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from avq.experiments.code_hash import code_of_evaluation
 from avq.experiments.store import Store, read_json
 from avq.metrics.weights import available
+from avq.training.config import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
     from avq.experiments.plan import Run
 
-CHECKPOINT, LOG, RECORD = "checkpoint.safetensors", "log.csv", "record.csv"
+CHECKPOINT, LOG, RECORD = CHECKPOINT_FILE, "log.csv", "record.csv"
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,10 @@ class Job:
     Attributes:
         root: the store's folder.
         measures: what it is measured with.
+        workers: how many runs the command carries out at once: they slow one another.
         weights_dir: folder that the user named for weights: a process does not see the command's environment.
         fresh: forget what is there.
+        stop_at: when a training is to stop, in seconds since the epoch.
     """
 
     run: Run
@@ -54,15 +57,17 @@ class Job:
     device: str
     measures: Measures
     plugins: tuple[str, ...] = ()
+    workers: int = 1
     weights_dir: Path | None = None
     fresh: bool = False
+    stop_at: float | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: `busy` means that another command has the run, `disk` that nothing can be written."""
+    """How a job ended: `busy`: another command has the run; `disk`: nothing can be written; `stopped`: at its time."""
 
-    kind: Literal["done", "busy", "failed", "disk"]
+    kind: Literal["done", "busy", "failed", "disk", "stopped"]
     text: str = ""
 
 
@@ -74,6 +79,11 @@ def measures_now(allow_small: bool = False) -> Measures:
 def is_finished(store: Store, run: Run, measures: Measures) -> bool:
     """Whether there is nothing left to do for a run: it did not fail, and its metrics lack nothing."""
     return store.finished(run) and measures.satisfied_by(store.folder(run))
+
+
+def is_trained(store: Store, run: Run) -> bool:
+    """Whether a run is finished and has a checkpoint, so that new metrics need no training."""
+    return store.finished(run) and (store.folder(run) / CHECKPOINT).exists()
 
 
 def load_plugins(job: Job) -> None:

@@ -20,7 +20,7 @@ __all__ = ["contrast_table", "footer", "left_out", "render", "wide_table"]
 NOT_SHOWN = (
     "mae-sigma", "mse", "symmetry-gap", "symmetry-gap-blur", "symmetry-gap-lpips-squeeze",
     "symmetry-gap-blur-lpips-squeeze", "usage", "dead-codes", "validation-mae", "attention-distance",
-    "attention-entropy", "params-codebook", "params-buffers",
+    "attention-entropy", "params-codebook", "params-buffers", "latent-height", "latent-width",
 )  # fmt: skip
 
 

@@ -7,8 +7,17 @@ from typing import Any, Literal
 
 from avq.errors import UsageError
 
+CHECKPOINT_FILE = "checkpoint.safetensors"
+"""The model that a training ended with, in the run's folder."""
+
 STATE_FILE = "state.safetensors"
 """Where, in a run's folder, a training keeps what it needs to go on."""
+
+BEST_FILE = "best.safetensors"
+"""Where it keeps the model of its best validation point. Nothing but a reader's curiosity takes it for the last."""
+
+HISTORY_FOLDER = "history"
+"""Where it keeps the models of its latest validation points, `step-<number>.safetensors`."""
 
 
 def _setting(default: Any, help: str) -> Any:
@@ -19,18 +28,25 @@ def _setting(default: Any, help: str) -> Any:
 class TrainConfig:
     """How one model is trained. The seed is not among it: it is a property of the run."""
 
-    steps: int = _setting(1000, "optimiser steps")
-    batch_size: int = _setting(64, "images a step")
-    learning_rate: float = _setting(1e-3, "peak learning rate of AdamW")
-    warmup_steps: int = _setting(100, "steps of linear warm-up, at most a tenth of all; then cosine decay to 0")
-    beta1: float = _setting(0.9, "AdamW's decay of the first moment")
-    weight_decay: float = _setting(1e-4, "decoupled weight decay")
-    grad_clip: float = _setting(1.0, "largest gradient norm")
-    loss: Literal["mae", "mse"] = _setting("mae", "reconstruction loss, on images in [-1, 1]")
+    steps: int = _setting(1000, help="optimiser steps")
+    batch_size: int = _setting(64, help="images a step")
+    learning_rate: float = _setting(1e-3, help="peak learning rate of AdamW")
+    warmup_steps: int = _setting(100, help="steps of linear warm-up, at most a tenth of all; then cosine decay to 0")
+    beta1: float = _setting(0.9, help="AdamW's decay of the first moment")
+    weight_decay: float = _setting(1e-4, help="decoupled weight decay")
+    grad_clip: float = _setting(1.0, help="largest gradient norm")
+    loss: Literal["mae", "mse"] = _setting("mae", help="reconstruction loss, on images in [-1, 1]")
     precision: Literal["auto", "float32", "bfloat16"] = _setting(
-        "auto", "arithmetic of convolutions; attention and quantiser are float32 always"
+        "auto", help="arithmetic of convolutions; attention and quantiser are float32 always"
     )
-    validate_every: int = _setting(100, "steps between two points of the validation curve")
+    validate_every: int = _setting(100, help="steps between two points of the validation curve")
+    weight_ema: float = _setting(0.0, help="decay of averaged weights, which are then judged and kept; 0: none")
+    compile: Literal["auto", "on", "off"] = _setting(
+        "auto", help="torch.compile of the model in training; auto compiles where that was measured to pay"
+    )
+    keep_history: int = _setting(
+        0, help="models of the latest validation points that are kept beside the last and the best"
+    )
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "validate_every"):
@@ -42,6 +58,10 @@ class TrainConfig:
             raise UsageError(f"beta1 must be at least 0 and below 1, not {self.beta1}.")
         if self.warmup_steps < 0 or self.weight_decay < 0:
             raise UsageError("warmup_steps and weight_decay must not be negative.")
+        if not 0 <= self.weight_ema < 1:
+            raise UsageError(f"weight_ema must be at least 0 and below 1, not {self.weight_ema}.")
+        if self.keep_history < 0:
+            raise UsageError("keep_history must not be negative.")
 
 
 TRAIN_SETTINGS: dict[str, str] = {f.name: f.metadata["help"] for f in fields(TrainConfig)}

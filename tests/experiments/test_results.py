@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from avq.errors import UsageError
-from avq.experiments import job, plan, results
+from avq.experiments import compose, job, plan, results
 from avq.experiments.execute import Event
 from avq.experiments.record import COLUMNS, to_csv
 from avq.experiments.results import load_results, run, status
@@ -134,6 +134,16 @@ def test_changed_metrics_measure_the_checkpoint_again(store: Path, monkeypatch: 
     assert (folder / "checkpoint.safetensors").read_bytes() == weights
     assert read_json(folder / "evaluation.json") == {"code": "new-metrics", "weights": [], "allow_small": False}
     assert sorted((folder / "record.csv").read_text().splitlines()) == sorted(before.splitlines())
+
+
+@pytest.mark.parametrize(("edited", "repeated"), [("code_of_evaluation", False), ("code_of_costs", True)])
+def test_costs_are_measured_again_by_changed_cost_code_alone(
+    store: Path, monkeypatch: pytest.MonkeyPatch, edited: str, repeated: bool
+) -> None:
+    monkeypatch.setattr(job if edited == "code_of_evaluation" else compose, edited, lambda: "changed")
+    before = set(store.glob("costs/costs-*"))
+    go(store, only=["aren-1"])
+    assert bool(set(store.glob("costs/costs-*")) - before) is repeated
 
 
 def test_a_loss_that_is_nan_is_a_failed_row_and_the_rest_goes_on(tmp_path: Path) -> None:
