@@ -160,8 +160,13 @@ def format_value(metric: str, value: float | None, spread: float | None = None) 
     spec = get_metric(metric).format
     if spec == "si":
         return _si(value)
-    text = format(value, spec)
-    return text if spread is None or math.isnan(spread) else f"{text} ± {format(spread, spec)}"
+    text = _number(value, spec)
+    return text if spread is None or math.isnan(spread) else f"{text} ± {_number(spread, spec)}"
+
+
+def _number(value: float, spec: str) -> str:
+    """Without an exponent for large values: no column of a table mixes 8750 and 1.31e+04."""
+    return format(value, ".0f" if spec.endswith("g") and abs(value) >= 1000 else spec)
 
 
 def _si(value: float) -> str:
