@@ -207,11 +207,18 @@ def _runs(count: int) -> str:
 
 
 def _check_models(made: Plan) -> None:
-    """Build every row's model without memory: a size that does not fit is said before anything is spent."""
+    """Build every row's model without memory: what does not fit, or a loss's missing weights, is said at once."""
     from avq.experiments.budget import meta_model
+    from avq.training.config import TrainConfig
+    from avq.training.losses import check_losses
 
     for row in made.rows:
         meta_model(row)
+    for entry in made.entries:
+        try:
+            check_losses(TrainConfig(**entry.run.train), entry.run.image_size)
+        except UsageError as error:
+            raise UsageError(f"row {entry.row.label}: {error}") from None
 
 
 def load_results(path: str | Path) -> DataFrame:

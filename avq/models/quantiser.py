@@ -95,7 +95,7 @@ class _StraightThrough(torch.autograd.Function):
         return chosen, error, error.clone()
 
     @staticmethod
-    def backward(ctx: Any, straight: Tensor, to_latents: Tensor, to_codebook: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, straight: Tensor, to_latents: Tensor, to_codebook: Tensor) -> tuple[Tensor | None, ...]:
         flat, chosen, codes = ctx.saved_tensors
         difference = flat - chosen
         slope = 2 / difference.numel()
@@ -150,6 +150,11 @@ class VectorQuantizer(nn.Module):
             if self.training:
                 self._learn(flat.detach(), codes)
         return Quantised(chosen.view_as(z).movedim(-1, 1), codes.view(z.shape[:-1]), loss)
+
+    @torch.no_grad()
+    def learn(self, latents: Tensor) -> None:
+        """Move the codebook's statistics by latents `[B, D, H, W]`, as a forward pass in training does."""
+        self._learn(latents.float().movedim(1, -1).reshape(-1, self.dim), self.encode(latents).flatten())
 
     def encode(self, latents: Tensor) -> Tensor:
         """The codes alone, int64 `[B, H, W]`."""
