@@ -105,7 +105,7 @@ def is_whole(path: Path) -> bool:
 
 def _memory(job: Job) -> tuple[str, Measurement]:
     """Peak of this process, which trained and evaluated: what a plan predicts. Main memory, whatever the device."""
-    from avq.metrics.cost import peak_memory
+    from avq.metrics.memory import peak_memory
     from avq.metrics.measurement import measured, protocol_id
 
     train, device = job.run.train, job.device.partition(":")[0]
