@@ -91,12 +91,16 @@ def _as_object(experiment: Experiment, split: str, metrics: Sequence[str]) -> di
 
 
 def _as_text(experiment: Experiment, style: str, split: str, metrics: Sequence[str]) -> str:
+    from avq.reporting import scaling
     from avq.reporting.footer import footer
     from avq.reporting.render import render
     from avq.reporting.tables import left_out, wide_table
 
     kind, width = cast("Format", style), room()
     long, ablation = experiment.long, experiment.ablation
+    if scaling.has_points(long):
+        heading = f"### {experiment.name}" if style == "markdown" else experiment.name
+        return f"{heading}\n\n{scaling.show(long, cast('Any', style), width)}"
     question = f"\n{ablation.question}" if ablation is not None else ""
     heading = f"### {experiment.name}\n{question}" if style == "markdown" else experiment.name + question
     parts = [heading.rstrip(), render(wide_table(long, split, metrics), kind, width)]
