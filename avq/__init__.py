@@ -14,12 +14,24 @@ if TYPE_CHECKING:
     from avq.models.config import list_variants
     from avq.models.zoo import create_variant
     from avq.training.checkpoint import load_model
+    from avq.training.hub import PretrainedTokenizer
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["create_variant", "list_datasets", "list_variants", "load_model", "load_results", "plan", "run", "status"]
+__all__ = [
+    "PretrainedTokenizer",
+    "create_variant",
+    "list_datasets",
+    "list_variants",
+    "load_model",
+    "load_results",
+    "plan",
+    "run",
+    "status",
+]
 
 _HOME = {
+    "PretrainedTokenizer": "avq.training.hub",
     "create_variant": "avq.models.zoo",
     "list_datasets": "avq.data.cards",
     "list_variants": "avq.models.config",

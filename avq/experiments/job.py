@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from avq.experiments.code_hash import code_of_evaluation
 from avq.experiments.store import Store, read_json
 from avq.metrics.weights import ENVIRONMENT_VARIABLE, available
+from avq.training.config import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
     from avq.experiments.plan import Run
 
-CHECKPOINT, LOG, RECORD = "checkpoint.safetensors", "log.csv", "record.csv"
+CHECKPOINT, LOG, RECORD = CHECKPOINT_FILE, "log.csv", "record.csv"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Job:
         workers: how many runs the command carries out at once: they slow one another.
         weights_dir: folder that the user named for weights: a process does not see the command's environment.
         fresh: forget what is there.
+        stop_at: when a training is to stop, in seconds since the epoch.
     """
 
     run: Run
@@ -59,13 +61,14 @@ class Job:
     workers: int = 1
     weights_dir: Path | None = None
     fresh: bool = False
+    stop_at: float | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: `busy` means that another command has the run, `disk` that nothing can be written."""
+    """How a job ended: `busy`: another command has the run; `disk`: nothing can be written; `stopped`: at its time."""
 
-    kind: Literal["done", "busy", "failed", "disk"]
+    kind: Literal["done", "busy", "failed", "disk", "stopped"]
     text: str = ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,6 +64,7 @@ def run(
     keep_stale: bool = False,
     allow_small: bool = False,
     plugins: Sequence[str] = (),
+    max_minutes: float | None = None,
     on_event: OnEvent | None = None,
 ) -> DataFrame:
     """Train every run of an ablation that is not in the store yet, and give the experiment's table.
@@ -83,6 +85,7 @@ def run(
             that they lack are computed from their checkpoints.
         allow_small: give Fréchet distances of fewer images than they need, and mark them.
         plugins: modules that register variants.
+        max_minutes: stop after that time: no run is begun any more, and those in training keep their state.
         on_event: hears what happens; see `execute.Event`.
 
     Returns:
@@ -92,10 +95,12 @@ def run(
 
     Raises:
         UsageError: something that does not exist or does not fit.
+        Stopped: `max_minutes` are over before all runs are; the same call goes on.
         AvqError: the disk takes nothing more, or the user stopped it.
     """
     from avq.training.precision import resolve_device
 
+    stop_at = None if max_minutes is None else time.time() + 60 * max_minutes
     tell = on_event or (lambda _event: None)
     device = resolve_device(device)
     store = Store(output)
@@ -105,7 +110,7 @@ def run(
     store.prepare()
     measures, weights_dir = measures_now(allow_small), named_folder()
     sweep = _Sweep(store, _path(data_root), device, slots(device, workers), _all_plugins(plugins), fresh, tell,
-                   measures, weights_dir)  # fmt: skip
+                   measures, weights_dir, stop_at)  # fmt: skip
     trials = tune.trials(made)
     if trials:
         tell(Event("message", text=f"choosing learning rates of {len(trials)} rows on validation images"))
@@ -139,6 +144,7 @@ class _Sweep:
     tell: OnEvent
     measures: Measures
     weights_dir: Path | None
+    stop_at: float | None = None
 
     def carry_out(self, runs: Sequence[Run]) -> None:
         done = [] if self.fresh else [run for run in runs if is_finished(self.store, run, self.measures)]
@@ -147,7 +153,7 @@ class _Sweep:
             self.tell(Event("message", text=f"reusing {_runs(len(done))}: {names}"))
         jobs = [self.job(run) for run in runs if run not in done]
         forecast = predict.Forecast(self.store, self.device, len(self.devices))
-        execute(jobs, self.devices, self.tell, eta=forecast.seconds_left)
+        execute(jobs, self.devices, self.tell, eta=forecast.seconds_left, stop_at=self.stop_at)
 
     def quiet_pass(self, made: Plan, stale: Mapping[Run, Path]) -> dict[Path, DataFrame]:
         """Measure each distinct model's costs, one process at a time and alone.
@@ -178,7 +184,7 @@ class _Sweep:
     def job(self, run: Run) -> Job:
         return Job(
             run, self.store.root, self.data_root, self.device, self.measures, self.plugins,
-            len(self.devices), self.weights_dir, self.fresh,
+            len(self.devices), self.weights_dir, self.fresh, self.stop_at,
         )  # fmt: skip
 
 

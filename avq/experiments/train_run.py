@@ -65,6 +65,7 @@ def _trained(job: Job, folder: Path, dataset: Dataset) -> tuple[Tokenizer, Histo
     history = train(
         model, dataset, TrainConfig(**run.train), run.seed,
         folder=folder, on_progress=progress_writer(folder), device=job.device, variant=run.variant,
+        stop_at=job.stop_at,
     )  # fmt: skip
     write_atomic(folder / LOG, to_csv(pd.DataFrame(history.rows)))
     save_model(model, folder / CHECKPOINT, variant=run.variant, image_size=run.image_size, config=dict(run.model))

@@ -10,7 +10,7 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
-from avq.errors import AvqError
+from avq.errors import AvqError, Stopped
 from avq.experiments.environment import machine_name
 from avq.experiments.evaluate_run import evaluate_again
 from avq.experiments.job import CHECKPOINT, Job, Outcome, prepare
@@ -46,6 +46,8 @@ def _locked(job: Job, store: Store, folder: Path) -> Outcome:
             train_and_evaluate(job, store, folder)
     except DiskError:
         raise
+    except Stopped as error:
+        return Outcome("stopped", str(error))
     except AvqError as error:
         if _has_diverged(error):  # going on from the state would only meet the same step again
             with suppress(OSError):

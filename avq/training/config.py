@@ -8,8 +8,17 @@ from typing import Any, Literal
 
 from avq.errors import UsageError
 
+CHECKPOINT_FILE = "checkpoint.safetensors"
+"""The model that a training ended with, in the run's folder."""
+
 STATE_FILE = "state.safetensors"
 """Where, in a run's folder, a training keeps what it needs to go on."""
+
+BEST_FILE = "best.safetensors"
+"""Where it keeps the model of its best validation point. Nothing but a reader's curiosity takes it for the last."""
+
+HISTORY_FOLDER = "history"
+"""Where it keeps the models of its latest validation points, `step-<number>.safetensors`."""
 
 
 def _setting(default: Any, help: str) -> Any:
@@ -55,6 +64,13 @@ class TrainConfig:
     checkpoint_activations: bool = _setting(
         False, help="compute activations of blocks and attention again in the backward pass; saves memory"
     )
+    weight_ema: float = _setting(0.0, help="decay of averaged weights, which are then judged and kept; 0: none")
+    compile: Literal["auto", "on", "off"] = _setting(
+        "auto", help="torch.compile of the model in training; auto compiles where that was measured to pay"
+    )
+    keep_history: int = _setting(
+        0, help="models of the latest validation points that are kept beside the last and the best"
+    )
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "validate_every", "accumulate"):
@@ -73,6 +89,10 @@ class TrainConfig:
             raise UsageError("discriminator_learning_rate must be above 0.")
         if self.batch_size % self.accumulate:
             raise UsageError(f"accumulate={self.accumulate} does not divide batch_size={self.batch_size}.")
+        if not 0 <= self.weight_ema < 1:
+            raise UsageError(f"weight_ema must be at least 0 and below 1, not {self.weight_ema}.")
+        if self.keep_history < 0:
+            raise UsageError("keep_history must not be negative.")
 
 
 TRAIN_SETTINGS: dict[str, str] = {f.name: f.metadata["help"] for f in fields(TrainConfig)}
@@ -95,7 +115,7 @@ _FIRST = frozenset((
 _DEFAULTS = {f.name: f.default for f in fields(TrainConfig)}
 _COSTLY = (
     "perceptual", "adversarial", "adaptive_weight", "discriminator", "spectral_norm", "r1", "accumulate",
-    "checkpoint_activations",
+    "checkpoint_activations", "weight_ema", "compile",
 )  # fmt: skip
 
 
