@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from avq.data.cards import list_datasets
     from avq.experiments.results import load_results, plan, run, status
+    from avq.experiments.scaling import scale
     from avq.models.config import list_variants
     from avq.models.zoo import create_variant
     from avq.training.checkpoint import load_model
@@ -27,6 +28,7 @@ __all__ = [
     "load_results",
     "plan",
     "run",
+    "scale",
     "status",
 ]
 
@@ -39,6 +41,7 @@ _HOME = {
     "load_results": "avq.experiments.results",
     "plan": "avq.experiments.results",
     "run": "avq.experiments.results",
+    "scale": "avq.experiments.scaling",
     "status": "avq.experiments.results",
 }
 

@@ -13,11 +13,11 @@ from avq.metrics.cost import (
     images_per_second,
     macs,
     parameter_counts,
-    peak_memory,
     positive_copy,
     receptive_field,
 )
 from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
+from avq.metrics.memory import peak_memory
 from avq.models.attention import ResidualPixelAttention
 from avq.models.autoencoder import Autoencoder
 from avq.models.floor import PatchKMeans

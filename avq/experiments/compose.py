@@ -35,7 +35,8 @@ def compose(
         costs: records of costs that are not in the store because they could not be measured, by `cost_path`.
 
     Returns:
-        Long form: `record.COLUMNS`, `row`, and one column per axis. Cost rows have no seed and no split.
+        Long form: `record.COLUMNS`, `row`, and one column per axis. Cost rows have no seed and no split; the
+        datasets of a model that has one size on both share what was measured once, each under its own name.
         In rows of status `ok`, `reason` is a remark: a stale run, a published variant narrowed, a collapse.
         Where the ablation states a quality, every trained run has its `time-to-quality`.
     """
@@ -70,6 +71,7 @@ def _joined(record: DataFrame, plan: Plan, entry: Entry, remark: str) -> DataFra
         experiment=plan.experiment,
         preset=plan.preset.name,
         variant=entry.row.variant,
+        dataset=entry.run.dataset,
         row=entry.row.label,
         reason=record["reason"].where(~ok, [_join(remarks, own) for own in record["reason"]]),
         **labels,

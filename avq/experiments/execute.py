@@ -38,6 +38,7 @@ PRELOAD = [
     "avq.models.zoo",
     "avq.evaluation.cost",
     "avq.evaluation.evaluate",
+    "avq.evaluation.scaling",
     "avq.training.trainer",
     "avq.experiments.predict",
 ]

@@ -212,7 +212,7 @@ def measure_model(job: Job) -> dict[str, float]:
     import torch
 
     from avq.data.loader import EVALUATION_PIXELS, images_within, to_model
-    from avq.metrics.cost import peak_memory
+    from avq.metrics.memory import peak_memory
     from avq.models.tokenizer import Floor
     from avq.training.config import TrainConfig
     from avq.training.step import TrainStep
@@ -267,7 +267,7 @@ def measure_loading(job: Job) -> dict[str, float]:
     """In a worker's process: the seconds that the run's images take to load, the MiB at their peak, and those kept."""
     from avq.data.config import DataConfig
     from avq.data.sources import load_dataset
-    from avq.metrics.cost import peak_memory
+    from avq.metrics.memory import peak_memory
 
     begun = time.perf_counter()
     data = load_dataset(DataConfig(**job.run.data), job.data_root)

@@ -105,8 +105,8 @@ def is_whole(path: Path) -> bool:
 
 def _memory(job: Job) -> tuple[str, Measurement]:
     """Peak of this process, which trained and evaluated: what a plan predicts. Main memory, whatever the device."""
-    from avq.metrics.cost import peak_memory
     from avq.metrics.measurement import measured, protocol_id
+    from avq.metrics.memory import peak_memory
 
     train, device = job.run.train, job.device.partition(":")[0]
     conditions = {"batch": train["batch_size"], "size": job.run.image_size, "precision": train["precision"]}

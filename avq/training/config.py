@@ -41,6 +41,13 @@ class TrainConfig:
         "auto", help="arithmetic of convolutions; attention and quantiser are float32 always"
     )
     validate_every: int = _setting(100, help="steps between two points of the validation curve")
+    weight_ema: float = _setting(0.0, help="decay of averaged weights, which are then judged and kept; 0: none")
+    compile: Literal["auto", "on", "off"] = _setting(
+        "auto", help="torch.compile of the model in training; auto compiles where that was measured to pay"
+    )
+    keep_history: int = _setting(
+        0, help="models of the latest validation points that are kept beside the last and the best"
+    )
     reconstruction_weight: float = _setting(1.0, help="weight of the reconstruction loss")
     perceptual: Literal["none", "squeeze", "alex", "vgg"] = _setting(
         "none", help="backbone of a perceptual loss (LPIPS); its weights must be there (avq-bench weights)"
@@ -64,13 +71,6 @@ class TrainConfig:
     checkpoint_activations: bool = _setting(
         False, help="compute activations of blocks and attention again in the backward pass; saves memory"
     )
-    weight_ema: float = _setting(0.0, help="decay of averaged weights, which are then judged and kept; 0: none")
-    compile: Literal["auto", "on", "off"] = _setting(
-        "auto", help="torch.compile of the model in training; auto compiles where that was measured to pay"
-    )
-    keep_history: int = _setting(
-        0, help="models of the latest validation points that are kept beside the last and the best"
-    )
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "validate_every", "accumulate"):
@@ -82,6 +82,10 @@ class TrainConfig:
             raise UsageError(f"beta1 must be at least 0 and below 1, not {self.beta1}.")
         if self.warmup_steps < 0 or self.weight_decay < 0:
             raise UsageError("warmup_steps and weight_decay must not be negative.")
+        if not 0 <= self.weight_ema < 1:
+            raise UsageError(f"weight_ema must be at least 0 and below 1, not {self.weight_ema}.")
+        if self.keep_history < 0:
+            raise UsageError("keep_history must not be negative.")
         for name in ("reconstruction_weight", "perceptual_weight", "adversarial_weight", "adversarial_start", "r1"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} must not be negative, not {getattr(self, name)}.")
@@ -89,10 +93,6 @@ class TrainConfig:
             raise UsageError("discriminator_learning_rate must be above 0.")
         if self.batch_size % self.accumulate:
             raise UsageError(f"accumulate={self.accumulate} does not divide batch_size={self.batch_size}.")
-        if not 0 <= self.weight_ema < 1:
-            raise UsageError(f"weight_ema must be at least 0 and below 1, not {self.weight_ema}.")
-        if self.keep_history < 0:
-            raise UsageError("keep_history must not be negative.")
 
 
 TRAIN_SETTINGS: dict[str, str] = {f.name: f.metadata["help"] for f in fields(TrainConfig)}
