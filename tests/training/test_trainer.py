@@ -222,6 +222,7 @@ def test_every_module_and_optimiser_is_gone_on_with(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own, about its insides
 def test_a_compiled_training_learns_the_same_and_its_compiler_is_not_timed(faces: Dataset) -> None:
     config = replace(CONFIG, precision="float32")
     plain, compiled = fresh("aren-1"), fresh("aren-1")
