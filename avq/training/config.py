@@ -115,7 +115,7 @@ _FIRST = frozenset((
 _DEFAULTS = {f.name: f.default for f in fields(TrainConfig)}
 _COSTLY = (
     "perceptual", "adversarial", "adaptive_weight", "discriminator", "spectral_norm", "r1", "accumulate",
-    "checkpoint_activations",
+    "checkpoint_activations", "weight_ema", "compile",
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from avq.data.loader import to_model
 from avq.data.sources import Dataset
 from avq.models import create_variant
 from avq.models.tokenizer import Tokenizer
+from avq.training import trainer
 from avq.training.config import TrainConfig
 from avq.training.diagnose import NonFiniteLoss, remarks
 from avq.training.step import TrainStep, learning_rate
@@ -194,6 +196,26 @@ def test_the_curve_tells_how_the_discriminator_fares(faces: Dataset) -> None:
     model = fresh("aren-1", 16)
     history = train(model, faces, config(steps=4, validate_every=2, adversarial="bce"), 0)
     assert all(set(row) >= ADVERSARIAL | {"loss-mae", "validation-mae"} for row in history.rows)
+
+
+def test_an_adversarial_training_stopped_midway_ends_as_if_it_had_not(
+    faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "_SECONDS_BETWEEN_STATES", 0.0)
+    monkeypatch.setattr(trainer, "_SECONDS_BETWEEN_REPORTS", 0.0)
+    settings = config(steps=6, validate_every=2, adversarial="bce", spectral_norm=True, adversarial_start=1)
+
+    def stop(progress: trainer.Progress) -> None:
+        if progress.step == 3:
+            raise InterruptedError
+
+    whole, resumed = fresh("aren-1", 16), fresh("aren-1", 16)
+    curve = train(whole, faces, settings, 0)
+    with pytest.raises(InterruptedError):
+        train(fresh("aren-1", 16), faces, settings, 0, folder=tmp_path, on_progress=stop)
+    again = train(resumed, faces, settings, 0, folder=tmp_path)
+    assert differ(resumed, whole) == 0
+    assert [row["discriminator-real"] for row in again.rows] == [row["discriminator-real"] for row in curve.rows]
 
 
 def test_remarks_name_what_went_wrong() -> None:
