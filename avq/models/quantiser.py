@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from avq.models.collective import all_sum, random_rows
 
 _TILE_VALUES = 2**18  # a tile of similarities is 1 MiB of float32: it stays in a core's cache
-_LEAST_ROWS = 256  # fewer, and a large codebook is read from memory more often than the products can hide
 _LEAST_ROWS = 256  # with fewer, a large codebook is read from memory more often than the product can hide
 _RESTART_BELOW = 0.05  # a code used less than this share of the mean use is dead
 _LLOYD_ROUNDS = 10
