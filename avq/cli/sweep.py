@@ -35,6 +35,9 @@ class Request:
     fresh: bool
     keep_stale: bool
     allow_small: bool
+    executor: str
+    address: str | None
+    tensorboard: bool
 
 
 def carry_out(ablation: Ablation, request: Request, style: str, called: str) -> None:
@@ -69,6 +72,9 @@ def carry_out(ablation: Ablation, request: Request, style: str, called: str) -> 
             keep_stale=request.keep_stale,
             allow_small=request.allow_small,
             plugins=request.plugins,
+            executor=request.executor,
+            address=request.address,
+            tensorboard=request.tensorboard,
             on_event=listener,
         )
     click.echo(err=True)

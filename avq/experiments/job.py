@@ -46,6 +46,7 @@ class Job:
         measures: what it is measured with.
         weights_dir: folder that the user named for weights: a process does not see the command's environment.
         fresh: forget what is there.
+        tensorboard: write what the log tells, and pictures, for TensorBoard too.
     """
 
     run: Run
@@ -56,6 +57,7 @@ class Job:
     plugins: tuple[str, ...] = ()
     weights_dir: Path | None = None
     fresh: bool = False
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True)

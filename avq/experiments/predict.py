@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +14,8 @@ from typing import Any
 from avq.errors import AvqError
 from avq.experiments import tune
 from avq.experiments.environment import machine_name
-from avq.experiments.execute import Active, Event, OnEvent, call_all
+from avq.experiments.events import AtWork, Event, OnEvent
+from avq.experiments.execute import call_all
 from avq.experiments.job import Job, build_model, is_finished, load_plugins, measures_now
 from avq.experiments.plan import Plan, Run
 from avq.experiments.record import canonical
@@ -28,6 +29,8 @@ _EVALUATION_BATCH = 250
 _QUIET_CALLS = 7  # two to warm up, five timed
 _QUIET_COUNTS = 0.5  # counting parameters, MACs and receptive fields, s
 _UNKNOWN_IMAGES = 2000
+
+CallAll = Callable[[Callable[[Job], Any], Sequence[Job], Sequence[str]], Generator[Any, None, None]]
 
 
 @dataclass(frozen=True)
@@ -92,15 +95,15 @@ def predict(
     long = [run for run in final.runs if not is_finished(store, run, measures)]
     todo = list(dict.fromkeys([*short, *long]))
     jobs = [Job(run, store.root, data_root, device, measures, tuple(plugins)) for run in todo]
-    models = {_model_path(store, job.run, device, len(devices)): job for job in jobs}
-    loads = {_loading_path(store, job.run, device, len(devices)): job for job in jobs}
-    _measure(models, measure_model, devices, on_event)
-    _measure(loads, measure_loading, devices, on_event)
-    cost = {job.run.model_id: ModelCost(**read_json(path)) for path, job in models.items()}
-    loading = {path: read_json(path) for path in loads}
+    machine = machine_name(device)
+    measure(jobs, store, machine, devices, on_event)
+    models = {job.run.model_id: job for job in jobs}
+    paths = {job.run: _paths(store, job.run, machine, len(devices)) for job in jobs}
+    cost = {name: ModelCost(**read_json(paths[job.run][0])) for name, job in models.items()}
+    loading = {path: read_json(path) for _, path in paths.values()}
     seconds, memory = {}, []
     for run in todo:
-        images = loading[_loading_path(store, run, device, len(devices))]
+        images = loading[paths[run][1]]
         name = planned.get(run, run).name
         seconds[name] = _START_PROCESS + float(images["seconds"]) + run_seconds(run, cost[run.model_id])
         memory.append(max(cost[run.model_id].memory, float(images["memory"])))
@@ -151,17 +154,38 @@ def schedule(durations: Sequence[float], loads: Sequence[float]) -> float:
     return max(workers)
 
 
-def _model_path(store: Store, run: Run, device: str, workers: int) -> Path:
-    return _path(store, f"model {run.model_id}", device, workers)
+def measure(
+    jobs: Sequence[Job], store: Store, machine: str, devices: Sequence[str], on_event: OnEvent, call: CallAll = call_all
+) -> None:
+    """Measure of every distinct model, and of every distinct set of images, what the store does not hold yet.
+
+    Args:
+        machine: whose measurements count, as `machine_name` gives it.
+        devices: one per worker.
+        call: gives the result of every job in a process of its own, as `execute.call_all`.
+
+    Raises:
+        AvqError: a model cannot even take a step here; the line says why.
+    """
+    paths = [(_paths(store, job.run, machine, len(devices)), job) for job in jobs]
+    _measure({model: job for (model, _), job in paths}, measure_model, devices, on_event, call)
+    _measure({images: job for (_, images), job in paths}, measure_loading, devices, on_event, call)
 
 
-def _loading_path(store: Store, run: Run, device: str, workers: int) -> Path:
-    return _path(store, f"images {canonical([dict(run.data), run.fingerprint])}", device, workers)
+def memory(store: Store, run: Run, machine: str, workers: int) -> float | None:
+    """MiB of main memory that a run takes at its peak, as `measure` found; None where it was not measured."""
+    found = [read_json(path).get("memory") for path in _paths(store, run, machine, workers)]
+    return None if None in found else max(float(value) for value in found if value is not None)
 
 
-def _path(store: Store, what: str, device: str, workers: int) -> Path:
-    name = hashlib.sha256(f"{what} {machine_name(device)} {workers}".encode()).hexdigest()[:16]
-    return store.costs / f"prediction-{name}.json"
+def _paths(store: Store, run: Run, machine: str, workers: int) -> tuple[Path, Path]:
+    """Where the measurements of a run's model and of the loading of its images lie."""
+
+    def path(what: str) -> Path:
+        name = hashlib.sha256(f"{what} {machine} {workers}".encode()).hexdigest()[:16]
+        return store.costs / f"prediction-{name}.json"
+
+    return path(f"model {run.model_id}"), path(f"images {canonical([dict(run.data), run.fingerprint])}")
 
 
 def _measure(
@@ -169,6 +193,7 @@ def _measure(
     function: Callable[[Job], dict[str, float]],
     devices: Sequence[str],
     on_event: OnEvent,
+    call: CallAll,
 ) -> None:
     missing = {path: job for path, job in jobs.items() if not path.exists()}
     if not missing:
@@ -178,7 +203,7 @@ def _measure(
     # Filled up, so that the last ones too are measured beside others.
     items = list(missing.items())
     filled = [items[index % len(items)] for index in range(-(-len(items) // len(devices)) * len(devices))]
-    with closing(call_all(function, [job for _, job in filled], devices)) as results:
+    with closing(call(function, [job for _, job in filled], devices)) as results:
         for (path, job), result in zip(items, results, strict=False):
             if isinstance(result, AvqError):
                 raise AvqError(f"{job.run.variant} cannot run here: {result}")
@@ -244,11 +269,11 @@ def measure_loading(job: Job) -> dict[str, float]:
 class Forecast:
     """The time that a running sweep has left, from what is known of each model: predicted, then observed."""
 
-    def __init__(self, store: Store, device: str, workers: int) -> None:
-        self._store, self._device, self._workers = store, device, workers
+    def __init__(self, store: Store, machine: str, workers: int) -> None:
+        self._store, self._machine, self._workers = store, machine, workers
         self._seconds: dict[tuple[str, int], float | None] = {}
 
-    def seconds_left(self, waiting: Sequence[Job], active: Sequence[Active]) -> float | None:
+    def seconds_left(self, waiting: Sequence[Job], active: Sequence[AtWork]) -> float | None:
         """Seconds until the last run is over; None while nothing is known of any model."""
         for item in active:
             if item.seconds_left is not None:
@@ -262,7 +287,7 @@ class Forecast:
         loads = [self._left(item, mean) for item in active]
         return schedule(durations, [*loads, *[0.0] * (self._workers - len(loads))])
 
-    def _left(self, item: Active, mean: float) -> float:
+    def _left(self, item: AtWork, mean: float) -> float:
         if item.seconds_left is not None:
             return item.seconds_left
         return max(0.0, (self._of(item.job.run) or mean) - item.elapsed)
@@ -270,7 +295,7 @@ class Forecast:
     def _of(self, run: Run) -> float | None:
         key = self._key(run)
         if key not in self._seconds:
-            predicted = read_json(_model_path(self._store, run, self._device, self._workers))
+            predicted = read_json(_paths(self._store, run, self._machine, self._workers)[0])
             self._seconds[key] = run_seconds(run, ModelCost(**predicted)) if predicted else None
         return self._seconds[key]
 

@@ -61,6 +61,7 @@ def train(
     folder: Path | None = None,
     device: str = "cpu",
     on_progress: Callable[[Progress], None] | None = None,
+    on_point: Callable[[dict[str, float]], None] | None = None,
 ) -> History:
     """Train a model in place.
 
@@ -73,6 +74,7 @@ def train(
         folder: where a state is kept every 15 seconds; a state that is there is gone on from.
         device: "cpu", "cuda" or such.
         on_progress: called about twice a second.
+        on_point: called after every validation point with its row of the history; its time is not training time.
 
     Raises:
         NonFiniteLoss: the loss or a weight is no longer finite; names variant, step and tensor.
@@ -81,7 +83,7 @@ def train(
         start = time.perf_counter()
         model.fit(dataset.train.images, derive_seed(seed, "initialisation"))
         return History(seconds=time.perf_counter() - start)
-    return _Training(model, dataset, config, seed, variant, folder, device).run(on_progress)
+    return _Training(model, dataset, config, seed, variant, folder, device).run(on_progress, on_point)
 
 
 class _Training:
@@ -110,7 +112,11 @@ class _Training:
             torch.manual_seed(derive_seed(seed, "sampling"))
             self._initialise_codebooks(dataset.train.images)
 
-    def run(self, on_progress: Callable[[Progress], None] | None) -> History:
+    def run(
+        self,
+        on_progress: Callable[[Progress], None] | None,
+        on_point: Callable[[dict[str, float]], None] | None,
+    ) -> History:
         model, config = self.model, self.config
         model.train()
         first, began = self.step, time.perf_counter()
@@ -127,6 +133,8 @@ class _Training:
             if self._is_point(self.step):
                 self._validate(torch.stack(losses).mean().item())
                 losses.clear()
+                if on_point:
+                    on_point(self.history.rows[-1])
             if self.state and now - saved > _SECONDS_BETWEEN_STATES:
                 self._save(self.state)
                 saved = now

@@ -11,7 +11,7 @@ import pytest
 
 import avq
 from avq.experiments.ablation import Ablation
-from avq.experiments.execute import Event
+from avq.experiments.events import Event
 from avq.experiments.record import COLUMNS, to_csv
 from avq.experiments.results import RunStatus
 
