@@ -12,13 +12,8 @@ from typing import Any
 from avq.errors import AvqError, UsageError
 
 _REACH_SECONDS = 5.0
-# Before Ray is imported. It sends nothing home, prints no logs of its C++ parts, and lets a run without a GPU be.
-_QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
-    "RAY_SCHEDULER_EVENTS": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
+# Before Ray is imported: it sends nothing home, and neither tells of its scaling nor warns of what it will change.
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SCHEDULER_EVENTS": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 Resources = Mapping[str, float]
 """By Ray's names: `CPU`, `GPU` (numbers), `memory` (bytes)."""
@@ -37,8 +32,7 @@ def connected(address: str | None) -> Iterator[None]:
     """
     if importlib.util.find_spec("ray") is None:
         raise UsageError("--executor ray needs Ray: pip install 'avq-bench[ray]'")
-    os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET.items()})
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.update(_QUIET)
     import ray
 
     if ray.is_initialized():
@@ -92,7 +86,11 @@ def nodes() -> list[dict[str, Any]]:
     """The nodes that are alive, always in the same order."""
     import ray
 
-    return sorted((node for node in ray.nodes() if node["Alive"]), key=lambda node: str(node["NodeManagerAddress"]))
+    return sorted((node for node in ray.nodes() if node["Alive"]), key=lambda node: (_address(node), node["NodeID"]))
+
+
+def _address(node: Mapping[str, Any]) -> str:
+    return str(node["NodeManagerAddress"])
 
 
 def fits(need: Resources, node: Mapping[str, Any]) -> bool:
@@ -107,7 +105,7 @@ def slots_of(need: Resources) -> int:
 
 def nowhere(what: str, need: Resources) -> str:
     """The line for a request that no node can satisfy."""
-    there = "; ".join(f"{node['NodeManagerAddress']}: {_said(node['Resources'])}" for node in nodes()[:5])
+    there = "; ".join(f"{_address(node)}: {_said(node['Resources'])}" for node in nodes()[:5])
     return (
         f"no node of the Ray cluster can carry out {what}, which needs {_said(need)} ({there or 'no node is left'}). "
         "Add a node that can, or ask for less: --device cpu, a smaller batch_size."

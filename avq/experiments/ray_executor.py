@@ -116,15 +116,15 @@ class Cluster:
         gpu = device == "cuda" or (device == "auto" and any(node["Resources"].get("GPU") for node in nodes()))
         self.device = "cuda" if gpu else "cpu"
         self._need: dict[str, float] = {"CPU": 1.0, "GPU": 1.0} if gpu else {"CPU": 1.0}
-        suitable = [node for node in nodes() if fits(self._need, node)]
+        suitable = self._suitable()
         if not suitable:
             raise UsageError(nowhere("a run", self._need))
         self.workers = min(slots_of(self._need), workers or sys.maxsize)
-        self._limit = workers or sys.maxsize
+        self.limit = workers or sys.maxsize  # Ray is given all jobs, so that a cluster that grows knows by how much
         # One worker a GPU task: its forked processes keep the GPU that they first saw.
         self._task: Any = ray.remote(num_cpus=1, num_gpus=int(gpu), max_calls=int(gpu), max_retries=0)(watch_over)
-        self._quiet_node = str(suitable[0]["NodeID"])  # costs of all models are measured on the same node
-        self.machine = str(ray.get(self._pinned(ray.remote(machine_name)).remote(self.device)))
+        self._quiet_node = suitable[0]  # costs of all models are measured on the same node
+        self.machine = self._machine_of(suitable[0])
 
     def execute(
         self, jobs: Sequence[Job], on_event: OnEvent, eta: Eta | None, function: Callable[[Job], Outcome] = run_job
@@ -147,7 +147,9 @@ class Cluster:
 
     def alone(self, function: Callable[[Job], Any], job: Job) -> Any:
         with _marked(job.root) as mark:
-            generator = self._pinned(self.task(job, {})).remote(self._placed(job), function, _home(job, mark))
+            generator = self._pinned(self.task(job, {}), self._quiet()).remote(
+                self._placed(job), function, _home(job, mark)
+            )
             try:
                 return _result(generator)
             finally:
@@ -158,15 +160,29 @@ class Cluster:
         memory = {"memory": int(need["memory"])} if "memory" in need else {}
         return self._task.options(name=job.run.name, num_returns="streaming", scheduling_strategy="SPREAD", **memory)
 
-    @property
-    def limit(self) -> int:
-        """How many jobs Ray is given at once: all, so that a cluster that grows knows by how much."""
-        return self._limit
+    def _suitable(self) -> list[str]:
+        """The ids of the nodes that can carry out a run."""
+        return [str(node["NodeID"]) for node in nodes() if fits(self._need, node)]
 
-    def _pinned(self, task: Any) -> Any:
+    def _machine_of(self, node: str) -> str:
+        import ray
+
+        return str(ray.get(self._pinned(ray.remote(machine_name), node).remote(self.device)))
+
+    def _quiet(self) -> str:
+        """The node on which costs are measured, or another of the same hardware where that one died."""
+        there = self._suitable()
+        if self._quiet_node not in there:
+            same = [node for node in there if self._machine_of(node) == self.machine]
+            if not same:
+                raise AvqError(f"the cluster lost its node with {self.machine}, where costs are measured")
+            self._quiet_node = same[0]
+        return self._quiet_node
+
+    def _pinned(self, task: Any, node: str) -> Any:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        strategy = NodeAffinitySchedulingStrategy(self._quiet_node, soft=False)
+        strategy = NodeAffinitySchedulingStrategy(node, soft=False)
         return task.options(scheduling_strategy=strategy, num_cpus=1, num_gpus=int("GPU" in self._need))
 
     def _placed(self, job: Job) -> Job:
