@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avq.experiments.code_hash import code_of_evaluation
+from avq.experiments.code_hash import code_of_costs
 from avq.experiments.plan import Entry, Plan, Run
 from avq.experiments.record import COLUMNS, read_records, to_csv, typed, write_atomic
 from avq.experiments.store import Store
@@ -82,6 +82,6 @@ def write_table(plan: Plan, store: Store, table: DataFrame) -> Path:
 
 
 def cost_path(store: Store, run: Run, machine: str) -> Path:
-    """Where a model's costs lie: by model, size, batch, precision, code and machine."""
-    what = f"{run.model_id} {machine} {code_of_evaluation()}"
+    """Where a model's costs lie: by model, size, batch, precision, machine and the code that measures costs."""
+    what = f"{run.model_id} {machine} {code_of_costs()}"
     return store.costs / f"costs-{hashlib.sha256(what.encode()).hexdigest()[:16]}.csv"

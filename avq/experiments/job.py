@@ -44,6 +44,7 @@ class Job:
     Attributes:
         root: the store's folder.
         measures: what it is measured with.
+        workers: how many runs the command carries out at once: they slow one another.
         weights_dir: folder that the user named for weights: a process does not see the command's environment.
         fresh: forget what is there.
         tensorboard: write what the log tells, and pictures, for TensorBoard too.
@@ -55,6 +56,7 @@ class Job:
     device: str
     measures: Measures
     plugins: tuple[str, ...] = ()
+    workers: int = 1
     weights_dir: Path | None = None
     fresh: bool = False
     tensorboard: bool = False
@@ -76,6 +78,11 @@ def measures_now(allow_small: bool = False) -> Measures:
 def is_finished(store: Store, run: Run, measures: Measures) -> bool:
     """Whether there is nothing left to do for a run: it did not fail, and its metrics lack nothing."""
     return store.finished(run) and measures.satisfied_by(store.folder(run))
+
+
+def is_trained(store: Store, run: Run) -> bool:
+    """Whether a run is finished and has a checkpoint, so that new metrics need no training."""
+    return store.finished(run) and (store.folder(run) / CHECKPOINT).exists()
 
 
 def load_plugins(job: Job) -> None:

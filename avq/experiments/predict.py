@@ -13,10 +13,11 @@ from typing import Any
 
 from avq.errors import AvqError
 from avq.experiments import tune
+from avq.experiments.compose import cost_path
 from avq.experiments.environment import machine_name
 from avq.experiments.events import AtWork, Event, OnEvent
 from avq.experiments.execute import call_all
-from avq.experiments.job import Job, build_model, is_finished, load_plugins, measures_now
+from avq.experiments.job import Job, build_model, is_finished, is_trained, load_plugins, measures_now
 from avq.experiments.plan import Plan, Run
 from avq.experiments.record import canonical
 from avq.experiments.store import Store, read_json, write_json
@@ -52,8 +53,11 @@ class Prediction:
         seconds: until everything is done, quiet pass included.
         memory: MiB at once, of the workers that need the most.
         disk: MiB that the store will grow by at most while it works.
-        runs: seconds of every run that is still to be done, by the name that the plan has for it, tuned or not;
-            trials of learning rates among them.
+        plan: the plan, with the learning rates that finished trials chose.
+        runs: seconds of every run that is still to be done, by its name in `plan`; trials of learning rates among
+            them.
+        evaluated: those of `runs` that are trained, and only to be measured again.
+        untuned: labels of rows whose learning rate trials have yet to choose, and with it their runs' names.
         finished: runs that are there already, trials not counted.
         workers: runs at once.
     """
@@ -61,7 +65,10 @@ class Prediction:
     seconds: float
     memory: float
     disk: float
+    plan: Plan
     runs: Mapping[str, float]
+    evaluated: frozenset[str]
+    untuned: frozenset[str]
     finished: int
     workers: int
 
@@ -90,8 +97,8 @@ def predict(
     measures = measures_now()
     trials = tune.trials(plan)
     short = [run for run in tune.distinct(trials) if not is_finished(store, run, measures)]
-    final = plan if short else tune.tuned(plan, tune.chosen(trials, store))
-    planned = {after.run: before.run for before, after in zip(plan.entries, final.entries, strict=True)}
+    untuned = any(not store.finished(run) for run in tune.distinct(trials))
+    final = plan if untuned else tune.tuned(plan, tune.chosen(trials, store))
     long = [run for run in final.runs if not is_finished(store, run, measures)]
     todo = list(dict.fromkeys([*short, *long]))
     jobs = [Job(run, store.root, data_root, device, measures, tuple(plugins)) for run in todo]
@@ -104,26 +111,32 @@ def predict(
     seconds, memory = {}, []
     for run in todo:
         images = loading[paths[run][1]]
-        name = planned.get(run, run).name
-        seconds[name] = _START_PROCESS + float(images["seconds"]) + run_seconds(run, cost[run.model_id])
+        begun = _START_PROCESS + float(images["seconds"])
+        seconds[run.name] = begun + run_seconds(run, cost[run.model_id], is_trained(store, run))
         memory.append(max(cost[run.model_id].memory, float(images["memory"])))
     total = schedule(list(seconds.values()), [0.0] * len(devices))
-    quiet = sum(_quiet_seconds(job.run, cost[job.run.model_id]) for job in models.values())
+    unknown = {cost_path(store, job.run, machine): job.run for job in models.values()}
+    quiet = sum(_quiet_seconds(run, cost[run.model_id]) for path, run in unknown.items() if not path.exists())
     weights = [cost[run.model_id].weights for run in todo]
     return Prediction(
         seconds=total + quiet + _START_SERVER if todo else 0.0,
         memory=sum(sorted(memory, reverse=True)[: len(devices)]),
         disk=sum(weights) + 3 * sum(sorted(weights, reverse=True)[: len(devices)]) + 0.5 * len(todo),
+        plan=final,
         runs=seconds,
+        evaluated=frozenset(run.name for run in todo if is_trained(store, run)),
+        untuned=frozenset(trials) if untuned else frozenset(),
         finished=len(final.runs) - len(long),
         workers=len(devices),
     )
 
 
-def run_seconds(run: Run, cost: ModelCost) -> float:
-    """One run's time, without its start and the loading of its images."""
-    steps = 0 if cost.step == 0 else int(run.train["steps"])
+def run_seconds(run: Run, cost: ModelCost, trained: bool = False) -> float:
+    """One run's time, without its start and the loading of its images; of a `trained` one, that of its evaluation."""
     validation, test = _split_sizes(run)
+    if trained:
+        return test * cost.image
+    steps = 0 if cost.step == 0 else int(run.train["steps"])
     points = -(-steps // int(run.train["validate_every"]))
     return cost.setup + steps * cost.step + (points * validation + test) * cost.image
 
@@ -272,6 +285,7 @@ class Forecast:
     def __init__(self, store: Store, machine: str, workers: int) -> None:
         self._store, self._machine, self._workers = store, machine, workers
         self._seconds: dict[tuple[str, int], float | None] = {}
+        self._trained: dict[Run, bool] = {}  # as it was when first asked for
 
     def seconds_left(self, waiting: Sequence[Job], active: Sequence[AtWork]) -> float | None:
         """Seconds until the last run is over; None while nothing is known of any model."""
@@ -296,9 +310,14 @@ class Forecast:
         key = self._key(run)
         if key not in self._seconds:
             predicted = read_json(_paths(self._store, run, self._machine, self._workers)[0])
-            self._seconds[key] = run_seconds(run, ModelCost(**predicted)) if predicted else None
+            known = run_seconds(run, ModelCost(**predicted), self._is_trained(run)) if predicted else None
+            self._seconds[key] = known
         return self._seconds[key]
 
-    @staticmethod
-    def _key(run: Run) -> tuple[str, int]:
-        return run.model_id, int(run.train["steps"])
+    def _key(self, run: Run) -> tuple[str, int]:
+        return run.model_id, 0 if self._is_trained(run) else int(run.train["steps"])
+
+    def _is_trained(self, run: Run) -> bool:
+        if run not in self._trained:
+            self._trained[run] = is_trained(self._store, run)
+        return self._trained[run]

@@ -137,7 +137,7 @@ def _swept(made: Plan, sweep: _Sweep, keep_stale: bool) -> DataFrame:
 
     older = [run for folder in stale.values() if (run := kept.finished_run(store, folder.name))]
     replace(sweep, tell=keep_table).carry_out([*older, *(run for run in made.runs if run not in stale)])
-    failed = sweep.quiet_pass(made)
+    failed = sweep.quiet_pass(made, stale)
     kept.keep(made, store, stale, machine, failed)
     return compose.compose(made, store, stale, machine, failed)
 
@@ -165,7 +165,7 @@ class _Sweep:
         forecast = predict.Forecast(self.store, self.place.machine, self.place.workers)
         self.place.execute(jobs, self.tell, forecast.seconds_left)
 
-    def quiet_pass(self, made: Plan) -> dict[Path, DataFrame]:
+    def quiet_pass(self, made: Plan, stale: Mapping[Run, Path]) -> dict[Path, DataFrame]:
         """Measure each distinct model's costs, one process at a time and alone.
 
         Returns:
@@ -176,7 +176,7 @@ class _Sweep:
         failed: dict[Path, DataFrame] = {}
         for entry in made.entries:
             path = compose.cost_path(self.store, entry.run, self.place.machine)
-            if not path.exists() and self.store.record(entry.run) is not None:
+            if not path.exists() and (entry.run in stale or self.store.record(entry.run) is not None):
                 models.setdefault(path, entry.run)
         for index, (path, run) in enumerate(models.items()):
             self.tell(Event("costs", run.name, f"measuring costs of {run.variant}", index, len(models)))
@@ -191,8 +191,8 @@ class _Sweep:
 
     def job(self, run: Run) -> Job:
         return Job(
-            run, self.store.root, self.data_root, self.place.device, self.measures, self.plugins, self.weights_dir,
-            self.fresh, self.tensorboard,
+            run, self.store.root, self.data_root, self.place.device, self.measures, self.plugins,
+            self.place.workers, self.weights_dir, self.fresh, self.tensorboard,
         )  # fmt: skip
 
 

@@ -21,6 +21,8 @@ from avq.experiments.settings import (
     model_settings,
 )
 
+_PUBLISHED = ("vqvae", "vqvae2")  # networks as published, with the quantiser that all rows share
+
 
 @dataclass(frozen=True)
 class Row:
@@ -226,10 +228,12 @@ def _canonical_values(row: Row, kind: type) -> dict[str, Setting]:
 
 
 def _note(sketch: _Sketch, model: Mapping[str, Any], native: Mapping[str, Any]) -> str:
-    """A variant that goes by a published name, but not at its published width, says so."""
-    from avq.models.config import variant_entry
-
-    width = native.get("width")
-    if "as published" in variant_entry(sketch.variant).summary and model.get("width") != width:
-        return f"width {model['width']}, published {width}"
-    return ""
+    """A variant that goes by a published name says where it is not the published one."""
+    if sketch.variant not in _PUBLISHED:
+        return ""
+    own = {"data_init": "k-means start", "restarts": "restarts of dead codes"}
+    parts = [f"{'EMA' if model['codebook'] == 'ema' else 'gradient'} codebook"]
+    parts += [words for name, words in own.items() if model[name]]
+    width = "" if model["width"] == native["width"] else f"width {model['width']}, published {native['width']}"
+    quantiser = f"this suite's quantiser ({', '.join(parts)}), not the published one" if len(parts) > 1 else ""
+    return "; ".join(filter(None, (width, quantiser)))

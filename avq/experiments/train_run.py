@@ -104,8 +104,9 @@ def is_whole(path: Path) -> bool:
 def _of_training(job: Job, history: History) -> list[tuple[str, Measurement]]:
     from avq.metrics.measurement import measured, protocol_id
 
-    device = job.device.partition(":")[0]
-    time_protocol = protocol_id("training-time", device=device, threads=1)
+    # A sweep's runs slow one another, so how many there were belongs to the conditions.
+    conditions = {"device": job.device.partition(":")[0], "threads": 1, "workers": job.workers}
+    time_protocol = protocol_id("training-time", **conditions)
     rows = [("train", measured("training-time", history.seconds, protocol=time_protocol))]
     if history.rows:
         protocol = protocol_id("validation-mae", data=job.run.fingerprint, precision=job.run.train["precision"])

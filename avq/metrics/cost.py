@@ -56,6 +56,17 @@ def macs(call: Callable[[], Any]) -> int:
     return int(counter.get_total_flops()) // 2
 
 
+def attention_matrix_bytes(pixels: int) -> int:
+    """Bytes of the N x N matrix of weights of one image in float32, 4 N^2, where it is held as a whole.
+
+    By formula and not measured: logits and gradients of the same size may lie beside it.
+
+    Args:
+        pixels: pixels N of the latent.
+    """
+    return 4 * pixels**2
+
+
 def positive_copy(module: nn.Module) -> nn.Module:
     """A float64 copy in which no path can cancel: weights 1 / fan-in, biases 0, normalisation the identity.
 

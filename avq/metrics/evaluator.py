@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from avq.errors import AvqError, NotComparable
-from avq.metrics.attention import AttentionGain
+from avq.metrics.attention import ATTENTION, AttentionMetric
 from avq.metrics.base import MetricObject
 from avq.metrics.codebook import CodebookUse
 from avq.metrics.distribution import distribution_metrics
@@ -66,7 +66,7 @@ def default_metrics(
         *structure_metrics(image_size),
         *perceptual_metrics(image_size),
         CodebookUse(num_codes, decoder_levels, image_size),
-        AttentionGain(len(num_codes)),
+        *(AttentionMetric(name, len(num_codes)) for name in ATTENTION),
     ]
     if reference is not None:
         metrics += distribution_metrics(image_size, reference.id, reference.images, allow_small)

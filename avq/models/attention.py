@@ -65,6 +65,25 @@ class ResidualPixelAttention(nn.Module):
             update = self.gate * update
         return base, update.view_as(base)
 
+    def log_weights(self, x: Tensor, rows: Tensor) -> Tensor:
+        """log W_ij of the pixels i = `rows` (int64 `[R]`, row by row of the latent), `[B, R, N]`, without N x N.
+
+        Of `gated` it is the softmax before its gate. Logarithms, since a sigmoid's row may be too small for float32.
+        """
+        x = x if x.dtype == torch.float64 else x.float()
+        pixels = x.shape[2] * x.shape[3]
+        with torch.autocast(x.device.type, enabled=False):
+            if self.g1 is None or self.g2 is None:
+                return x.new_full((len(x), len(rows), pixels), -math.log(pixels))
+            logits = self.g1(x).flatten(2)[..., rows].mT @ self.g2(x).flatten(2)
+        if self.similarity == "sigmoid":
+            return F.logsigmoid(logits)
+        if self.similarity == "sigmoid-bias":
+            return F.logsigmoid(logits - math.log(pixels))
+        if self.similarity == "sigmoid-mean":
+            return F.logsigmoid(logits) - math.log(pixels)
+        return torch.log_softmax(logits, dim=-1)
+
     def forward(self, x: Tensor) -> Tensor:
         base, update = self.parts(x)
         return base + update

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 _TILE_VALUES = 2**18  # a tile of similarities is 1 MiB of float32: it stays in a core's cache
+_LEAST_ROWS = 256  # fewer, and a large codebook is read from memory more often than the products can hide
+_LEAST_ROWS = 256  # with fewer, a large codebook is read from memory more often than the product can hide
 _RESTART_BELOW = 0.05  # a code used less than this share of the mean use is dead
 _LLOYD_ROUNDS = 10
 
@@ -35,7 +37,7 @@ def nearest_codes(vectors: Tensor, codebook: Tensor) -> Tensor:
     centre = codebook.mean(0)
     codebook = codebook - centre
     half_norms = codebook.square().sum(1).mul(-0.5)
-    rows = max(64, _TILE_VALUES // len(codebook))
+    rows = max(_LEAST_ROWS, _TILE_VALUES // len(codebook))
     transposed = codebook.t().contiguous()
     tiles = [torch.addmm(half_norms, tile - centre, transposed).argmax(1) for tile in torch.split(vectors, rows)]
     return torch.cat(tiles)
@@ -64,6 +66,42 @@ def kmeans(vectors: Tensor, num_codes: int, rounds: int = _LLOYD_ROUNDS) -> tupl
         spare = vectors[torch.randint(len(vectors), (num_codes,), device=vectors.device)]
         centroids = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], spare)
     return centroids, counts
+
+
+def mean_squared_distance(a: Tensor, b: Tensor) -> Tensor:
+    """The mean over all values of (a - b)^2, both `[N, D]`, in tiles: the difference is never held whole."""
+    rows = max(1, _TILE_VALUES // a.shape[1])
+    tiles = zip(torch.split(a, rows), torch.split(b, rows), strict=True)
+    distances = torch.cat([torch.linalg.vector_norm(x - y, dim=1) for x, y in tiles])
+    return distances.square().mean() / a.shape[1]
+
+
+class _StraightThrough(torch.autograd.Function):
+    """Latents' code vectors, and the mean of |z - e|^2 twice: once to move the latents z, once to move the codebook.
+
+    The gradient of the vectors passes straight to z. Written by hand because autograd would make, and pass over,
+    half a dozen tensors of the latents' size where one each way does: the vectors, and z's gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, flat: Tensor, codebook: Tensor, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents `[N, D]`, codebook `[K, D]` and codes `[N]` to vectors `[N, D]` and two equal scalars."""
+        chosen = codebook.index_select(0, codes)
+        error = mean_squared_distance(flat, chosen)
+        ctx.save_for_backward(flat, chosen, codes)
+        ctx.num_codes = len(codebook)
+        return chosen, error, error.clone()
+
+    @staticmethod
+    def backward(ctx: Any, straight: Tensor, to_latents: Tensor, to_codebook: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        flat, chosen, codes = ctx.saved_tensors
+        difference = flat - chosen
+        slope = 2 / difference.numel()
+        codebook = None
+        if ctx.needs_input_grad[1]:
+            codebook = difference.new_zeros(ctx.num_codes, difference.shape[1])
+            codebook.index_add_(0, codes, difference * (to_codebook * -slope))
+        return difference.mul_(to_latents * slope).add_(straight), codebook, None
 
 
 class VectorQuantizer(nn.Module):
@@ -103,15 +141,13 @@ class VectorQuantizer(nn.Module):
             z = latents.float().movedim(1, -1)
             flat = z.reshape(-1, self.dim)
             codes = nearest_codes(flat.detach(), self.codebook.detach())
-            chosen = F.embedding(codes, self.codebook)
-            loss = self.commitment * F.mse_loss(flat, chosen.detach())
+            chosen, to_latents, to_codebook = _StraightThrough.apply(flat, self.codebook, codes)
+            loss = self.commitment * to_latents
             if self.ema_decay is None:
-                loss = loss + F.mse_loss(chosen, flat.detach())
+                loss = loss + to_codebook
             if self.training:
                 self._learn(flat.detach(), codes)
-            chosen = chosen.view_as(z)
-            straight_through = chosen.detach() + (z - z.detach())  # exactly the code's vector in value
-        return Quantised(straight_through.movedim(-1, 1), codes.view(z.shape[:-1]), loss)
+        return Quantised(chosen.view_as(z).movedim(-1, 1), codes.view(z.shape[:-1]), loss)
 
     def encode(self, latents: Tensor) -> Tensor:
         """The codes alone, int64 `[B, H, W]`."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from avq.errors import UsageError
@@ -46,6 +48,16 @@ class Tokenizer(nn.Module, ABC):
     def trunk(self, images: Tensor) -> list[Tensor]:
         """The encoder's response a level, bottom first, before projection and attention; [] where there is none."""
         return []
+
+    @torch.no_grad()
+    def latent_sizes(self, image_size: int) -> list[tuple[int, int]]:
+        """Height and width of each level's codes for square images of that side, bottom first.
+
+        A subclass that knows them without encoding an image says so itself.
+        """
+        where = next(itertools.chain(self.parameters(), self.buffers()), torch.zeros(())).device
+        codes = self.encode(torch.zeros(1, 3, image_size, image_size, device=where))
+        return [(level.shape[1], level.shape[2]) for level in codes]
 
     def initialise_codebooks(self, images: Tensor) -> None:
         """Called once with a large batch before the first training step."""

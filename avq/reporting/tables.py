@@ -16,7 +16,10 @@ from avq.reporting.values import failures, one_protocol, protocols_differ, rows_
 __all__ = ["contrast_table", "footer", "render", "wide_table"]
 
 # In the long form alone: they repeat a neighbour, or describe images rather than rows.
-NOT_SHOWN = ("mae-sigma", "mse", "usage", "dead-codes", "validation-mae", "params-codebook", "params-buffers")
+NOT_SHOWN = (
+    "mae-sigma", "mse", "usage", "dead-codes", "validation-mae", "params-codebook", "params-buffers",
+    "latent-height", "latent-width",
+)  # fmt: skip
 
 
 def wide_table(long: pd.DataFrame, split: str = "test") -> pd.DataFrame:

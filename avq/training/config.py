@@ -19,18 +19,18 @@ def _setting(default: Any, help: str) -> Any:
 class TrainConfig:
     """How one model is trained. The seed is not among it: it is a property of the run."""
 
-    steps: int = _setting(1000, "optimiser steps")
-    batch_size: int = _setting(64, "images a step")
-    learning_rate: float = _setting(1e-3, "peak learning rate of AdamW")
-    warmup_steps: int = _setting(100, "steps of linear warm-up, at most a tenth of all; then cosine decay to 0")
-    beta1: float = _setting(0.9, "AdamW's decay of the first moment")
-    weight_decay: float = _setting(1e-4, "decoupled weight decay")
-    grad_clip: float = _setting(1.0, "largest gradient norm")
-    loss: Literal["mae", "mse"] = _setting("mae", "reconstruction loss, on images in [-1, 1]")
+    steps: int = _setting(1000, help="optimiser steps")
+    batch_size: int = _setting(64, help="images a step")
+    learning_rate: float = _setting(1e-3, help="peak learning rate of AdamW")
+    warmup_steps: int = _setting(100, help="steps of linear warm-up, at most a tenth of all; then cosine decay to 0")
+    beta1: float = _setting(0.9, help="AdamW's decay of the first moment")
+    weight_decay: float = _setting(1e-4, help="decoupled weight decay")
+    grad_clip: float = _setting(1.0, help="largest gradient norm")
+    loss: Literal["mae", "mse"] = _setting("mae", help="reconstruction loss, on images in [-1, 1]")
     precision: Literal["auto", "float32", "bfloat16"] = _setting(
-        "auto", "arithmetic of convolutions; attention and quantiser are float32 always"
+        "auto", help="arithmetic of convolutions; attention and quantiser are float32 always"
     )
-    validate_every: int = _setting(100, "steps between two points of the validation curve")
+    validate_every: int = _setting(100, help="steps between two points of the validation curve")
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "validate_every"):

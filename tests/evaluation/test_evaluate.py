@@ -77,6 +77,18 @@ def test_macs_by_hand() -> None:
     assert rows["receptive-field", 1].status == "n/a"
 
 
+def test_latent_sizes_and_the_attention_matrix_by_hand() -> None:
+    """Strides 4 and 8 at 32 px: 8x8 and 4x4 codes, so matrices of 64^2 and 16^2 float32 values."""
+    rows = by_name(deterministic_costs(create_variant("aren-2-rpa", 32, **SMALL), 32))
+    assert [rows["latent-height", level].value for level in (1, 2)] == [8, 4]
+    assert [rows["latent-width", level].value for level in (1, 2)] == [8, 4]
+    assert [rows["attention-memory-analytic", level].value for level in (1, 2)] == [4 * 64**2, 4 * 16**2]
+    for name in ("aren-1", "aren-1-uniform", "aren-1-wide", "patch-kmeans"):
+        rows = by_name(deterministic_costs(create_variant(name, 32, **SMALL), 32))
+        assert rows["attention-memory-analytic", 1].status == "n/a"
+        assert rows["latent-height", 1].value == 8
+
+
 @pytest.mark.parametrize("name", ["aren-1", "patch-kmeans"])
 def test_timed_costs(name: str) -> None:
     rows = by_name(

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -139,14 +139,24 @@ def test_a_job_lost_too_often_is_a_failed_record(tmp_path: Path, monkeypatch: py
     assert record["reason"].tolist() == ["its node or its task died"]
 
 
+def patiently(begin: Callable[[], Any]) -> Any:
+    """Ray gives a node 30 s to start, which a busy machine may not do at once."""
+    for _ in range(4):
+        try:
+            return begin()
+        except Exception as error:
+            late = error
+    raise late
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head without a CPU, where the command is given, and two nodes of one."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     cluster_utils = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed (extra `ray`)")
-    made = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    made = patiently(lambda: cluster_utils.Cluster(True, head_node_args={"num_cpus": 0, "include_dashboard": False}))
     for _ in range(2):
-        made.add_node(num_cpus=1)
+        patiently(lambda: made.add_node(num_cpus=1))
     yield made
     made.shutdown()
 

@@ -1,0 +1,43 @@
+"""The quantiser against that of vector-quantize-pytorch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from benchmarks.conftest import Compare, peer_version
+from benchmarks.memory import extra_memory
+from benchmarks.quantisers import Size, step
+
+PEER = "vector-quantize-pytorch"
+
+# Latents of a CIFAR-10 batch at preset small; the issue's size, with a small and a large codebook.
+CASES: list[tuple[Size, int, int, float | None]] = [
+    ((64, 8, 8, 64), 256, 41, None),
+    ((16, 32, 32, 256), 1024, 15, 5.0),
+    ((16, 32, 32, 256), 8192, 5, 4.0),
+]
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("training", [True, False], ids=["training", "forward"])
+@pytest.mark.parametrize(("size", "num_codes", "rounds", "goal"), CASES)
+def test_quantiser(
+    compare: Compare, size: Size, num_codes: int, rounds: int, goal: float | None, training: bool
+) -> None:
+    pytest.importorskip("vector_quantize_pytorch", reason="the peer is not installed: pip install 'avq-bench[peers]'")
+    what: tuple[Any, ...] = (size, num_codes, training)
+    memory = {f"{which}_mib": extra_memory("benchmarks.quantisers:step", which, *what) for which in ("ours", "peer")}
+    shape = " x ".join(map(str, size))
+    kind = "training" if training else "forward"
+    compare(
+        f"quantiser {kind}, {shape}, K {num_codes}",
+        step("ours", *what),
+        step("peer", *what),
+        peer_version(PEER),
+        rounds=rounds,
+        goal=goal if training else None,
+        memory_goal=4.0 if goal and training else None,
+        **memory,
+    )
