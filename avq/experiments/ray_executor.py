@@ -147,18 +147,17 @@ class Cluster:
 
     def alone(self, function: Callable[[Job], Any], job: Job) -> Any:
         with _marked(job.root) as mark:
-            generator = self._pinned(self.task(job, {}), self._quiet()).remote(
-                self._placed(job), function, _home(job, mark)
-            )
+            task = self.task(job, {}, self._on(self._quiet()))
+            generator = task.remote(self._placed(job), function, _home(job, mark))
             try:
                 return _result(generator)
             finally:
                 _cancel(generator)
 
-    def task(self, job: Job, need: Resources) -> Any:
+    def task(self, job: Job, need: Resources, strategy: Any = "SPREAD") -> Any:
         """The remote function for a job: it asks for what the job needs, and for a node that is less busy."""
         memory = {"memory": int(need["memory"])} if "memory" in need else {}
-        return self._task.options(name=job.run.name, num_returns="streaming", scheduling_strategy="SPREAD", **memory)
+        return self._task.options(name=job.run.name, num_returns="streaming", scheduling_strategy=strategy, **memory)
 
     def _suitable(self) -> list[str]:
         """The ids of the nodes that can carry out a run."""
@@ -167,7 +166,9 @@ class Cluster:
     def _machine_of(self, node: str) -> str:
         import ray
 
-        return str(ray.get(self._pinned(ray.remote(machine_name), node).remote(self.device)))
+        gpus = int("GPU" in self._need)
+        ask: Any = ray.remote(num_cpus=1, num_gpus=gpus, scheduling_strategy=self._on(node))(machine_name)
+        return str(ray.get(ask.remote(self.device)))
 
     def _quiet(self) -> str:
         """The node on which costs are measured, or another of the same hardware where that one died."""
@@ -179,11 +180,11 @@ class Cluster:
             self._quiet_node = same[0]
         return self._quiet_node
 
-    def _pinned(self, task: Any, node: str) -> Any:
+    @staticmethod
+    def _on(node: str) -> Any:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        strategy = NodeAffinitySchedulingStrategy(node, soft=False)
-        return task.options(scheduling_strategy=strategy, num_cpus=1, num_gpus=int("GPU" in self._need))
+        return NodeAffinitySchedulingStrategy(node, soft=False)
 
     def _placed(self, job: Job) -> Job:
         """The job as any node understands it: absolute paths, and what this command's environment says."""

@@ -36,16 +36,17 @@ ROWS = "aren-1,vqvae"
 SETTINGS = ["steps=60", "batch_size=4", "width=4", "dim=8", "num_codes=8", "image_size=32", "train_images=32",
             "validation_images=8", "test_images=16", "validate_every=10"]  # fmt: skip
 TIMED = ["training-time", "train-images-per-s", "inference-images-per-s", "peak-memory"]
-# Loaded by every process: a state at every step, steps that take long enough to be killed between, and a diary.
+# Loaded by every process: a state at every step, a diary of them, and a gate that no training passes while shut.
 PLUGIN = """
-import os, time
+import os, pathlib, time
 from avq.training import step, trainer
 trainer._SECONDS_BETWEEN_STATES = 0.0
 taken = step.TrainStep.__call__
 def diary(self, batch, number, check=False):
     if self.variant != "model":  # neither a plan nor a quiet pass
-        time.sleep(0.1)
-        with open({path!r}, "a") as file:
+        while number == 25 and not pathlib.Path({folder!r}, "gate").exists():
+            time.sleep(0.05)
+        with open({folder!r} + "/steps", "a") as file:
             file.write(f"{{self.variant}} {{os.getpid()}} {{number}}\\n")
     return taken(self, batch, number, check)
 step.TrainStep.__call__ = diary
@@ -193,7 +194,7 @@ def test_a_request_that_no_node_can_satisfy_is_one_line(cluster: Any, tmp_path: 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_ctrl_c_stops_the_tasks_too(cluster: Any, tmp_path: Path) -> None:
-    (tmp_path / "diary.py").write_text(PLUGIN.format(path=str(tmp_path / "steps")))
+    (tmp_path / "diary.py").write_text(PLUGIN.format(folder=str(tmp_path)))
     store = tmp_path / "store"
     sweep = start(store, tmp_path, "--executor", "ray", "--address", cluster.address)
     wait_for(sweep, lambda: len(list(store.glob("runs/*/state.safetensors"))) == 2)
@@ -211,16 +212,19 @@ def test_ctrl_c_stops_the_tasks_too(cluster: Any, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_killed_node_costs_nothing_but_time(cluster: Any, tmp_path: Path) -> None:
-    local, on_ray, steps = tmp_path / "local", tmp_path / "on-ray", tmp_path / "steps"
-    (tmp_path / "diary.py").write_text(PLUGIN.format(path=str(steps)))
+    local, on_ray, steps, gate = (tmp_path / name for name in ("local", "on-ray", "steps", "gate"))
+    (tmp_path / "diary.py").write_text(PLUGIN.format(folder=str(tmp_path)))
+    gate.touch()
     alone = start(local, tmp_path, "--workers", "2")
     _, said = alone.communicate()
     assert alone.returncode == 0, said
     steps.unlink()
+    gate.unlink()
 
     sweep = start(on_ray, tmp_path, "--executor", "ray", "--address", cluster.address)
     wait_for(sweep, lambda: len(list(on_ray.glob("runs/*/state.safetensors"))) == 2)
     cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
+    gate.touch()
     out_ray, said = sweep.communicate()
     assert sweep.returncode == 0, said
     assert said.count("; it goes on from its last state") == 1, said
