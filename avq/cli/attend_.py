@@ -49,14 +49,7 @@ class _Pixel(click.ParamType):  # type: ignore[type-arg]  # generic in new relea
     metavar="x,y",
     help="Pixel of the image, from 0,0 at the top left; repeatable.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("attention.png"),
-    show_default=True,
-    help="Picture to write.",
-)
+@options.written("Picture to write.", "attention.png")
 @click.option(
     "--max-side",
     type=click.IntRange(min=16),

@@ -80,6 +80,19 @@ def _name_weights(ctx: click.Context, _param: click.Parameter, folder: Path | No
         os.environ[ENVIRONMENT_VARIABLE] = str(folder.absolute())
 
 
+def written(help: str, default: str | None = None) -> Callable[[F], F]:
+    """`-o/--output`, the file that a command writes; required where it has no default."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=default,
+        required=default is None,
+        show_default=default is not None,
+        help=help,
+    )
+
+
 weights_dir = click.option(
     "--weights-dir",
     type=click.Path(path_type=Path, file_okay=False, exists=True),

@@ -42,14 +42,7 @@ def shipped_checkpoint() -> Path:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Trained tokenizer (.safetensors).  [default: the one that ships with avq-bench]",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("reconstruction.png"),
-    show_default=True,
-    help="Picture to write.",
-)
+@options.written("Picture to write.", "reconstruction.png")
 @click.option(
     "--max-side",
     type=click.IntRange(min=16),

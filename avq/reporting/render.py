@@ -19,6 +19,7 @@ from avq.metrics.catalogue import METRICS, Metric, format_value
 Format = Literal["table", "csv", "json", "markdown"]
 ARROWS = {"lower": "\u00a0↓", "higher": "\u00a0↑", None: ""}  # a label is broken at plain spaces only
 WRAPPED = ("contrast", "why")
+ROOM_FOR_WHY = 24  # characters a line: fewer make a column of single words
 NUMBER = re.compile(r"[+-]?[\d.]+( [±/a-zA-Z].*)?|<[\d.]+|-|\d+/\d+")
 
 
@@ -35,7 +36,7 @@ def render(table: pd.DataFrame, style: Format = "table", width: int = 110) -> st
         records = table.astype(object).where(table.notna(), None).to_dict("records")
         return json.dumps(records, indent=2, ensure_ascii=False, default=float)
     if "verdict" in table:
-        return text_table(_contrasts(table), style, width)
+        return _contrasts_text(_contrasts(table), style, width)
     if "dataset" not in table or "row" not in table:
         return _one_dataset(table, style, width)
     groups = table.groupby("dataset", sort=False)
@@ -101,6 +102,14 @@ def _beside(lower: Sequence[str], upper: Sequence[str]) -> list[str]:
 def _contrasts(table: pd.DataFrame) -> pd.DataFrame:
     shown = pd.DataFrame([_contrast(line) for line in table.to_dict("records")])
     return shown if "why" in shown and (shown["why"] != "").any() else shown.drop(columns="why", errors="ignore")
+
+
+def _contrasts_text(shown: pd.DataFrame, style: Format, width: int) -> str:
+    """The contrasts; where `width` leaves their reasons no room, these stand below the table."""
+    if style != "table" or "why" not in shown or _width(shown.drop(columns="why")) + ROOM_FOR_WHY <= width:
+        return text_table(shown, style, width)
+    reasons = [f"{name}: {why}" for name, why in zip(shown["contrast"], shown["why"], strict=True) if why]
+    return "\n".join([text_table(shown.drop(columns="why"), style, width), "", *reasons])
 
 
 def _contrast(line: dict[Hashable, Any]) -> dict[str, str]:

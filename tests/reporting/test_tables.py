@@ -225,3 +225,12 @@ def test_the_footer_names_rows_out_of_line(maes: Frames) -> None:
     means = {f"row-{i}": 0.05 for i in range(6)}
     text = footer(maes({**means, "wild": 0.06}, {**dict.fromkeys(means, 0.0004), "wild": 0.03}, 3))
     assert "judged by their own: wild." in text
+
+
+@pytest.mark.parametrize(("width", "below"), [(200, False), (90, True)])
+def test_reasons_stand_below_contrasts_that_leave_them_no_room(maes: Frames, width: int, below: bool) -> None:
+    declared = [Contrast("first", "a", "b"), Contrast("second", "a", "gone")]
+    text = render(contrast_table(maes({"a": 0.05, "b": 0.06}, 0.001, 3), declared), "table", width)
+    assert ("second: there is no row 'gone'" in text.splitlines()) is below
+    assert ("why" in text) is not below
+    assert "there is no row 'gone'" in text

@@ -30,17 +30,20 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("variants", nargs="+")
     parser.add_argument("--plugin")
+    parser.add_argument("--images", type=int, default=500, help="test images")
     chosen = parser.parse_args()
     if chosen.plugin:
         importlib.import_module(chosen.plugin)
     store = Store(chosen.store)
-    frames = []
+    frames, datasets = [], {}
     for folder in sorted(store.runs.iterdir()):
         run = finished_run(store, folder.name)
         if run is None or run.variant not in chosen.variants:
             continue
-        dataset = load_dataset(DataConfig(**run.data), chosen.data_root)
-        rows, _ = evaluate(load_model(folder / CHECKPOINT), dataset)
+        data = DataConfig(**{**run.data, "test_images": chosen.images})
+        if data not in datasets:
+            datasets[data] = load_dataset(data, chosen.data_root)
+        rows, _ = evaluate(load_model(folder / CHECKPOINT), datasets[data])
         frames.append(record_frame(run, [("test", row) for row in rows], "kept checkpoint"))
     long = pd.concat(frames, ignore_index=True)
     long = long.assign(experiment="kept", preset="small", row=long["variant"])
