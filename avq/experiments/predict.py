@@ -168,21 +168,26 @@ def schedule(durations: Sequence[float], loads: Sequence[float]) -> float:
 
 
 def measure(
-    jobs: Sequence[Job], store: Store, machine: str, devices: Sequence[str], on_event: OnEvent, call: CallAll = call_all
+    jobs: Sequence[Job],
+    store: Store,
+    machine: str,
+    devices: Sequence[str],
+    on_event: OnEvent,
+    call: CallAll | None = None,
 ) -> None:
     """Measure of every distinct model, and of every distinct set of images, what the store does not hold yet.
 
     Args:
         machine: whose measurements count, as `machine_name` gives it.
         devices: one per worker.
-        call: gives the result of every job in a process of its own, as `execute.call_all`.
+        call: gives the result of every job in a process of its own; `execute.call_all` by default.
 
     Raises:
         AvqError: a model cannot even take a step here; the line says why.
     """
     paths = [(_paths(store, job.run, machine, len(devices)), job) for job in jobs]
-    _measure({model: job for (model, _), job in paths}, measure_model, devices, on_event, call)
-    _measure({images: job for (_, images), job in paths}, measure_loading, devices, on_event, call)
+    _measure({model: job for (model, _), job in paths}, measure_model, devices, on_event, call or call_all)
+    _measure({images: job for (_, images), job in paths}, measure_loading, devices, on_event, call or call_all)
 
 
 def memory(store: Store, run: Run, machine: str, workers: int) -> float | None:
