@@ -140,7 +140,8 @@ def test_run_passes_every_option_on(call, running, in_empty_folder):
     done = call(
         "run", "ablation_levels", "--preset", "small", "--dataset", "cifar10", "--data-root", ".", "--only", "a,b",
         "--seeds", "0,4", "--set", "steps=5", "--output", "out", "--device", "cpu", "--precision", "float32",
-        "--workers", "1", "--fresh", "--keep-stale", "--allow-small",
+        "--workers", "1", "--fresh", "--keep-stale", "--allow-small", "--executor", "ray",
+        "--address", "10.0.0.1:6379", "--tensorboard",
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     assert seen.pop("ablation").name == "ablation_levels"
@@ -148,7 +149,7 @@ def test_run_passes_every_option_on(call, running, in_empty_folder):
     assert seen == {
         "preset": "small", "dataset": "cifar10", "only": ("a", "b"), "seeds": (0, 4), "device": "cpu", "workers": 1,
         "settings": {"steps": 5, "precision": "float32"}, "fresh": True, "keep_stale": True, "plugins": (),
-        "allow_small": True,
+        "allow_small": True, "executor": "ray", "address": "10.0.0.1:6379", "tensorboard": True,
     }  # fmt: skip
 
 
