@@ -24,6 +24,12 @@ class NotComparable(AvqError):
     exit_code = 3
 
 
+class Stopped(AvqError):
+    """The time given to a job is over; what it did is kept, and the same command goes on."""
+
+    exit_code = 4
+
+
 def unknown(kind: str, name: str, options: Iterable[str], hint: str = "") -> UsageError:
     """The error for a name that is not among `options`, with the nearest one suggested.
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "run": "Train every run of an ablation that is not there yet, then print its table.",
     "train": "Train one variant without an ablation file.",
     "table": "Print the table of a store or of a long-form CSV.",
+    "scale": "Measure how memory and time of attention, and of whole variants, grow with the latent.",
     "check": "Say whether a table has become worse than its baseline; a gate for CI.",
     "evaluate": "Measure a checkpoint, or any Python object that encodes and decodes, on the images of a dataset.",
     "score": "Measure reconstructions that any tool wrote against their originals.",

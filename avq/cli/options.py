@@ -124,6 +124,12 @@ precision = click.option(
     default=None,
     help="Arithmetic of training; auto takes bfloat16 where this machine gains from it.  [default: auto]",
 )
+compile_model = click.option(
+    "--compile",
+    type=click.Choice(["auto", "on", "off"]),
+    default=None,
+    help="torch.compile in training; auto compiles where it was measured to pay.  [default: auto]",
+)
 seeds = click.option("--seeds", type=Seeds(), metavar="N|A,B,…", help="How many seeds (3), or which (0,4,7).")
 settings = click.option(
     "--set",
@@ -173,6 +179,12 @@ fresh = click.option("--fresh", is_flag=True, help="Train again what is finished
 keep_stale = click.option(
     "--keep-stale", is_flag=True, help="Use runs of older code instead of training again, and mark them."
 )
+max_minutes = click.option(
+    "--max-minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="M",
+    help="Stop after M minutes, with what is in training kept (exit code 4); the same command goes on.",
+)
 
 executor = click.option(
     "--executor",
@@ -189,7 +201,7 @@ tensorboard = click.option(
 )
 
 #: What says which runs a variant becomes, and an ablation.
-run_choice = stacked(preset, dataset, data_root, seeds, settings, output, device, precision, plugin)
+run_choice = stacked(preset, dataset, data_root, seeds, settings, output, device, precision, compile_model, plugin)
 choice = stacked(only, run_choice)
 #: How they are carried out.
-execution = stacked(workers, executor, address, fresh, keep_stale, allow_small, tensorboard, weights_dir)
+execution = stacked(workers, executor, address, max_minutes, fresh, keep_stale, allow_small, tensorboard, weights_dir)

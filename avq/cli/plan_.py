@@ -23,6 +23,7 @@ def command(
     ablation: str,
     settings: dict[str, Any],
     precision: str | None,
+    compile: str | None,
     output: Path,
     device: str,
     workers: int | None,
@@ -41,7 +42,7 @@ def command(
     """
     import avq
     from avq.cli.progress import Lines
-    from avq.cli.sweep import with_precision
+    from avq.cli.sweep import with_training
     from avq.experiments.execute import slots
     from avq.experiments.predict import predict
     from avq.experiments.store import Store
@@ -50,7 +51,8 @@ def command(
     place = resolve_device(device)
     chosen["preset"] = chosen["preset"] or "smoke"
     source = Path(ablation) if ablation.endswith(".toml") else ablation
-    plan = avq.plan(source, device=place, settings=with_precision(settings, precision), **chosen)
+    training = with_training(settings, precision=precision, compile=compile)
+    plan = avq.plan(source, device=place, settings=training, **chosen)
     prediction = predict(
         plan,
         Store(output),

@@ -30,6 +30,7 @@ class Request:
     output: Path
     device: str
     precision: str | None
+    compile: str | None
     plugins: tuple[str, ...]
     workers: int | None
     fresh: bool
@@ -38,6 +39,7 @@ class Request:
     executor: str
     address: str | None
     tensorboard: bool
+    max_minutes: float | None
 
 
 def carry_out(ablation: Ablation, request: Request, style: str, called: str) -> None:
@@ -50,6 +52,7 @@ def carry_out(ablation: Ablation, request: Request, style: str, called: str) -> 
         called: the words that called it, such as ``run ablation_levels``.
 
     Raises:
+        Stopped: the time that was given is over; nothing is printed.
         AvqError: a run failed; the others are finished and in the table.
     """
     import avq
@@ -64,7 +67,7 @@ def carry_out(ablation: Ablation, request: Request, style: str, called: str) -> 
             data_root=request.data_root,
             only=request.only,
             seeds=request.seeds,
-            settings=with_precision(request.settings, request.precision),
+            settings=with_training(request.settings, precision=request.precision, compile=request.compile),
             output=request.output,
             device=request.device,
             workers=request.workers,
@@ -75,6 +78,7 @@ def carry_out(ablation: Ablation, request: Request, style: str, called: str) -> 
             executor=request.executor,
             address=request.address,
             tensorboard=request.tensorboard,
+            max_minutes=request.max_minutes,
             on_event=listener,
         )
     click.echo(err=True)
@@ -90,9 +94,9 @@ def carry_out(ablation: Ablation, request: Request, style: str, called: str) -> 
         )
 
 
-def with_precision(settings: dict[str, Any], precision: str | None) -> dict[str, Any]:
-    """`--precision` is the training setting of that name."""
-    return settings if precision is None else settings | {"precision": precision}
+def with_training(settings: dict[str, Any], **options: str | None) -> dict[str, Any]:
+    """`--precision` and `--compile` are the training settings of these names."""
+    return settings | {name: value for name, value in options.items() if value is not None}
 
 
 def _failed_runs(long: pd.DataFrame) -> list[str]:

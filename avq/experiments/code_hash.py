@@ -17,7 +17,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 # These judge a trained model and do not make it: their change calls for evaluation, not for training.
 _EVALUATION_ROOMS = ("metrics", "evaluation")
 # What measures costs; and what it imports that only says how a number is called and printed.
-_COSTS, _NAMES = "evaluation/cost.py", "metrics/catalogue.py"
+_COSTS, _SCALING, _NAMES = "evaluation/cost.py", "evaluation/scaling.py", "metrics/catalogue.py"
 _WORDS = ("help", "summary")  # keywords whose text a person reads and no code acts upon
 
 
@@ -90,15 +90,32 @@ def evaluation_hash(root: Path = _ROOT) -> str:
 
 def cost_hash(root: Path = _ROOT) -> str:
     """The code that measures what a model costs: `evaluation/cost.py`, and what it imports of these two rooms."""
+    return files_hash(_imported_from(_COSTS, root))
+
+
+def scaling_hash(whole: bool, root: Path = _ROOT) -> str:
+    """The code that `avq-bench scale` measures, and measures with.
+
+    Args:
+        whole: that of whole variants, whose models and training steps count; else of the attention layer.
+        root: folder of the package.
+    """
+    models = _room("models", "training", root=root) if whole else _room("models", root=root)
+    measured = [item for item in models if whole or item[0].startswith("models/attention")]
+    return files_hash([*measured, *_imported_from(_SCALING, root)])
+
+
+def _imported_from(file: str, root: Path) -> list[tuple[str, Path]]:
+    """A file of the rooms that measure, and what it imports of these rooms, through any number of others."""
     found: dict[str, Path] = {}
-    waiting = [_COSTS]
+    waiting = [file]
     while waiting:
         name = waiting.pop()
         path = root / name
         if name not in found and name != _NAMES and path.is_file():
             found[name] = path
             waiting += _imports(path)
-    return files_hash(found.items())
+    return list(found.items())
 
 
 def _imports(path: Path) -> list[str]:

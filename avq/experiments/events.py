@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from avq.errors import AvqError
+from avq.errors import AvqError, Stopped
 from avq.experiments.job import Job, Outcome
 from avq.experiments.record import DiskError
 from avq.experiments.store import Store, read_json
@@ -18,7 +19,7 @@ class Event:
 
     Attributes:
         kind: `message` (text only), `start`, `progress`, `finish`, `fail`, `wait` (another command
-            has the run), `costs` (the quiet pass of a model).
+            has the run), `stop` (the time is over), `costs` (the quiet pass of a model).
         run: the run's name; empty for messages.
         text: one line for a person.
         done: runs that are over.
@@ -28,7 +29,7 @@ class Event:
         total_seconds_left: of the whole sweep; None while unknown.
     """
 
-    kind: Literal["message", "start", "progress", "finish", "fail", "wait", "costs"]
+    kind: Literal["message", "start", "progress", "finish", "fail", "wait", "stop", "costs"]
     run: str = ""
     text: str = ""
     done: int = 0
@@ -65,16 +66,24 @@ class Tally:
     """The outcomes of a sweep's jobs, told as they come.
 
     Attributes:
-        total: jobs of the sweep.
+        jobs: those of the sweep.
         on_event: hears of everything.
+        stop_at: when to start no more of them, in seconds since the epoch; those at work stop by themselves.
         outcomes: `done` or `failed` of every run that is over, by its name.
     """
 
-    total: int
+    jobs: Sequence[Job]
     on_event: OnEvent
+    stop_at: float | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     _started: set[str] = field(default_factory=set)
     _waits: set[str] = field(default_factory=set)
+    _over: bool = False
+
+    def is_over(self) -> bool:
+        """Whether no job is to be started any more: the time is over, here or by the clock of one that stopped."""
+        self._over = self._over or (self.stop_at is not None and time.time() >= self.stop_at)
+        return self._over
 
     def start(self, job: Job, text: str = "") -> None:
         """Tell that a job is at work: once, however often it is tried."""
@@ -83,13 +92,18 @@ class Tally:
             self._tell("start", job, text=text)
 
     def settle(self, job: Job, outcome: Outcome) -> bool:
-        """Take in how a job ended; False where another command has its run: to be tried again later.
+        """Take in how a job ended; False where it is to be tried again later: another command has its run, or the
+        time was over.
 
         Raises:
             DiskError: the store takes nothing more.
         """
         if outcome.kind == "disk":
             raise DiskError(outcome.text)
+        if outcome.kind == "stopped":
+            self._over = True
+            self._tell("stop", job, text=outcome.text)
+            return False
         if outcome.kind == "busy":
             if job.run.name not in self._waits:
                 self._waits.add(job.run.name)
@@ -119,10 +133,16 @@ class Tally:
 
     def stopped(self) -> AvqError:
         """The line for an interruption from the keyboard."""
-        return AvqError(
-            f"stopped; {len(self.outcomes)} of {self.total} runs are finished and kept: "
-            "give the same command again to go on."
-        )
+        return AvqError(self._said("stopped"))
+
+    def out_of_time(self) -> Stopped:
+        """The line for a time that is over before all jobs are."""
+        return Stopped(self._said("the time is over"))
+
+    def _said(self, why: str) -> str:
+        again = " without --fresh" if any(job.fresh for job in self.jobs) else ""
+        kept = f"{len(self.outcomes)} of {len(self.jobs)} runs are finished and kept"
+        return f"{why}; {kept}: give the same command again{again} to go on."
 
     def _tell(self, kind: Any, job: Job, **more: Any) -> None:
-        self.on_event(Event(kind, job.run.name, done=len(self.outcomes), total=self.total, **more))
+        self.on_event(Event(kind, job.run.name, done=len(self.outcomes), total=len(self.jobs), **more))

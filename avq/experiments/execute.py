@@ -37,6 +37,7 @@ PRELOAD = [
     "avq.models.zoo",
     "avq.evaluation.cost",
     "avq.evaluation.evaluate",
+    "avq.evaluation.scaling",
     "avq.training.trainer",
     "avq.experiments.predict",
 ]
@@ -171,6 +172,7 @@ def execute(
     *,
     eta: Eta | None = None,
     function: Callable[[Job], Outcome] = run_job,
+    stop_at: float | None = None,
 ) -> dict[str, Outcome]:
     """Carry out jobs, one on every device at a time.
 
@@ -180,24 +182,29 @@ def execute(
         on_event: hears of everything, from this thread.
         eta: seconds left of the whole.
         function: what a process does with its job.
+        stop_at: when to start no more of them, in seconds since the epoch; those at work stop by themselves.
 
     Returns:
         The outcome (`done` or `failed`) of every run, by its name.
 
     Raises:
         DiskError: the store takes nothing more; runs in progress are stopped.
+        Stopped: the time is over, and runs are left.
         AvqError: interrupted from the keyboard.
     """
     waiting = list(jobs)
     active: list[Active] = []
     free = list(devices)
     retry_at: dict[str, float] = {}
-    tally = Tally(len(jobs), on_event)
+    tally = Tally(jobs, on_event, stop_at)
     try:
         while waiting or active:
+            over = tally.is_over()
+            if over and not active:
+                raise tally.out_of_time()
             now = time.monotonic()
             ready = [job for job in waiting if retry_at.get(job.run.name, 0) <= now]
-            for job in ready[: len(free)]:
+            for job in [] if over else ready[: len(free)]:
                 waiting.remove(job)
                 slot = free.pop(0)
                 placed = replace(job, device=slot)

@@ -29,7 +29,9 @@ class Executor(Protocol):
     machine: str
     workers: int
 
-    def execute(self, jobs: Sequence[Job], on_event: OnEvent, eta: Eta | None) -> dict[str, Outcome]:
+    def execute(
+        self, jobs: Sequence[Job], on_event: OnEvent, eta: Eta | None, stop_at: float | None
+    ) -> dict[str, Outcome]:
         """Carry jobs out, several at once, as `execute.execute`."""
         ...
 
@@ -49,8 +51,10 @@ class Local:
         self.workers = len(self._devices)
         self.machine = machine_name(self.device)
 
-    def execute(self, jobs: Sequence[Job], on_event: OnEvent, eta: Eta | None) -> dict[str, Outcome]:
-        return execute(jobs, self._devices, on_event, eta=eta)
+    def execute(
+        self, jobs: Sequence[Job], on_event: OnEvent, eta: Eta | None, stop_at: float | None
+    ) -> dict[str, Outcome]:
+        return execute(jobs, self._devices, on_event, eta=eta, stop_at=stop_at)
 
     def alone(self, function: Callable[[Job], Any], job: Job) -> Any:
         process = Process(function, replace(job, device=self._devices[0]))

@@ -10,9 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-import uuid
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +20,10 @@ from avq.errors import AvqError, UsageError
 from avq.experiments import predict
 from avq.experiments.environment import machine_name
 from avq.experiments.events import Eta, Event, OnEvent, Tally
-from avq.experiments.execute import BUSY_SECONDS, POLL_SECONDS, Process, ProcessDied, failed
-from avq.experiments.job import Job, Outcome, load_plugins
-from avq.experiments.plan import code_of_factory
+from avq.experiments.execute import BUSY_SECONDS, POLL_SECONDS, ProcessDied, failed
+from avq.experiments.job import Job, Outcome
 from avq.experiments.ray_cluster import Resources, fits, nodes, nowhere, slots_of
-from avq.experiments.record import write_atomic
+from avq.experiments.ray_task import Lost, WrongNode, cancel, home_of, marked, next_word, result, watch_over
 from avq.experiments.store import Store, read_json
 from avq.experiments.worker import run_job
 
@@ -35,47 +32,6 @@ _MEMORY_SPARE = 1.25  # over what was measured: evaluation and images of other s
 _MEMORY_WATCHER = 600.0  # MiB of the task that watches, and of the server that its processes are forked from
 _SECONDS_BETWEEN_LOOKS = 5.0
 _SECONDS_WITHOUT_NODE = 60.0  # a node that is started anew is given that long
-_SECONDS_TO_SEE = 10.0  # a network's file system may show a new file late
-
-
-class WrongNode(AvqError):
-    """A node of the cluster cannot take part: it sees another store, or runs other code."""
-
-
-@dataclass(frozen=True)
-class Home:
-    """What a node must have in common with the command: plug-ins' path, the store's mark, the training code."""
-
-    path: tuple[str, ...]
-    mark: Path
-    code: str
-
-    def check(self, job: Job) -> None:
-        """WrongNode where a job must not be carried out here."""
-        import ray
-
-        here = ray.util.get_node_ip_address()
-        sys.path.extend(folder for folder in self.path if folder not in sys.path)
-        until = time.monotonic() + _SECONDS_TO_SEE
-        while not self.mark.exists():
-            if time.monotonic() > until:
-                raise WrongNode(f"node {here} does not see the store {job.root}: put it where all nodes do (--output).")
-            time.sleep(0.2)
-        load_plugins(job)
-        if code_of_factory(job.run.factory) != self.code:
-            raise WrongNode(f"node {here} has other code of avq-bench or of a plug-in than this command.")
-
-
-def watch_over(job: Job, function: Callable[[Job], Any], home: Home) -> Iterator[Any]:
-    """The task: says where it is, then gives what the function gave in a process of its own, or an AvqError."""
-    import ray
-
-    yield ray.util.get_node_ip_address()
-    try:
-        home.check(job)
-        yield Process(function, job).result()
-    except AvqError as error:
-        yield error
 
 
 @dataclass
@@ -91,10 +47,6 @@ class Flight:
     @property
     def elapsed(self) -> float:
         return time.monotonic() - self.began
-
-
-class Lost(AvqError):
-    """A node or a task died under a job."""
 
 
 class Cluster:
@@ -127,32 +79,38 @@ class Cluster:
         self.machine = self._machine_of(suitable[0])
 
     def execute(
-        self, jobs: Sequence[Job], on_event: OnEvent, eta: Eta | None, function: Callable[[Job], Outcome] = run_job
+        self,
+        jobs: Sequence[Job],
+        on_event: OnEvent,
+        eta: Eta | None,
+        stop_at: float | None,
+        function: Callable[[Job], Outcome] = run_job,
     ) -> dict[str, Outcome]:
         """Carry jobs out, as `execute.execute`; each is a task with the main memory that its plan foresees.
 
         Raises:
             UsageError: no node can carry out a job.
+            Stopped: the time is over, and runs are left.
             AvqError: no node that can is left, the disk takes nothing more, or the user stopped it.
         """
         if not jobs:
             return {}
-        with _marked(jobs[0].root) as mark:
+        with marked(jobs[0].root) as mark:
             placed = [self._placed(job) for job in jobs]
             needs = self._needs(placed, mark, on_event)
             for job in placed:
                 if not any(fits(needs[job.run.name], node) for node in nodes()):
                     raise UsageError(nowhere(job.run.name, needs[job.run.name]))
-            return _Sweep(self, mark, Tally(len(jobs), on_event), eta, function).carry_out(placed, needs)
+            return _Sweep(self, mark, Tally(jobs, on_event, stop_at), eta, function).carry_out(placed, needs)
 
     def alone(self, function: Callable[[Job], Any], job: Job) -> Any:
-        with _marked(job.root) as mark:
+        with marked(job.root) as mark:
             task = self.task(job, {}, self._on(self._quiet()))
-            generator = task.remote(self._placed(job), function, _home(job, mark))
+            generator = task.remote(self._placed(job), function, home_of(job, mark))
             try:
-                return _result(generator)
+                return result(generator)
             finally:
-                _cancel(generator)
+                cancel(generator)
 
     def task(self, job: Job, need: Resources, strategy: Any = "SPREAD") -> Any:
         """The remote function for a job: it asks for what the job needs, and for a node that is less busy."""
@@ -199,18 +157,18 @@ class Cluster:
         def call_all(
             function: Callable[[Job], Any], some: Sequence[Job], _devices: Sequence[str]
         ) -> Generator[Any, None, None]:
-            generators = [self.task(job, {}).remote(job, function, _home(job, mark)) for job in some]
+            generators = [self.task(job, {}).remote(job, function, home_of(job, mark)) for job in some]
             try:
                 for generator in generators:
                     try:
-                        yield _result(generator)
+                        yield result(generator)
                     except WrongNode:
                         raise
                     except AvqError as error:
                         yield error
             finally:
                 for generator in generators:
-                    _cancel(generator)
+                    cancel(generator)
 
         try:
             predict.measure(jobs, store, self.machine, [self.device] * self.workers, on_event, call_all)
@@ -246,7 +204,10 @@ class _Sweep:
         looked, fitted = time.monotonic(), time.monotonic()
         try:
             while self.waiting or self.flights:
-                self._submit(needs)
+                if not self.tally.is_over():
+                    self._submit(needs)
+                elif not self._grounded():
+                    raise self.tally.out_of_time()
                 if not self.flights:
                     time.sleep(POLL_SECONDS)
                     continue
@@ -267,7 +228,7 @@ class _Sweep:
             raise self.tally.stopped() from None
         finally:
             for generator in self.flights:
-                _cancel(generator)
+                cancel(generator)
         return self.tally.outcomes
 
     def _submit(self, needs: dict[str, Resources]) -> None:
@@ -276,14 +237,21 @@ class _Sweep:
         for job in ready[: max(0, self.cluster.limit - len(self.flights))]:
             self.waiting.remove(job)
             need = needs[job.run.name]
-            generator = self.cluster.task(job, need).remote(job, self.function, _home(job, self.mark))
+            generator = self.cluster.task(job, need).remote(job, self.function, home_of(job, self.mark))
             self.flights[generator] = Flight(job, need, now)
+
+    def _grounded(self) -> int:
+        """Take back the jobs that are not at work yet; gives how many are."""
+        for generator in [generator for generator, flight in self.flights.items() if not flight.node]:
+            cancel(generator)
+            self.waiting.append(self.flights.pop(generator).job)
+        return len(self.flights)
 
     def _hear(self, generator: Any) -> None:
         """Take in the next word of a task: where it is at work, or how its job ended."""
         flight = self.flights[generator]
         try:
-            value = _next(generator)
+            value = next_word(generator)
         except Lost as error:
             value = error
         if isinstance(value, str):
@@ -325,51 +293,3 @@ class _Sweep:
         at_work = [flight for flight in self.flights.values() if flight.node]
         queued = [flight.job for flight in self.flights.values() if not flight.node]
         return self.eta([*self.waiting, *queued], at_work) if self.eta else None
-
-
-@contextmanager
-def _marked(root: Path) -> Iterator[Path]:
-    """A file in the store by which a node knows that it sees the same one."""
-    mark = root.absolute() / f".ray-{uuid.uuid4().hex}"
-    write_atomic(mark, "")
-    try:
-        yield mark
-    finally:
-        with suppress(OSError):
-            mark.unlink()
-
-
-def _home(job: Job, mark: Path) -> Home:
-    return Home(tuple(sys.path), mark, code_of_factory(job.run.factory))
-
-
-def _next(generator: Any) -> Any:
-    """The next thing that a task yields. Lost where it or its node died; AvqError where Ray could not start it."""
-    import ray
-    from ray import exceptions
-
-    try:
-        return ray.get(next(generator))
-    except (StopIteration, exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.ObjectLostError) as died:
-        raise Lost("its node or its task died") from died
-    except exceptions.OutOfMemoryError:
-        raise Lost("Ray ended it because its node ran out of memory") from None
-    except exceptions.RayError as error:
-        last = " ".join(str(error).strip().splitlines()[-1].split())
-        raise WrongNode(f"Ray cannot carry the task out: {last}; is avq-bench installed on every node?") from error
-
-
-def _result(generator: Any) -> Any:
-    """What a task's function gave. AvqError where it failed or was lost."""
-    _next(generator)
-    value = _next(generator)
-    if isinstance(value, AvqError):
-        raise value
-    return value
-
-
-def _cancel(generator: Any) -> None:
-    import ray
-
-    with suppress(Exception):  # it may be over, and so may the cluster
-        ray.cancel(generator, force=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,6 +73,7 @@ def run(
     executor: str = "local",
     address: str | None = None,
     tensorboard: bool = False,
+    max_minutes: float | None = None,
     on_event: OnEvent | None = None,
 ) -> DataFrame:
     """Train every run of an ablation that is not in the store yet, and give the experiment's table.
@@ -96,6 +98,7 @@ def run(
             see it).
         address: of the cluster, `host:port` of its head; by default `$RAY_ADDRESS`, else the one of this machine.
         tensorboard: let every training write for TensorBoard into its folder.
+        max_minutes: stop after that time: no run is begun any more, and those in training keep their state.
         on_event: hears what happens; see `events.Event`.
 
     Returns:
@@ -105,8 +108,10 @@ def run(
 
     Raises:
         UsageError: something that does not exist or does not fit.
+        Stopped: `max_minutes` are over before all runs are; the same call goes on.
         AvqError: the disk takes nothing more, or the user stopped it.
     """
+    stop_at = None if max_minutes is None else time.time() + 60 * max_minutes
     if tensorboard:
         check_tensorboard()
     store, modules = Store(output), _all_plugins(plugins)
@@ -115,7 +120,7 @@ def run(
         made = _planned(ablation, preset, choices, data_root, place.device)
         store.prepare()
         sweep = _Sweep(store, _path(data_root), place, modules, fresh, on_event or (lambda _event: None),
-                       measures_now(allow_small), named_folder(), tensorboard)  # fmt: skip
+                       measures_now(allow_small), named_folder(), tensorboard, stop_at)  # fmt: skip
         return _swept(made, sweep, keep_stale and not fresh)
 
 
@@ -155,6 +160,7 @@ class _Sweep:
     measures: Measures
     weights_dir: Path | None
     tensorboard: bool
+    stop_at: float | None = None
 
     def carry_out(self, runs: Sequence[Run]) -> None:
         done = [] if self.fresh else [run for run in runs if is_finished(self.store, run, self.measures)]
@@ -163,7 +169,7 @@ class _Sweep:
             self.tell(Event("message", text=f"reusing {_runs(len(done))}: {names}"))
         jobs = [self.job(run) for run in runs if run not in done]
         forecast = predict.Forecast(self.store, self.place.machine, self.place.workers)
-        self.place.execute(jobs, self.tell, forecast.seconds_left)
+        self.place.execute(jobs, self.tell, forecast.seconds_left, self.stop_at)
 
     def quiet_pass(self, made: Plan, stale: Mapping[Run, Path]) -> dict[Path, DataFrame]:
         """Measure each distinct model's costs, one process at a time and alone.
@@ -192,7 +198,7 @@ class _Sweep:
     def job(self, run: Run) -> Job:
         return Job(
             run, self.store.root, self.data_root, self.place.device, self.measures, self.plugins,
-            self.place.workers, self.weights_dir, self.fresh, self.tensorboard,
+            self.place.workers, self.weights_dir, self.fresh, self.tensorboard, self.stop_at,
         )  # fmt: skip
 
 
@@ -215,11 +221,18 @@ def _runs(count: int) -> str:
 
 
 def _check_models(made: Plan) -> None:
-    """Build every row's model without memory: a size that does not fit is said before anything is spent."""
+    """Build every row's model without memory: what does not fit, or a loss's missing weights, is said at once."""
     from avq.experiments.budget import meta_model
+    from avq.training.config import TrainConfig
+    from avq.training.losses import check_losses
 
     for row in made.rows:
         meta_model(row)
+    for entry in made.entries:
+        try:
+            check_losses(TrainConfig(**entry.run.train), entry.run.image_size)
+        except UsageError as error:
+            raise UsageError(f"row {entry.row.label}: {error}") from None
 
 
 def load_results(path: str | Path) -> DataFrame:

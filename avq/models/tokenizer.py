@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,14 @@ class Reconstruction(NamedTuple):
     losses: dict[str, Tensor]
 
 
+class Recipe(NamedTuple):
+    """What `build_from_config` takes to build a tokenizer: its zoo name, side of the images in pixels, settings."""
+
+    variant: str
+    image_size: int
+    config: dict[str, Any]
+
+
 class Tokenizer(nn.Module, ABC):
     """A model that turns images into discrete codes and back. A user's own variant subclasses it.
 
@@ -28,10 +36,12 @@ class Tokenizer(nn.Module, ABC):
     Attributes:
         num_codes: codebook size a level, bottom first.
         decoder_levels: the levels (1 = bottom) whose codes the decoder sees; bits per pixel count these, no others.
+        recipe: how the zoo built it; None where something else did.
     """
 
     num_codes: list[int]
     decoder_levels: list[int]
+    recipe: Recipe | None = None
 
     @abstractmethod
     def forward(self, images: Tensor) -> Reconstruction:

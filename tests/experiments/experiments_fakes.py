@@ -82,3 +82,7 @@ def first_only(job: Job) -> str:
 
 def refuse(_job: Job) -> Outcome:
     raise AvqError("no such thing")
+
+
+def stop_at_once(_job: Job) -> Outcome:
+    return Outcome("stopped", "stopped after step 3 of 5")

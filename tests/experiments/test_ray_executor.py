@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from avq.errors import AvqError, UsageError
-from avq.experiments import ray_cluster, ray_executor
+from avq.experiments import ray_cluster, ray_executor, ray_task
 from avq.experiments.events import Event, Tally
 from avq.experiments.executors import opened
 from avq.experiments.job import Outcome
@@ -108,7 +108,7 @@ def test_a_run_that_is_lost_without_a_step_forward_is_given_up(tmp_path: Path) -
     job = make_job(tmp_path, make_run())
     folder = Store(tmp_path).folder(job.run)
     folder.mkdir(parents=True)
-    sweep = ray_executor._Sweep(None, tmp_path, Tally(1, lambda _: None), None, lambda _: Outcome("done"))  # type: ignore[arg-type]
+    sweep = ray_executor._Sweep(None, tmp_path, Tally([job], lambda _: None), None, lambda _: Outcome("done"))  # type: ignore[arg-type]
     for step, goes_on in [(0, True), (5, True), (9, True), (9, True), (8, False)]:
         write_progress(folder, "training", step=step)
         assert sweep._may_go_on(job) is goes_on, step
@@ -117,9 +117,9 @@ def test_a_run_that_is_lost_without_a_step_forward_is_given_up(tmp_path: Path) -
 def test_a_job_lost_too_often_is_a_failed_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job, events = make_job(tmp_path, make_run()), list[Event]()
     Store(tmp_path).prepare()
-    tally = Tally(1, events.append)
+    tally = Tally([job], events.append)
     sweep = ray_executor._Sweep(None, tmp_path, tally, None, lambda _: Outcome("done"))  # type: ignore[arg-type]
-    words = iter(["10.0.0.1", ray_executor.Lost("its node or its task died")] * ray_executor.DEATHS)
+    words = iter(["10.0.0.1", ray_task.Lost("its node or its task died")] * ray_executor.DEATHS)
 
     def next_word(_: object) -> object:
         word = next(words)
@@ -127,7 +127,7 @@ def test_a_job_lost_too_often_is_a_failed_record(tmp_path: Path, monkeypatch: py
             raise word
         return word
 
-    monkeypatch.setattr(ray_executor, "_next", next_word)
+    monkeypatch.setattr(ray_executor, "next_word", next_word)
     for attempt in range(ray_executor.DEATHS):
         sweep.flights[attempt] = ray_executor.Flight(job, {}, 0.0)
         sweep._hear(attempt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,3 +142,13 @@ def test_a_damaged_record_of_older_code_is_passed_over(tmp_path: Path) -> None:
     write_json(store.folder(old) / "config.json", old.describe())
     (store.folder(old) / "record.csv").write_text("schema_ver")
     assert store.other_codes(new) == []
+
+
+def test_a_run_that_is_out_of_time_has_no_record_and_goes_on(job: Job) -> None:
+    outcome = run_job(replace(job, stop_at=0.0))
+    assert outcome.kind == "stopped"
+    assert outcome.text.startswith("aren-1: stopped after step 0 of ")
+    assert Store(job.root).record(job.run) is None
+    assert (folder_of(job) / STATE_FILE).exists()
+    assert [(status.run, status.state) for status in results.status(job.root)] == [(job.run.name, "stopped")]
+    assert run_job(replace(job, stop_at=time.time() + 3600)).kind == "done"
