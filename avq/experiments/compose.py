@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avq.experiments.code_hash import code_of_costs
-from avq.experiments.environment import machine_name
 from avq.experiments.job import LOG
 from avq.experiments.plan import Entry, Plan, Run
 from avq.experiments.quality import with_time_to_quality
@@ -23,7 +22,7 @@ def compose(
     plan: Plan,
     store: Store,
     stale: Mapping[Run, Path],
-    device: str,
+    machine: str,
     costs: Mapping[Path, DataFrame] | None = None,
 ) -> DataFrame:
     """The experiment's table: every finished or failed run's record, and each row's costs.
@@ -31,7 +30,7 @@ def compose(
     Args:
         plan: the rows and their runs.
         stale: folders of older code's runs that stand in for a run, by that run.
-        device: whose costs are joined.
+        machine: whose costs are joined, as `machine_name` gives it.
         costs: records of costs that are not in the store because they could not be measured, by `cost_path`.
 
     Returns:
@@ -52,7 +51,7 @@ def compose(
             parts.append(_joined(record, plan, entry, remark))
     for row in plan.rows:
         entry = next(entry for entry in plan.entries if entry.row is row)
-        path = cost_path(store, entry.run, device)
+        path = cost_path(store, entry.run, machine)
         if path.exists():
             parts.append(_joined(read_records(path), plan, entry, ""))
         elif costs and path in costs:
@@ -89,7 +88,7 @@ def write_table(plan: Plan, store: Store, table: DataFrame) -> Path:
     return path
 
 
-def cost_path(store: Store, run: Run, device: str) -> Path:
+def cost_path(store: Store, run: Run, machine: str) -> Path:
     """Where a model's costs lie: by model, size, batch, precision, machine and the code that measures costs."""
-    what = f"{run.model_id} {machine_name(device)} {code_of_costs()}"
+    what = f"{run.model_id} {machine} {code_of_costs()}"
     return store.costs / f"costs-{hashlib.sha256(what.encode()).hexdigest()[:16]}.csv"

@@ -49,6 +49,7 @@ class Job:
         workers: how many runs the command carries out at once: they slow one another.
         weights_dir: folder that the user named for weights: a process does not see the command's environment.
         fresh: forget what is there.
+        tensorboard: write what the log tells, and pictures, for TensorBoard too.
         stop_at: when a training is to stop, in seconds since the epoch.
     """
 
@@ -61,6 +62,7 @@ class Job:
     workers: int = 1
     weights_dir: Path | None = None
     fresh: bool = False
+    tensorboard: bool = False
     stop_at: float | None = None
 
 

@@ -13,6 +13,7 @@ from avq.experiments.evaluate_run import finish, on_test
 from avq.experiments.job import CHECKPOINT, LOG, RECORD, Job, build_model
 from avq.experiments.record import record_frame, to_csv, write_atomic
 from avq.experiments.store import Store, write_json, write_progress
+from avq.experiments.watch import PointWriter
 from avq.training.config import STATE_FILE
 
 if TYPE_CHECKING:
@@ -62,11 +63,11 @@ def _trained(job: Job, folder: Path, dataset: Dataset) -> tuple[Tokenizer, Histo
     if state.exists() and not is_whole(state):
         state.unlink()
     model = build_model(run)
-    history = train(
-        model, dataset, TrainConfig(**run.train), run.seed,
-        folder=folder, on_progress=progress_writer(folder), device=job.device, variant=run.variant,
-        stop_at=job.stop_at,
-    )  # fmt: skip
+    with PointWriter(folder, model, dataset, TrainConfig(**run.train), job) as on_point:
+        history = train(
+            model, dataset, TrainConfig(**run.train), run.seed, folder=folder, device=job.device,
+            on_progress=progress_writer(folder), on_point=on_point, variant=run.variant, stop_at=job.stop_at,
+        )  # fmt: skip
     write_atomic(folder / LOG, to_csv(pd.DataFrame(history.rows)))
     save_model(model, folder / CHECKPOINT, variant=run.variant, image_size=run.image_size, config=dict(run.model))
     return model, history

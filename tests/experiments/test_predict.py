@@ -7,7 +7,7 @@ import pytest
 
 from avq.errors import AvqError
 from avq.experiments import job, predict, results
-from avq.experiments.execute import Event
+from avq.experiments.events import Event
 from avq.experiments.predict import ModelCost, run_seconds
 from avq.experiments.store import Store
 
