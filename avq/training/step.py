@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from avq.data.loader import to_model
 from avq.models.tokenizer import Reconstruction, Tokenizer
+from avq.training.allocator import keep_freed_memory
 from avq.training.config import TrainConfig
 from avq.training.diagnose import NonFiniteLoss, first_non_finite
 from avq.training.precision import autocast, resolve_precision
@@ -32,6 +33,8 @@ class TrainStep:
     """
 
     def __init__(self, model: Tokenizer, config: TrainConfig, device: str, variant: str = "model") -> None:
+        if device == "cpu":
+            keep_freed_memory()
         self.model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config, self.device, self.variant = config, device, variant
         self.precision = resolve_precision(config.precision, device)
