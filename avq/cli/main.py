@@ -23,6 +23,7 @@ COMMANDS = {
     "weights": "Fetch, add or check the weights of the networks that metrics look through.",
     "report": "Write a report on results as an executed notebook and as one HTML page.",
     "reconstruct": "Draw images beside what a tokenizer makes of them.",
+    "profile": "Say where the time of a training step goes, part by part.",
     "status": "Show what is going on in a store, also from another terminal.",
     "data": "Fetch, prepare, check and look at datasets.",
     "doctor": "Look at this machine and installation, and name what needs mending.",
