@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,15 +44,16 @@ def command(
 ) -> None:
     """Say where the time of a training step of VARIANT goes, part by part, beside the machine's measured peaks.
 
-    A part is forward and backward together. "of peak" is the time that the measured peaks (a matrix product, a
-    copy) would need for the FLOPs and bytes counted, over the time taken; convolutions and products alone count
-    as FLOPs. Nothing else should run on the machine meanwhile.
+    A part is forward and backward together. "of peak" is the time that each operation's FLOPs or bytes would need at
+    the measured peaks of a matrix product and of a copy, over the time taken; it passes 100 where data come from the
+    cache. Only convolutions and products count as FLOPs. Nothing else should run on the machine meanwhile.
 
     \b
     Examples:
       avq-bench profile aren-1
       avq-bench profile aren-2-rpa-mean --preset small --dataset cifar10 --data-root ../shared/data
     """
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's tracer is told before it is loaded
     import avq
     from avq.cli.sweep import with_precision
     from avq.data.config import DataConfig
@@ -110,7 +112,8 @@ def _summary(found: Profile, batch_size: int, device: str) -> str:
     on = f"{torch.get_num_threads()} threads" if device == "cpu" else device
     return (
         f"\nA step of {batch_size} images takes {1000 * found.step:.1f} ms ({on}, {found.precision}); measured peaks "
-        f"{found.peaks.flops / 1e9:.0f} GFLOP/s and {found.peaks.bytes / 1e9:.1f} GB/s.\n"
+        f"{found.peaks.float32 / 1e9:.0f} GFLOP/s in float32, {found.peaks.bfloat16 / 1e9:.0f} in bfloat16, and "
+        f"{found.peaks.bytes / 1e9:.1f} GB/s.\n"
         f"{100 * found.outside_share:.1f} % lies outside convolutions with their activations and residual sums, "
         "attention, quantiser and optimiser."
     )

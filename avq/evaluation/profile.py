@@ -17,6 +17,7 @@ from avq.evaluation.profile_meter import (
     ELEMENTWISE,
     OPTIMISER,
     Meter,
+    Peaks,
     Spent,
 )
 from avq.training.step import TrainStep
@@ -28,14 +29,6 @@ OVERHEAD = "between operations"
 
 
 @dataclass(frozen=True)
-class Peaks:
-    """What the machine does at best, measured: FLOP/s of a matrix product and bytes/s of a copy, read and written."""
-
-    flops: float
-    bytes: float
-
-
-@dataclass(frozen=True)
 class Profile:
     """A training step by part.
 
@@ -44,7 +37,7 @@ class Profile:
         parts: part -> what a step spends in it; the last is the time between operations (Python, autograd).
         outside: seconds of a step outside convolutions with their activations and residual sums, attention, quantiser
             and optimiser.
-        precision: of the convolutions and of the matrix product that `peaks` names.
+        precision: of the convolutions.
     """
 
     step: float
@@ -62,10 +55,9 @@ class Profile:
         return self.outside / sum(spent.seconds for spent in self.parts.values())
 
     def of_peak(self, part: str) -> float | None:
-        """The time that the machine's peaks would need over the time taken; None where nothing is counted."""
+        """The time that the machine's peaks would need over the time taken; above 1 where the cache holds the data."""
         spent = self.parts[part]
-        needed = max(spent.flops / self.peaks.flops, spent.bytes / self.peaks.bytes)
-        return needed / spent.seconds if needed and spent.seconds else None
+        return spent.least / spent.seconds if spent.least and spent.seconds else None
 
 
 def profile_step(step: TrainStep, batch_of: Callable[[int], Tensor], steps: int = 10, trace: Path | None = None) -> Profile:
@@ -86,23 +78,23 @@ def profile_step(step: TrainStep, batch_of: Callable[[int], Tensor], steps: int 
     for _ in range(_WARM_UP):
         take()
     unwatched = statistics.median(_seconds(take) for _ in range(steps))
-    meter = Meter(step.model, step.optimiser)
+    peaks = measure_peaks(step.device)
+    meter = Meter(step.model, step.optimiser, peaks)
     with meter.watching():
         for _ in range(steps):
             take()
     if trace is not None:
         _write_trace(take, trace)
-    return _summed(meter, steps, unwatched, measure_peaks(step.device, step.precision), step.precision)
+    return _summed(meter, steps, unwatched, peaks, step.precision)
 
 
 def _summed(meter: Meter, steps: int, unwatched: float, peaks: Peaks, precision: str) -> Profile:
     parts: dict[str, Spent] = {}
     outside = 0.0
     for (part, kind), spent in meter.spent.items():
-        mean = Spent(spent.seconds / steps, spent.flops / steps, spent.bytes / steps)
-        parts.setdefault(part, Spent()).add(mean)
+        parts.setdefault(part, Spent()).add(spent, 1 / steps)
         if not _wanted(part, kind):
-            outside += mean.seconds
+            outside += spent.seconds / steps
     overhead = max(0.0, unwatched - sum(spent.seconds for spent in parts.values()))
     ordered = dict(sorted(parts.items(), key=lambda item: -item[1].seconds))
     return Profile(unwatched, ordered | {OVERHEAD: Spent(overhead)}, outside + overhead, peaks, precision)
@@ -132,20 +124,20 @@ def _write_trace(take: Callable[[], None], path: Path) -> None:
     profiler.export_chrome_trace(str(path))
 
 
-def measure_peaks(device: str, precision: str, repeats: int = 5) -> Peaks:
-    """The best of a few matrix products (2048 a side, in that precision) and of a few copies of 256 MiB."""
-    a, b = (torch.randn(_SIDE, _SIDE, device=device, dtype=getattr(torch, precision)) for _ in range(2))
-    source = torch.zeros(_COPIED, device=device)
-    target = torch.zeros_like(source)
+def measure_peaks(device: str, repeats: int = 5) -> Peaks:
+    """The best of a few matrix products (2048 a side, in each precision) and of a few copies of 256 MiB."""
 
-    def waited(work: Callable[[], object]) -> Callable[[], object]:
+    def best(work: Callable[[], Tensor]) -> float:
         def call() -> None:
-            work()
-            if source.is_cuda:
+            if work().is_cuda:
                 torch.cuda.synchronize()
 
-        return call
+        return min(_seconds(call) for _ in range(repeats))
 
-    product = min(_seconds(waited(lambda: a @ b)) for _ in range(repeats))
-    copy = min(_seconds(waited(lambda: target.copy_(source))) for _ in range(repeats))
-    return Peaks(2 * _SIDE**3 / product, 2 * source.nbytes / copy)
+    rates = []
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b = (torch.randn(_SIDE, _SIDE, device=device).to(dtype) for _ in range(2))
+        rates.append(2 * _SIDE**3 / best(lambda a=a, b=b: a @ b))  # type: ignore[misc]
+    source = torch.zeros(_COPIED, device=device)
+    target = torch.zeros_like(source)
+    return Peaks(*rates, bytes=2 * source.nbytes / best(lambda: target.copy_(source)))

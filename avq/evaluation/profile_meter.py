@@ -24,20 +24,37 @@ _ELEMENTWISE = {
     "relu", "relu_", "threshold_backward", "add", "add_", "leaky_relu", "leaky_relu_backward", "native_batch_norm",
     "native_batch_norm_backward", "_native_batch_norm_legit", "_batch_norm_with_update", "batch_norm_backward",
 }  # fmt: skip
+_CHOOSING = {"index_select", "embedding", "gather", "index"}  # they read what they choose, not all there is
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """What the machine does at best, measured: FLOP/s of matrix products, bytes/s of a copy (read and written)."""
+
+    float32: float
+    bfloat16: float
+    bytes: float
+
+    def seconds(self, flops: float, size: float, dtype: torch.dtype) -> float:
+        """The least that an operation takes."""
+        return max(flops / (self.bfloat16 if dtype == torch.bfloat16 else self.float32), size / self.bytes)
 
 
 @dataclass
 class Spent:
-    """What operations took, added up."""
+    """What operations took, added up; `least` is what they would take at the machine's peaks."""
 
     seconds: float = 0.0
+    least: float = 0.0
     flops: float = 0.0
     bytes: float = 0.0
 
-    def add(self, other: Spent) -> None:
-        self.seconds += other.seconds
-        self.flops += other.flops
-        self.bytes += other.bytes
+    def add(self, other: Spent, share: float = 1.0) -> None:
+        """Add what was spent elsewhere, or a share of it."""
+        self.seconds += share * other.seconds
+        self.least += share * other.least
+        self.flops += share * other.flops
+        self.bytes += share * other.bytes
 
 
 def kind_of(operation: str) -> str:
@@ -67,8 +84,9 @@ class Meter(TorchDispatchMode):
     that a module began and ended with tell to whom a node of the backward pass belongs.
     """
 
-    def __init__(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    def __init__(self, model: nn.Module, optimiser: torch.optim.Optimizer, peaks: Peaks) -> None:
         super().__init__()
+        self._peaks = peaks
         self.spent: dict[tuple[str, str], Spent] = {}
         self._model, self._optimiser = model, optimiser
         self._open: list[tuple[str, int]] = []
@@ -133,17 +151,19 @@ class Meter(TorchDispatchMode):
         seconds = time.perf_counter() - begun
         count = flop_registry.get(func._overloadpacket)
         flops = count(*args, **kwargs, out_val=result) if count else 0
-        size = 0 if func.is_view else sum(map(_bytes, tree_leaves((args, kwargs, result))))
-        self.spent.setdefault((part, kind_of(operation)), Spent()).add(Spent(seconds, flops, size))
+        tensors = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor)]
+        size = sum(tensor.nbytes for tensor in tensors)
+        if func.is_view:
+            size = 0
+        elif operation in _CHOOSING:
+            size = 2 * result.nbytes
+        least = self._peaks.seconds(flops, size, tensors[0].dtype) if tensors else 0.0
+        self.spent.setdefault((part, kind_of(operation)), Spent()).add(Spent(seconds, least, flops, size))
         return result
 
 
 def _next_node() -> int:
     return int(torch._C._autograd._get_sequence_nr())
-
-
-def _bytes(value: object) -> int:
-    return value.numel() * value.element_size() if isinstance(value, Tensor) else 0
 
 
 def _on_gpu(model: nn.Module) -> bool:
