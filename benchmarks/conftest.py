@@ -21,7 +21,9 @@ Compare = Callable[..., Line]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--save-table", action="store_true", help="write results/cpu/benchmarks.csv and the README's table")
+    parser.addoption(
+        "--save-table", action="store_true", help="write results/cpu/benchmarks.csv and the README's table"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

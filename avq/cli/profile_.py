@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("variant")
 @options.stacked(
-    options.preset, options.dataset, options.data_root, options.settings, options.device, options.precision, options.plugin
+    options.preset,
+    options.dataset,
+    options.data_root,
+    options.settings,
+    options.device,
+    options.precision,
+    options.plugin,
 )
 @click.option("--steps", type=click.IntRange(min=2), default=10, show_default=True, help="Steps to time.")
 @click.option(

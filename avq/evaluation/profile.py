@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from avq.evaluation.profile_meter import (
-    BETWEEN,
-    CONVOLUTION,
-    ELEMENTWISE,
-    OPTIMISER,
-    Meter,
-    Peaks,
-    Spent,
-)
+from avq.evaluation.profile_meter import BETWEEN, CONVOLUTION, ELEMENTWISE, OPTIMISER, Meter, Peaks, Spent
 from avq.training.step import TrainStep
 
 _WARM_UP, _TRACED = 3, 2
 _COPIED = 2**26  # values: 256 MiB, far beyond any cache
 _SIDE = 2048
 OVERHEAD = "between operations"
+
+Spending = dict[tuple[str, str], Spent]
 
 
 @dataclass(frozen=True)
@@ -60,7 +54,9 @@ class Profile:
         return spent.least / spent.seconds if spent.least and spent.seconds else None
 
 
-def profile_step(step: TrainStep, batch_of: Callable[[int], Tensor], steps: int = 10, trace: Path | None = None) -> Profile:
+def profile_step(
+    step: TrainStep, batch_of: Callable[[int], Tensor], steps: int = 10, trace: Path | None = None
+) -> Profile:
     """Take training steps, first unwatched, then watched.
 
     Args:
@@ -80,21 +76,25 @@ def profile_step(step: TrainStep, batch_of: Callable[[int], Tensor], steps: int 
     unwatched = statistics.median(_seconds(take) for _ in range(steps))
     peaks = measure_peaks(step.device)
     meter = Meter(step.model, step.optimiser, peaks)
+    watched = []
     with meter.watching():
         for _ in range(steps):
+            meter.spent = {}
             take()
+            watched.append(meter.spent)
     if trace is not None:
         _write_trace(take, trace)
-    return _summed(meter, steps, unwatched, peaks, step.precision)
+    return _summed(watched, unwatched, peaks, step.precision)
 
 
-def _summed(meter: Meter, steps: int, unwatched: float, peaks: Peaks, precision: str) -> Profile:
+def _summed(watched: Sequence[Spending], unwatched: float, peaks: Peaks, precision: str) -> Profile:
     parts: dict[str, Spent] = {}
     outside = 0.0
-    for (part, kind), spent in meter.spent.items():
-        parts.setdefault(part, Spent()).add(spent, 1 / steps)
+    for (part, kind), first in watched[0].items():
+        seconds = statistics.median(step[part, kind].seconds for step in watched)
+        parts.setdefault(part, Spent()).add(replace(first, seconds=seconds))
         if not _wanted(part, kind):
-            outside += spent.seconds / steps
+            outside += seconds
     overhead = max(0.0, unwatched - sum(spent.seconds for spent in parts.values()))
     ordered = dict(sorted(parts.items(), key=lambda item: -item[1].seconds))
     return Profile(unwatched, ordered | {OVERHEAD: Spent(overhead)}, outside + overhead, peaks, precision)
@@ -140,4 +140,5 @@ def measure_peaks(device: str, repeats: int = 5) -> Peaks:
         rates.append(2 * _SIDE**3 / best(lambda a=a, b=b: a @ b))  # type: ignore[misc]
     source = torch.zeros(_COPIED, device=device)
     target = torch.zeros_like(source)
-    return Peaks(*rates, bytes=2 * source.nbytes / best(lambda: target.copy_(source)))
+    rates.append(2 * source.nbytes / best(lambda: target.copy_(source)))
+    return Peaks(*rates)

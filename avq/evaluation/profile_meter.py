@@ -49,12 +49,11 @@ class Spent:
     flops: float = 0.0
     bytes: float = 0.0
 
-    def add(self, other: Spent, share: float = 1.0) -> None:
-        """Add what was spent elsewhere, or a share of it."""
-        self.seconds += share * other.seconds
-        self.least += share * other.least
-        self.flops += share * other.flops
-        self.bytes += share * other.bytes
+    def add(self, other: Spent) -> None:
+        self.seconds += other.seconds
+        self.least += other.least
+        self.flops += other.flops
+        self.bytes += other.bytes
 
 
 def kind_of(operation: str) -> str:
@@ -77,15 +76,15 @@ def parts_of(model: nn.Module) -> dict[nn.Module, str]:
     return parts | dict.fromkeys(model.resizes, BETWEEN)
 
 
-class Meter(TorchDispatchMode):
-    """Sees every operation of training steps; `spent[part, kind]` adds up what they took.
+class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sees every operation of training steps; `spent[part, kind]` adds up what those of one step took.
 
     In the forward pass hooks on modules tell the part. Autograd numbers the nodes that it makes, so the numbers
     that a module began and ended with tell to whom a node of the backward pass belongs.
     """
 
     def __init__(self, model: nn.Module, optimiser: torch.optim.Optimizer, peaks: Peaks) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._peaks = peaks
         self.spent: dict[tuple[str, str], Spent] = {}
         self._model, self._optimiser = model, optimiser
@@ -127,10 +126,10 @@ class Meter(TorchDispatchMode):
     def _part(self, operation: str) -> str:
         if self._open:
             return self._open[-1][0]
-        node = torch._C._current_autograd_node()
+        node: Any = torch._C._current_autograd_node()  # None outside the backward pass
         if node is not None:
             self._phase = CLIPPING  # what comes after the backward pass and before the optimiser
-            number = node._sequence_nr()  # type: ignore[attr-defined]
+            number = node._sequence_nr()
             inside = [(last - first, part) for first, last, part in self._ranges if first <= number < last]
             self._backward_part = min(inside)[1] if inside else LOSS
             return self._backward_part

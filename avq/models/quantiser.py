@@ -110,7 +110,7 @@ class _StraightThrough(torch.autograd.Function):
         return chosen, error, error.clone()
 
     @staticmethod
-    def backward(ctx: Any, straight: Tensor, to_latents: Tensor, to_codebook: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, straight: Tensor, to_latents: Tensor, to_codebook: Tensor) -> tuple[Tensor | None, ...]:
         flat, chosen, codes = ctx.saved_tensors
         difference = flat - chosen
         slope = 2 / difference.numel()

@@ -14,9 +14,9 @@ _NEVER_TRIM = 2**31 - 1
 def keep_freed_memory() -> None:
     """Let glibc's malloc keep what tensors free; elsewhere, nothing.
 
-    A step on the CPU frees and asks for the same hundred large tensors over and over. By default glibc returns them to the
-    system and gets them back as zeroed pages: a tenth of a VQ-VAE-2 step. The peak of memory stays the same, it only
-    does not fall between steps.
+    A step on the CPU frees and asks for the same hundred large tensors over and over. By default glibc returns them
+    to the system and gets them back as zeroed pages: a tenth of a VQ-VAE-2 step. The peak of memory stays the same,
+    it only does not fall between steps.
     """
     if sys.platform != "linux":
         return
