@@ -11,15 +11,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from avq.data.cards import list_datasets
     from avq.experiments.results import load_results, plan, run, status
+    from avq.experiments.scaling import scale
     from avq.models.config import list_variants
     from avq.models.zoo import create_variant
     from avq.training.checkpoint import load_model
+    from avq.training.hub import PretrainedTokenizer
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["create_variant", "list_datasets", "list_variants", "load_model", "load_results", "plan", "run", "status"]
+__all__ = [
+    "PretrainedTokenizer",
+    "create_variant",
+    "list_datasets",
+    "list_variants",
+    "load_model",
+    "load_results",
+    "plan",
+    "run",
+    "scale",
+    "status",
+]
 
 _HOME = {
+    "PretrainedTokenizer": "avq.training.hub",
     "create_variant": "avq.models.zoo",
     "list_datasets": "avq.data.cards",
     "list_variants": "avq.models.config",
@@ -27,6 +41,7 @@ _HOME = {
     "load_results": "avq.experiments.results",
     "plan": "avq.experiments.results",
     "run": "avq.experiments.results",
+    "scale": "avq.experiments.scaling",
     "status": "avq.experiments.results",
 }
 

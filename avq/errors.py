@@ -24,6 +24,12 @@ class NotComparable(AvqError):
     exit_code = 3
 
 
+class Stopped(AvqError):
+    """The time given to a job is over; what it did is kept, and the same command goes on."""
+
+    exit_code = 4
+
+
 def unknown(kind: str, name: str, options: Iterable[str], hint: str = "") -> UsageError:
     """The error for a name that is not among `options`, with the nearest one suggested.
 
@@ -34,6 +40,8 @@ def unknown(kind: str, name: str, options: Iterable[str], hint: str = "") -> Usa
         hint: what to do instead; by default the names are listed.
     """
     known = sorted(options)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    meant = f"; did you mean '{near[0]}'?" if near else "."
+    near = difflib.get_close_matches(name, known, n=len(known) or 1, cutoff=0.5)
+    # Of names as near as one another, the first: `aren-l` is meant for aren-1 rather than aren-3.
+    best = max(sorted(near), key=lambda option: difflib.SequenceMatcher(None, option, name).ratio(), default=None)
+    meant = f"; did you mean '{best}'?" if best else "."
     return UsageError(f"unknown {kind} '{name}'{meant} {hint or 'Known: ' + ', '.join(known)}")

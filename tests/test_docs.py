@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,8 +17,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
+import click
 import numpy as np
 import pytest
+import yaml
 from scipy.stats import entropy, sem, ttest_ind
 
 ROOT = Path(__file__).parents[1]
@@ -68,6 +71,27 @@ def test_blocks_run(page: Path, tmp_path: Path) -> None:
                 line = [sys.executable, "-c", words] if python else ["bash", "-c", words]
                 done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False)
                 assert done.returncode == 0, f"{words}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+def workflow_steps() -> list[str]:
+    workflow = yaml.safe_load((ROOT / "docs" / "examples" / "check.yml").read_text("utf-8"))
+    assert set(workflow["env"]) == {"ABLATION", "BASELINE"}
+    assert (ROOT / workflow["env"]["BASELINE"]).is_file()
+    return [step["run"] for step in workflow["jobs"]["check"]["steps"] if "run" in step]
+
+
+def test_the_workflow_calls_what_there_is() -> None:
+    """Every `avq-bench` line of the example is understood by the command line; `pip install` has its file."""
+    from avq.cli.main import cli
+
+    lines = [line for step in workflow_steps() for line in step.splitlines()]
+    calls = [shlex.split(line.split(" || ")[0].split(" >")[0]) for line in lines if line.startswith("avq-bench")]
+    assert [words[1] for words in calls] == ["run", "check", "check", "check"]
+    for words in calls:
+        command = cli.get_command(click.Context(cli), words[1])
+        assert command is not None
+        command.make_context(words[1], words[2:], resilient_parsing=False)
+    assert (ROOT / "constraints.txt").is_file()
 
 
 # The pairs, carried out: what the first line of each gives, and why it is wrong.

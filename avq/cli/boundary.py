@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import click
 
-from avq.errors import AvqError
+from avq.errors import AvqError, Stopped
 
 _DISK = {
     errno.ENOSPC: "the disk is full; free some space, or name another folder with --output",
@@ -39,7 +39,8 @@ def reporting_errors(ctx: click.Context, debug: bool) -> Iterator[None]:
         if isinstance(error.__context__, KeyboardInterrupt):  # the executor has said what is kept
             _say(debug, _capital(_one_line(error)))
             ctx.exit(INTERRUPTED)
-        _say(debug, f"Error: {_one_line(error)}")
+        said = _capital(_one_line(error)) if isinstance(error, Stopped) else f"Error: {_one_line(error)}"
+        _say(debug, said)
         ctx.exit(error.exit_code)
     except OSError as error:
         if error.errno == errno.EPIPE:

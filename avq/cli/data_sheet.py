@@ -11,13 +11,7 @@ from avq.cli import options
 
 @click.command()
 @click.argument("name")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    help="The picture to write, such as sheet.png.",
-)
+@options.written("The picture to write, such as sheet.png.")
 @click.option("--size", type=int, help="Height and width of the images.  [default: the dataset's own default]")
 @click.option("--images", type=click.IntRange(min=1), default=64, show_default=True, help="How many.")
 @options.split

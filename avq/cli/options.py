@@ -80,6 +80,19 @@ def _name_weights(ctx: click.Context, _param: click.Parameter, folder: Path | No
         os.environ[ENVIRONMENT_VARIABLE] = str(folder.absolute())
 
 
+def written(help: str, default: str | None = None) -> Callable[[F], F]:
+    """`-o/--output`, the file that a command writes; required where it has no default."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=default,
+        required=default is None,
+        show_default=default is not None,
+        help=help,
+    )
+
+
 weights_dir = click.option(
     "--weights-dir",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
@@ -110,6 +123,12 @@ precision = click.option(
     type=click.Choice(["auto", "float32", "bfloat16"]),
     default=None,
     help="Arithmetic of training; auto takes bfloat16 where this machine gains from it.  [default: auto]",
+)
+compile_model = click.option(
+    "--compile",
+    type=click.Choice(["auto", "on", "off"]),
+    default=None,
+    help="torch.compile in training; auto compiles where it was measured to pay.  [default: auto]",
 )
 seeds = click.option("--seeds", type=Seeds(), metavar="N|A,B,…", help="How many seeds (3), or which (0,4,7).")
 settings = click.option(
@@ -160,9 +179,15 @@ fresh = click.option("--fresh", is_flag=True, help="Train again what is finished
 keep_stale = click.option(
     "--keep-stale", is_flag=True, help="Use runs of older code instead of training again, and mark them."
 )
+max_minutes = click.option(
+    "--max-minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="M",
+    help="Stop after M minutes, with what is in training kept (exit code 4); the same command goes on.",
+)
 
 #: What says which runs a variant becomes, and an ablation.
-run_choice = stacked(preset, dataset, data_root, seeds, settings, output, device, precision, plugin)
+run_choice = stacked(preset, dataset, data_root, seeds, settings, output, device, precision, compile_model, plugin)
 choice = stacked(only, run_choice)
 #: How they are carried out.
-execution = stacked(workers, fresh, keep_stale, allow_small, weights_dir)
+execution = stacked(workers, max_minutes, fresh, keep_stale, allow_small, weights_dir)

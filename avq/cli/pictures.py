@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,16 +21,63 @@ _GAP = 4
 _SHOWN_SIDE = 128  # smaller images are enlarged by a whole factor, so that a person sees them
 
 
+class Framed(NamedTuple):
+    """An image as a model takes it, and how it lies in its file.
+
+    Attributes:
+        pixels: uint8 `[H, W, 3]`.
+        size: width and height of the upright image in the file.
+        scaled: the same after shrinking.
+        corner: left and top of the crop, in pixels of the shrunk image.
+    """
+
+    pixels: Pixels
+    size: tuple[int, int]
+    scaled: tuple[int, int]
+    corner: tuple[int, int]
+
+    def place(self, x: int, y: int) -> tuple[int, int]:
+        """Column and row in `pixels` of a pixel of the file.
+
+        Raises:
+            UsageError: it is not in the image, or was cropped away.
+        """
+        for name, value, side in zip("xy", (x, y), self.size, strict=True):
+            if not 0 <= value < side:
+                raise UsageError(f"pixel {x},{y} is outside the image: {name} goes from 0 to {side - 1}")
+        column, row = (
+            int((value + 0.5) * scaled / side) - start
+            for value, side, scaled, start in zip((x, y), self.size, self.scaled, self.corner, strict=True)
+        )
+        height, width = self.pixels.shape[:2]
+        if not (0 <= column < width and 0 <= row < height):
+            (left, top), (right, bottom) = self.back(0, 0), self.back(width - 1, height - 1)
+            raise UsageError(
+                f"pixel {x},{y} is cropped away: the model sees x from {left} to {right} and y from {top} to {bottom}"
+            )
+        return column, row
+
+    def back(self, column: float, row: float) -> tuple[int, int]:
+        """The pixel x, y of the file at a column and row of `pixels`."""
+        x, y = (
+            int((value + start + 0.5) * side / scaled)
+            for value, side, scaled, start in zip((column, row), self.size, self.scaled, self.corner, strict=True)
+        )
+        return x, y
+
+
 def open_image(path: Path, multiple: int, max_side: int) -> Pixels:
+    """Read an image upright, as RGB, cropped about its centre to what a model takes: `open_framed`'s pixels."""
+    return open_framed(path, multiple, max_side).pixels
+
+
+def open_framed(path: Path, multiple: int, max_side: int) -> Framed:
     """Read an image upright, as RGB, cropped about its centre to what a model takes.
 
     Args:
         path: any file that Pillow reads; transparency is laid on white, 16-bit grey is scaled to 8 bits.
         multiple: height and width become multiples of this, in pixels.
         max_side: an image with a longer side is shrunk to it first (area filter), in pixels.
-
-    Returns:
-        uint8 `[H, W, 3]`.
 
     Raises:
         UsageError: no such file, no image, a damaged one, or one that is too small.
@@ -47,6 +95,7 @@ def open_image(path: Path, multiple: int, max_side: int) -> Pixels:
         raise UsageError(f"{path} has more than {Image.MAX_IMAGE_PIXELS} pixels; shrink it first") from None
     except (OSError, SyntaxError, ValueError) as error:  # Pillow's decoders raise all three on damaged files
         raise UsageError(f"{path} is damaged or cannot be read: {error}") from None
+    whole = image.size
     if max(image.size) > max_side:
         scale = max_side / max(image.size)
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
@@ -55,7 +104,8 @@ def open_image(path: Path, multiple: int, max_side: int) -> Pixels:
     if not width or not height:
         raise UsageError(f"{path} is {image.width}x{image.height} pixels; the model needs at least {multiple} a side")
     left, top = (image.width - width) // 2, (image.height - height) // 2
-    return np.asarray(image.crop((left, top, left + width, top + height)))
+    pixels = np.asarray(image.crop((left, top, left + width, top + height)))
+    return Framed(pixels, whole, image.size, (left, top))
 
 
 def _rgb(image: Image.Image) -> Image.Image:

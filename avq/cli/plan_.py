@@ -23,6 +23,7 @@ def command(
     ablation: str,
     settings: dict[str, Any],
     precision: str | None,
+    compile: str | None,
     output: Path,
     device: str,
     workers: int | None,
@@ -41,7 +42,7 @@ def command(
     """
     import avq
     from avq.cli.progress import Lines
-    from avq.cli.sweep import with_precision
+    from avq.cli.sweep import with_training
     from avq.experiments.execute import slots
     from avq.experiments.predict import predict
     from avq.experiments.store import Store
@@ -50,7 +51,8 @@ def command(
     place = resolve_device(device)
     chosen["preset"] = chosen["preset"] or "smoke"
     source = Path(ablation) if ablation.endswith(".toml") else ablation
-    plan = avq.plan(source, device=place, settings=with_precision(settings, precision), **chosen)
+    training = with_training(settings, precision=precision, compile=compile)
+    plan = avq.plan(source, device=place, settings=training, **chosen)
     prediction = predict(
         plan,
         Store(output),
@@ -65,23 +67,33 @@ def command(
             "row": entry.row.label,
             "seed": entry.run.seed,
             "seconds": round(prediction.runs[entry.run.name], 1) if entry.run.name in prediction.runs else None,
-            "run": entry.run.name,
-            "state": "to do" if entry.run.name in prediction.runs else "finished",
+            "run": None if entry.row.label in prediction.untuned else entry.run.name,
+            "state": _state(entry.run.name, prediction),
         }
-        for entry in plan.entries
+        for entry in prediction.plan.entries
     ]
     print_rows(rows, style)
-    click.echo(f"\n{summary(len(plan.runs), prediction)}", err=style != "table")
+    click.echo(f"\n{summary(prediction)}", err=style != "table")
 
 
-def summary(runs: int, prediction: Prediction) -> str:
-    """What a plan takes, in one sentence."""
+def _state(run: str, prediction: Prediction) -> str:
+    if run in prediction.evaluated:
+        return "to evaluate"
+    return "to do" if run in prediction.runs else "finished"
+
+
+def summary(prediction: Prediction) -> str:
+    """What a plan takes, in a sentence or two."""
     from avq.cli.progress import seconds
 
+    runs = len(prediction.plan.runs)
     todo = runs - prediction.finished
     if not todo:
         return f"All {runs} runs are finished; `run` only prints the table."
+    again = len(prediction.evaluated)
     return (
         f"{todo} of {runs} runs to do, {prediction.workers} at once: about {seconds(prediction.seconds)}, "
         f"{prediction.memory / 1024:.1f} GiB of memory, {prediction.disk:.0f} MiB of disk."
+        + (f" {again} of them are trained and only measured again." if again else "")
+        + (" Runs have their names when their learning rates are chosen." if prediction.untuned else "")
     )

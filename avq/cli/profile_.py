@@ -61,14 +61,14 @@ def command(
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's tracer is told before it is loaded
     import avq
-    from avq.cli.sweep import with_precision
+    from avq.cli.sweep import with_training
     from avq.data.config import DataConfig
     from avq.data.loader import Batches
     from avq.data.sources import load_dataset
     from avq.errors import UsageError
     from avq.evaluation.profile import profile_step
     from avq.experiments.ablation import Ablation
-    from avq.experiments.worker import build_model
+    from avq.experiments.job import build_model
     from avq.models.tokenizer import Floor
     from avq.training.config import TrainConfig
     from avq.training.precision import resolve_device
@@ -76,7 +76,7 @@ def command(
 
     alone = Ablation(name=f"profile_{variant}", question="", expected="", rows=[{"variant": variant}])
     place = resolve_device(device)
-    chosen = with_precision(settings, precision)
+    chosen = with_training(settings, precision=precision)
     plan = avq.plan(
         alone, preset=preset or "smoke", dataset=dataset, data_root=data_root, seeds=(0,), settings=chosen, device=place
     )

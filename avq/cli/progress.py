@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from avq.experiments.execute import Event
 
 PLAIN_SECONDS = 15.0
-_WORDS = {"start": "started", "finish": "finished", "fail": "FAILED", "wait": "waits"}
+_WORDS = {"start": "started", "finish": "finished", "fail": "FAILED", "wait": "waits", "stop": "stopped"}
 
 
 class Listener(Protocol):
@@ -106,7 +106,7 @@ class Bars:
             self._advance(event)
         else:
             self.progress.console.print(sentence(event), markup=False, highlight=False, soft_wrap=True)
-        if event.kind in ("finish", "fail") and event.run in self._bars:
+        if event.kind in ("finish", "fail", "stop") and event.run in self._bars:
             self.progress.remove_task(self._bars.pop(event.run))
         if event.total:
             self._count(event)

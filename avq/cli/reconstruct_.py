@@ -42,14 +42,7 @@ def shipped_checkpoint() -> Path:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Trained tokenizer (.safetensors).  [default: the one that ships with avq-bench]",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("reconstruction.png"),
-    show_default=True,
-    help="Picture to write.",
-)
+@options.written("Picture to write.", "reconstruction.png")
 @click.option(
     "--max-side",
     type=click.IntRange(min=16),
@@ -86,7 +79,7 @@ def command(
     pictures.check_picture_name(output)
     place = torch.device(resolve_device(device))
     model = load_model(checkpoint or shipped_checkpoint()).to(place)
-    multiple = _stride(model, place)
+    multiple = model_stride(model, place)
     rows, pairs = [], []
     for path in images:
         original = pictures.open_image(path, multiple, max_side)
@@ -110,7 +103,7 @@ def bits_per_pixel(
     return bits / math.prod(size)
 
 
-def _stride(model: Tokenizer, place: torch.device) -> int:
+def model_stride(model: Tokenizer, place: torch.device) -> int:
     """Pixels a side of one code of the coarsest level; the images' sides are to be multiples of it."""
     import torch
 

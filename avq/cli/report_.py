@@ -18,14 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("report.ipynb"),
-    show_default=True,
-    help="Notebook to write.",
-)
+@options.written("Notebook to write.", "report.ipynb")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also one self-contained HTML page.")
 @click.option(
     "--store",

@@ -30,11 +30,13 @@ class Request:
     output: Path
     device: str
     precision: str | None
+    compile: str | None
     plugins: tuple[str, ...]
     workers: int | None
     fresh: bool
     keep_stale: bool
     allow_small: bool
+    max_minutes: float | None
 
 
 def carry_out(ablation: Ablation, request: Request, style: str, called: str) -> None:
@@ -47,6 +49,7 @@ def carry_out(ablation: Ablation, request: Request, style: str, called: str) -> 
         called: the words that called it, such as ``run ablation_levels``.
 
     Raises:
+        Stopped: the time that was given is over; nothing is printed.
         AvqError: a run failed; the others are finished and in the table.
     """
     import avq
@@ -61,7 +64,7 @@ def carry_out(ablation: Ablation, request: Request, style: str, called: str) -> 
             data_root=request.data_root,
             only=request.only,
             seeds=request.seeds,
-            settings=with_precision(request.settings, request.precision),
+            settings=with_training(request.settings, precision=request.precision, compile=request.compile),
             output=request.output,
             device=request.device,
             workers=request.workers,
@@ -69,6 +72,7 @@ def carry_out(ablation: Ablation, request: Request, style: str, called: str) -> 
             keep_stale=request.keep_stale,
             allow_small=request.allow_small,
             plugins=request.plugins,
+            max_minutes=request.max_minutes,
             on_event=listener,
         )
     click.echo(err=True)
@@ -84,9 +88,9 @@ def carry_out(ablation: Ablation, request: Request, style: str, called: str) -> 
         )
 
 
-def with_precision(settings: dict[str, Any], precision: str | None) -> dict[str, Any]:
-    """`--precision` is the training setting of that name."""
-    return settings if precision is None else settings | {"precision": precision}
+def with_training(settings: dict[str, Any], **options: str | None) -> dict[str, Any]:
+    """`--precision` and `--compile` are the training settings of these names."""
+    return settings | {name: value for name, value in options.items() if value is not None}
 
 
 def _failed_runs(long: pd.DataFrame) -> list[str]:

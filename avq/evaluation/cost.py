@@ -8,8 +8,17 @@ from typing import Any, cast
 import torch
 
 from avq.data.loader import to_model
-from avq.metrics.cost import images_per_second, macs, parameter_counts, peak_memory, positive_copy, receptive_field
+from avq.metrics.cost import (
+    attention_matrix_bytes,
+    images_per_second,
+    macs,
+    parameter_counts,
+    positive_copy,
+    receptive_field,
+)
 from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
+from avq.metrics.memory import peak_memory
+from avq.models.attention import ResidualPixelAttention
 from avq.models.autoencoder import Autoencoder
 from avq.models.floor import PatchKMeans
 from avq.models.quantiser import VectorQuantizer
@@ -23,7 +32,8 @@ _FIELD_WIDTH = 4  # a receptive field does not depend on the trunk's width; a na
 
 
 def deterministic_costs(model: Tokenizer, image_size: int) -> list[Measurement]:
-    """Parameter counts, multiply-accumulates of a forward pass an image, receptive field and latent size a level.
+    """Parameter counts, multiply-accumulates of a forward pass an image; per level receptive field, latent size and
+    the attention matrix.
 
     Args:
         model: a variant, left as it was.
@@ -36,9 +46,27 @@ def deterministic_costs(model: Tokenizer, image_size: int) -> list[Measurement]:
     was_training, device = model.training, next(model.buffers(), torch.zeros(())).device
     image = torch.zeros(1, 3, image_size, image_size, device=device)
     count = macs(lambda: model.eval()(image))
+    sizes = model.latent_sizes(image_size)
     model.train(was_training)
     rows.append(measured("macs", count, protocol=protocol_id("macs", size=image_size)))
-    return rows + _receptive_fields(model, image_size)
+    return rows + _receptive_fields(model, image_size) + _latents(model, sizes, image_size)
+
+
+def _latents(model: Tokenizer, sizes: list[tuple[int, int]], image_size: int) -> list[Measurement]:
+    """Latent sizes, and the attention matrix of every level that forms one (`uniform` has none)."""
+    rows = []
+    layers = getattr(model, "attentions", [None] * len(sizes))
+    attention = protocol_id("attention-memory-analytic", size=image_size, dtype="float32", batch=1)
+    for level, (size, layer) in enumerate(zip(sizes, layers, strict=True), start=1):
+        for name, side in zip(("latent-height", "latent-width"), size, strict=True):
+            rows.append(measured(name, side, protocol=protocol_id(name, size=image_size), level=level))
+        if isinstance(layer, ResidualPixelAttention) and layer.g2 is not None:
+            memory = attention_matrix_bytes(size[0] * size[1])
+            rows.append(measured("attention-memory-analytic", memory, protocol=attention, level=level))
+        else:
+            why = "no attention between pixels at this level"
+            rows.append(unavailable("attention-memory-analytic", why, protocol=attention, level=level))
+    return rows
 
 
 def _receptive_fields(model: Tokenizer, image_size: int) -> list[Measurement]:
@@ -61,7 +89,7 @@ def quiet_costs(
         variant: its name in the zoo.
         config: its resolved settings (`variant_config`).
         image_size: side of the images in pixels.
-        training: batch size, loss and precision of the steps that are timed.
+        training: batch size, losses and precision of the steps that are timed.
         device: where to compute.
         repeats: timed repeats; the median is reported.
     """
@@ -79,7 +107,8 @@ def quiet_costs(
         rows.append(unavailable("train-images-per-s", "a floor is fitted, not trained"))
     else:
         step = TrainStep(model, training, device)
-        timed = images_per_second(lambda: step(batch, 0), training.batch_size, repeats)
+        last = training.steps - 1  # when the discriminator has begun
+        timed = images_per_second(lambda: step(batch, last), training.batch_size, repeats)
         rows.append(timed.measurement("train-images-per-s", **conditions))
     model.to(device).eval()
 

@@ -15,11 +15,12 @@ from torch import Tensor
 from avq.data.loader import EVALUATION_PIXELS, images_within, to_model, to_uint8
 from avq.data.sources import ImageSet
 from avq.errors import AvqError, UsageError
+from avq.metrics.attention import ATTENTION
 from avq.metrics.codebook import PER_LEVEL
 from avq.metrics.measurement import Measurement
 from avq.models.tokenizer import Reconstruction, Tokenizer
 
-_NOT_OF_PIXELS = frozenset({*PER_LEVEL, "bits-per-pixel", "bits-per-pixel-entropy", "attention-gain"})
+_NOT_OF_PIXELS = frozenset({*PER_LEVEL, *ATTENTION, "bits-per-pixel", "bits-per-pixel-entropy"})
 _EIGHT_BIT_ALREADY = ("rfid", "rkid", "fd-", "kd-")  # distances of distributions: their extractors take bytes
 
 

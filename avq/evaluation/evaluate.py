@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,13 +12,13 @@ from torch import Tensor
 from avq.data.cards import Card
 from avq.data.loader import EVALUATION_PIXELS, images_within, to_model, to_uint8
 from avq.data.sources import Dataset, ImageSet
+from avq.evaluation.attention import AttentionWatch
 from avq.evaluation.knockout import knock_out_levels
 from avq.metrics.codebook import CodebookUse
 from avq.metrics.error import MeanAbsoluteError
 from avq.metrics.evaluator import Evaluator, ReferenceSet, default_metrics
 from avq.metrics.measurement import Measurement, measured, protocol_id
 from avq.metrics.perceptual import find_perceptual
-from avq.models.attention import ResidualPixelAttention
 from avq.models.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -62,12 +62,13 @@ def evaluate(
         model.num_codes, model.decoder_levels, dataset.image_size, reference, allow_small=allow_small
     )
     evaluator = Evaluator(metrics, images.fingerprint)
-    with _Gains(model) as gains:
-        size = images_within(EVALUATION_PIXELS, images.images)
+    size = images_within(EVALUATION_PIXELS, images.images)
+    evaluator.prepare(lambda: (to_model(batch, device) for batch in torch.split(images.images, size)))
+    with AttentionWatch(model) as attention:
         for start in range(0, len(images.images), size):
             batch = to_model(images.images[start : start + size], device)
             result = model(batch)
-            extras = gains.take()
+            extras = attention.take()
             if images.second_eye is not None:
                 extras["second_eye"] = images.second_eye[start : start + size]
             evaluator.update(batch, result.images.float(), result.codes, **extras)
@@ -116,40 +117,3 @@ def sample_reconstructions(
     original = dataset.test.images[:count]
     result = model.to(device).eval()(to_model(original, device))
     return original, to_uint8(result.images.float()).cpu()
-
-
-class _Gains:
-    """Collects |W x| / |base| an image from every attention layer while the model runs."""
-
-    def __init__(self, model: Tokenizer) -> None:
-        self.layers = [
-            layer if isinstance(layer, ResidualPixelAttention) else None for layer in getattr(model, "attentions", [])
-        ]
-        self.levels = len(model.num_codes)
-        self.values: dict[int, Tensor] = {}
-        self.hooks: list[Any] = []
-
-    def __enter__(self) -> _Gains:
-        for level, layer in enumerate(self.layers):
-            if layer is not None:
-                self.hooks.append(layer.register_forward_hook(self._record(level)))
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for hook in self.hooks:
-            hook.remove()
-
-    def take(self) -> dict[str, Tensor]:
-        """`attention_gain` `[B, levels]` of the last batch, NaN where a level has no attention; else nothing."""
-        if not self.values:
-            return {}
-        some = next(iter(self.values.values()))
-        empty = torch.full_like(some, float("nan"))
-        return {"attention_gain": torch.stack([self.values.get(level, empty) for level in range(self.levels)], 1)}
-
-    def _record(self, level: int) -> Callable[[ResidualPixelAttention, tuple[Tensor], Tensor], None]:
-        def hook(layer: ResidualPixelAttention, inputs: tuple[Tensor], output: Tensor) -> None:
-            base, update = layer.parts(inputs[0])
-            self.values[level] = update.flatten(1).norm(dim=1) / base.flatten(1).norm(dim=1)
-
-        return hook

@@ -75,7 +75,7 @@ def profile_step(
         take()
     unwatched = statistics.median(_seconds(take) for _ in range(steps))
     peaks = measure_peaks(step.device)
-    meter = Meter(step.model, step.optimiser, peaks)
+    meter = Meter(step, peaks)
     watched = []
     with meter.watching():
         for _ in range(steps):

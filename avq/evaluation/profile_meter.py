@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from avq.models.autoencoder import Autoencoder
+from avq.training.step import TrainStep
 
 DATA, LOSS, CLIPPING, OPTIMISER, BETWEEN = "data", "loss", "gradient clipping", "optimiser", "joining of levels"
 CONVOLUTION, ELEMENTWISE, REST = "convolutions", "activations and sums", "casts, copies and the rest"
@@ -83,25 +84,27 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     that a module began and ended with tell to whom a node of the backward pass belongs.
     """
 
-    def __init__(self, model: nn.Module, optimiser: torch.optim.Optimizer, peaks: Peaks) -> None:
+    def __init__(self, step: TrainStep, peaks: Peaks) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._peaks = peaks
         self.spent: dict[tuple[str, str], Spent] = {}
-        self._model, self._optimiser = model, optimiser
+        self._step = step
         self._open: list[tuple[str, int]] = []
         self._ranges: list[tuple[int, int, str]] = []
         self._phase = self._backward_part = DATA
-        self._wait: Callable[[], object] = torch.cuda.synchronize if _on_gpu(model) else lambda: None
+        self._wait: Callable[[], object] = torch.cuda.synchronize if step.device.startswith("cuda") else lambda: None
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Hooks on the model and its optimiser, taken off at the end."""
-        handles = []
-        for module, part in {self._model: BETWEEN, **parts_of(self._model)}.items():
+        """Hooks on what is trained and on its optimisers, taken off at the end."""
+        step, handles = self._step, []
+        opponents = {module: name for name, module in step.modules.items() if module is not step.model}
+        for module, part in {step.model: BETWEEN, **parts_of(step.model), **opponents}.items():
             handles.append(module.register_forward_pre_hook(lambda _module, _args, part=part: self._enter(part)))
             handles.append(module.register_forward_hook(lambda _module, _args, _out: self._leave()))
-        enter, leave = self._optimiser.register_step_pre_hook, self._optimiser.register_step_post_hook
-        handles += [enter(lambda *_: self._go_to(OPTIMISER)), leave(lambda *_: self._go_to(DATA))]
+        for optimiser in step.optimisers.values():
+            handles.append(optimiser.register_step_pre_hook(lambda *_: self._go_to(OPTIMISER)))
+            handles.append(optimiser.register_step_post_hook(lambda *_: self._go_to(DATA)))
         try:
             with self:
                 yield
@@ -110,7 +113,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 handle.remove()
 
     def _enter(self, part: str) -> None:
-        if not self._open:
+        if part == BETWEEN and not self._open:  # the model's next forward pass
             self._ranges.clear()
         self._open.append((part, _next_node()))
 
@@ -163,7 +166,3 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def _next_node() -> int:
     return int(torch._C._autograd._get_sequence_nr())
-
-
-def _on_gpu(model: nn.Module) -> bool:
-    return any(parameter.is_cuda for parameter in model.parameters())

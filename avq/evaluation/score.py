@@ -20,6 +20,7 @@ from avq.evaluation.images import FolderImages, Images, open_images
 from avq.evaluation.outside_codes import OutsideCodes, open_codes
 from avq.evaluation.ranges import Range
 from avq.evaluation.rate import explain_rate
+from avq.metrics.attention import ATTENTION
 from avq.metrics.evaluator import Evaluator, ReferenceSet, default_metrics
 from avq.metrics.measurement import Measurement
 
@@ -115,9 +116,10 @@ def score(
     against = ReferenceSet(address(originals), len(originals), faces)
     metrics = default_metrics(num_codes, decoder_levels, min(height, width), against, allow_small=allow_small)
     square = height == width
-    left_out = {"attention-gain"} if square else {"attention-gain", "codebook"}
+    left_out = {*ATTENTION} if square else {*ATTENTION, "codebook"}
     evaluator = Evaluator([metric for metric in metrics if metric.name not in left_out], against.id)
     doubts, size = Doubts(), max(1, EVALUATION_PIXELS // (height * width))
+    evaluator.prepare(lambda: (_to_model(batch, device) for batch in originals.batches(size)))
     levels = codes.batches(size) if codes else None
     for left, right in zip(originals.batches(size), reconstructions.batches(size), strict=True):
         reference, reconstruction = _to_model(left, device), _to_model(right, device)

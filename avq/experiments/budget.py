@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from avq.errors import UsageError
 from avq.experiments.rows import Row
 from avq.experiments.settings import Setting
+
+if TYPE_CHECKING:
+    from avq.models.tokenizer import Tokenizer
 
 
 def match_rows(rows: Sequence[Row], everything: Sequence[Row], reference: str | None) -> list[Row]:
@@ -30,6 +33,8 @@ def match_rows(rows: Sequence[Row], everything: Sequence[Row], reference: str | 
 def _matched(row: Row, base: Row) -> Row:
     origin = f"match {row.match} ({base.label})"
     if row.match == "bits":
+        if "num_codes" not in row.model:
+            raise UsageError(f"row {row.label}: {row.variant} has no num_codes to set; leave match = 'bits' out.")
         codes = codes_for_bits(decoder_tokens(row), nominal_bits(base), row.label)
         return replace(
             row,
@@ -64,18 +69,27 @@ def codes_for_bits(tokens: int, bits: float, label: str) -> int:
 
 def decoder_tokens(row: Row) -> int:
     """Codes an image, counting the levels that the decoder sees."""
-    model = meta_model(row)
+    model = _model(row)
     sizes = model.latent_sizes(_image_size(row))
     return sum(math.prod(sizes[level - 1]) for level in model.decoder_levels)
 
 
 def nominal_bits(row: Row) -> float:
     """Nominal bits an image: tokens x log2 K over the levels that the decoder sees."""
+    model = _model(row)
+    sizes = model.latent_sizes(_image_size(row))
+    return sum(math.prod(sizes[level - 1]) * math.log2(model.num_codes[level - 1]) for level in model.decoder_levels)
+
+
+def _model(row: Row) -> Tokenizer:
+    """The row's model: without memory, but for one that must encode an image to know its latent sizes."""
+    from avq.models.tokenizer import Tokenizer
+    from avq.models.zoo import build_from_config
+
     model = meta_model(row)
-    sizes: list[tuple[int, int]] = model.latent_sizes(_image_size(row))
-    levels: list[int] = model.decoder_levels
-    codes: list[int] = model.num_codes
-    return sum(math.prod(sizes[level - 1]) * math.log2(codes[level - 1]) for level in levels)
+    if type(model).latent_sizes is not Tokenizer.latent_sizes:
+        return model
+    return build_from_config(row.variant, _image_size(row), row.model).eval()
 
 
 def macs(row: Row) -> int:
@@ -91,7 +105,7 @@ def macs(row: Row) -> int:
         return count(lambda: model(torch.zeros(1, 3, size, size)))
 
 
-def meta_model(row: Row) -> Any:
+def meta_model(row: Row) -> Tokenizer:
     """The row's model without memory or numbers. UsageError where its image size does not fit."""
     import torch
 

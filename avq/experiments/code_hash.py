@@ -1,4 +1,4 @@
-"""What the code *does*, as a hash: syntax trees, so that comments, formatting and docstrings do not count."""
+"""What the code *does*, as a hash: syntax trees, so that comments, formatting and words for people do not count."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from avq.errors import UsageError
 _ROOT = Path(__file__).resolve().parent.parent
 # These judge a trained model and do not make it: their change calls for evaluation, not for training.
 _EVALUATION_ROOMS = ("metrics", "evaluation")
+# What measures costs; and what it imports that only says how a number is called and printed.
+_COSTS, _SCALING, _NAMES = "evaluation/cost.py", "evaluation/scaling.py", "metrics/catalogue.py"
+_WORDS = ("help", "summary")  # keywords whose text a person reads and no code acts upon
 
 
 def source_hash(source: str) -> str:
-    """The hash of one file's syntax tree; comments, formatting and docstrings do not enter."""
+    """The hash of one file's syntax tree; comments, formatting, docstrings and texts of `_WORDS` do not enter."""
     return hashlib.sha256(_shape(ast.parse(source)).encode()).hexdigest()
 
 
@@ -36,7 +39,15 @@ def _shape(value: object) -> str:
 
 def _is_idle(node: object) -> bool:
     bare = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-    return bare or isinstance(node, ast.Pass)
+    return bare or isinstance(node, ast.Pass) or _is_words(node)
+
+
+def _is_words(node: object) -> bool:
+    """Whether it is `help="..."` or such in a call, with the text written there."""
+    if not isinstance(node, ast.keyword) or node.arg not in _WORDS:
+        return False
+    text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return text or isinstance(node.value, ast.JoinedStr)
 
 
 def files_hash(files: Iterable[tuple[str, Path]]) -> str:
@@ -77,6 +88,49 @@ def evaluation_hash(root: Path = _ROOT) -> str:
     return files_hash(_room(*_EVALUATION_ROOMS, root=root))
 
 
+def cost_hash(root: Path = _ROOT) -> str:
+    """The code that measures what a model costs: `evaluation/cost.py`, and what it imports of these two rooms."""
+    return files_hash(_imported_from(_COSTS, root))
+
+
+def scaling_hash(whole: bool, root: Path = _ROOT) -> str:
+    """The code that `avq-bench scale` measures, and measures with.
+
+    Args:
+        whole: that of whole variants, whose models and training steps count; else of the attention layer.
+        root: folder of the package.
+    """
+    models = _room("models", "training", root=root) if whole else _room("models", root=root)
+    measured = [item for item in models if whole or item[0].startswith("models/attention")]
+    return files_hash([*measured, *_imported_from(_SCALING, root)])
+
+
+def _imported_from(file: str, root: Path) -> list[tuple[str, Path]]:
+    """A file of the rooms that measure, and what it imports of these rooms, through any number of others."""
+    found: dict[str, Path] = {}
+    waiting = [file]
+    while waiting:
+        name = waiting.pop()
+        path = root / name
+        if name not in found and name != _NAMES and path.is_file():
+            found[name] = path
+            waiting += _imports(path)
+    return list(found.items())
+
+
+def _imports(path: Path) -> list[str]:
+    """Files of the rooms that measure which a file imports, wherever in it; some that do not exist among them."""
+    modules: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    rooms = tuple(f"avq.{room}" for room in _EVALUATION_ROOMS)
+    parts = [module.removeprefix("avq.").replace(".", "/") for module in modules if module.startswith(rooms)]
+    return [file for part in parts for file in (f"{part}.py", f"{part}/__init__.py")]
+
+
 @cache
 def code_of_training(plugins: tuple[str, ...] = ()) -> str:
     """`training_hash` as this process first saw it: modules are loaded once, so a later edit does not run."""
@@ -87,6 +141,12 @@ def code_of_training(plugins: tuple[str, ...] = ()) -> str:
 def code_of_evaluation() -> str:
     """`evaluation_hash` as this process saw it first."""
     return evaluation_hash()
+
+
+@cache
+def code_of_costs() -> str:
+    """`cost_hash` as this process saw it first."""
+    return cost_hash()
 
 
 def _plugin_files(module: str) -> list[tuple[str, Path]]:

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avq.experiments.code_hash import code_of_evaluation
+from avq.experiments.code_hash import code_of_costs
 from avq.experiments.environment import machine_name
+from avq.experiments.job import LOG
 from avq.experiments.plan import Entry, Plan, Run
+from avq.experiments.quality import with_time_to_quality
 from avq.experiments.record import COLUMNS, read_records, to_csv, typed, write_atomic
 from avq.experiments.store import Store
 
@@ -33,8 +35,10 @@ def compose(
         costs: records of costs that are not in the store because they could not be measured, by `cost_path`.
 
     Returns:
-        Long form: `record.COLUMNS`, `row`, and one column per axis. Cost rows have no seed and no split.
+        Long form: `record.COLUMNS`, `row`, and one column per axis. Cost rows have no seed and no split; the
+        datasets of a model that has one size on both share what was measured once, each under its own name.
         In rows of status `ok`, `reason` is a remark: a stale run, a published variant narrowed, a collapse.
+        Where the ablation states a quality, every trained run has its `time-to-quality`.
     """
     import pandas as pd
 
@@ -42,6 +46,8 @@ def compose(
     for entry in plan.entries:
         record = read_records(stale[entry.run] / "record.csv") if entry.run in stale else store.record(entry.run)
         if record is not None:
+            log = stale.get(entry.run, store.folder(entry.run)) / LOG
+            record = with_time_to_quality(record, log, plan.ablation.budget.quality)
             remark = f"stale: trained by code {record['code'].iloc[0]}" if entry.run in stale else ""
             parts.append(_joined(record, plan, entry, remark))
     for row in plan.rows:
@@ -65,6 +71,7 @@ def _joined(record: DataFrame, plan: Plan, entry: Entry, remark: str) -> DataFra
         experiment=plan.experiment,
         preset=plan.preset.name,
         variant=entry.row.variant,
+        dataset=entry.run.dataset,
         row=entry.row.label,
         reason=record["reason"].where(~ok, [_join(remarks, own) for own in record["reason"]]),
         **labels,
@@ -83,6 +90,6 @@ def write_table(plan: Plan, store: Store, table: DataFrame) -> Path:
 
 
 def cost_path(store: Store, run: Run, device: str) -> Path:
-    """Where a model's costs lie: by model, size, batch, precision, code and machine."""
-    what = f"{run.model_id} {machine_name(device)} {code_of_evaluation()}"
+    """Where a model's costs lie: by model, size, batch, precision, machine and the code that measures costs."""
+    what = f"{run.model_id} {machine_name(device)} {code_of_costs()}"
     return store.costs / f"costs-{hashlib.sha256(what.encode()).hexdigest()[:16]}.csv"

@@ -20,11 +20,12 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Literal
 
-from avq.errors import AvqError
+from avq.errors import AvqError, Stopped
 from avq.experiments.environment import cores
+from avq.experiments.job import Job, Outcome
 from avq.experiments.record import DiskError
 from avq.experiments.store import Store, lock, read_json
-from avq.experiments.worker import Job, Outcome, fail, run_job
+from avq.experiments.worker import fail, run_job
 
 # All that runs use, so that an edit during a sweep changes no run that is still to start.
 PRELOAD = [
@@ -37,6 +38,7 @@ PRELOAD = [
     "avq.models.zoo",
     "avq.evaluation.cost",
     "avq.evaluation.evaluate",
+    "avq.evaluation.scaling",
     "avq.training.trainer",
     "avq.experiments.predict",
 ]
@@ -50,7 +52,7 @@ class Event:
 
     Attributes:
         kind: `message` (text only), `start`, `progress`, `finish`, `fail`, `wait` (another command
-            has the run), `costs` (the quiet pass of a model).
+            has the run), `stop` (the time is over), `costs` (the quiet pass of a model).
         run: the run's name; empty for messages.
         text: one line for a person.
         done: runs that are over.
@@ -60,7 +62,7 @@ class Event:
         total_seconds_left: of the whole sweep; None while unknown.
     """
 
-    kind: Literal["message", "start", "progress", "finish", "fail", "wait", "costs"]
+    kind: Literal["message", "start", "progress", "finish", "fail", "wait", "stop", "costs"]
     run: str = ""
     text: str = ""
     done: int = 0
@@ -206,6 +208,7 @@ def execute(
     *,
     eta: Eta | None = None,
     function: Callable[[Job], Outcome] = run_job,
+    stop_at: float | None = None,
 ) -> dict[str, Outcome]:
     """Carry out jobs, one on every device at a time.
 
@@ -215,12 +218,14 @@ def execute(
         on_event: hears of everything, from this thread.
         eta: seconds left of the whole, from the jobs that wait and those at work.
         function: what a process does with its job.
+        stop_at: when to start no more of them, in seconds since the epoch; those at work stop by themselves.
 
     Returns:
         The outcome (`done` or `failed`) of every run, by its name.
 
     Raises:
         DiskError: the store takes nothing more; runs in progress are stopped.
+        Stopped: the time is over, and runs are left.
         AvqError: interrupted from the keyboard.
     """
     waiting = list(jobs)
@@ -228,15 +233,19 @@ def execute(
     free = list(devices)
     outcomes: dict[str, Outcome] = {}
     retry_at: dict[str, float] = {}
+    over = False
 
     def tell(kind: Any, job: Job, **more: Any) -> None:
         on_event(Event(kind, job.run.name, done=len(outcomes), total=len(jobs), **more))
 
     try:
         while waiting or active:
+            over = over or (stop_at is not None and time.time() >= stop_at)
+            if over and not active:
+                raise Stopped(_stopped("the time is over", outcomes, jobs))
             now = time.monotonic()
             ready = [job for job in waiting if retry_at.get(job.run.name, 0) <= now]
-            for job in ready[: len(free)]:
+            for job in [] if over else ready[: len(free)]:
                 waiting.remove(job)
                 slot = free.pop(0)
                 placed = replace(job, device=slot)
@@ -250,6 +259,11 @@ def execute(
                 outcome = _outcome(item)
                 if outcome.kind == "disk":
                     raise DiskError(outcome.text)
+                if outcome.kind == "stopped":
+                    over = True
+                    waiting.append(item.job)
+                    tell("stop", item.job, text=outcome.text)
+                    continue
                 if outcome.kind == "busy":
                     if item.job.run.name not in retry_at:
                         tell("wait", item.job, text="another command is training it")
@@ -261,14 +275,18 @@ def execute(
             for item in active:
                 _tell_progress(item, tell, lambda: eta(waiting, active) if eta else None)
     except KeyboardInterrupt:
-        raise AvqError(
-            f"stopped; {len(outcomes)} of {len(jobs)} runs are finished and kept: give the same command again to go on."
-        ) from None
+        raise AvqError(_stopped("stopped", outcomes, jobs)) from None
     finally:
         for item in active:
             with suppress(OSError):
                 item.process.kill()
     return outcomes
+
+
+def _stopped(why: str, outcomes: dict[str, Outcome], jobs: Sequence[Job]) -> str:
+    again = " without --fresh" if any(job.fresh for job in jobs) else ""
+    kept = f"{len(outcomes)} of {len(jobs)} runs are finished and kept"
+    return f"{why}; {kept}: give the same command again{again} to go on."
 
 
 def _outcome(item: Active) -> Outcome:

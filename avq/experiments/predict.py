@@ -9,22 +9,25 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from avq.errors import AvqError
 from avq.experiments import tune
+from avq.experiments.compose import cost_path
 from avq.experiments.environment import machine_name
 from avq.experiments.execute import Active, Event, OnEvent, call_all
+from avq.experiments.job import Job, build_model, is_finished, is_trained, measures_now, prepare
 from avq.experiments.plan import Plan, Run
 from avq.experiments.record import canonical
 from avq.experiments.store import Store, read_json, write_json
-from avq.experiments.worker import Job, build_model, is_finished, load_plugins, measures_now
+from avq.metrics.weights import named_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _START_SERVER = 4.0  # importing torch once, s
 _START_PROCESS = 0.5
 _LEAST_STEPS, _LEAST_SECONDS = 4, 1.0
-_INITIAL_IMAGES = 1024
-_EVALUATION_BATCH = 250
 _QUIET_CALLS = 7  # two to warm up, five timed
 _QUIET_COUNTS = 0.5  # counting parameters, MACs and receptive fields, s
 _UNKNOWN_IMAGES = 2000
@@ -32,13 +35,17 @@ _UNKNOWN_IMAGES = 2000
 
 @dataclass(frozen=True)
 class ModelCost:
-    """What one model takes, measured beside as many others as there are workers. Seconds and MiB."""
+    """What one model takes, measured beside as many others as there are workers. Seconds and MiB.
+
+    `state` is that of a training in mid-course: all its modules and their optimisers' moments.
+    """
 
     setup: float
     step: float
     image: float
     memory: float
     weights: float
+    state: float
 
 
 @dataclass(frozen=True)
@@ -49,8 +56,11 @@ class Prediction:
         seconds: until everything is done, quiet pass included.
         memory: MiB at once, of the workers that need the most.
         disk: MiB that the store will grow by at most while it works.
-        runs: seconds of every run that is still to be done, by the name that the plan has for it, tuned or not;
-            trials of learning rates among them.
+        plan: the plan, with the learning rates that finished trials chose.
+        runs: seconds of every run that is still to be done, by its name in `plan`; trials of learning rates among
+            them.
+        evaluated: those of `runs` that are trained, and only to be measured again.
+        untuned: labels of rows whose learning rate trials have yet to choose, and with it their runs' names.
         finished: runs that are there already, trials not counted.
         workers: runs at once.
     """
@@ -58,7 +68,10 @@ class Prediction:
     seconds: float
     memory: float
     disk: float
+    plan: Plan
     runs: Mapping[str, float]
+    evaluated: frozenset[str]
+    untuned: frozenset[str]
     finished: int
     workers: int
 
@@ -87,11 +100,12 @@ def predict(
     measures = measures_now()
     trials = tune.trials(plan)
     short = [run for run in tune.distinct(trials) if not is_finished(store, run, measures)]
-    final = plan if short else tune.tuned(plan, tune.chosen(trials, store))
-    planned = {after.run: before.run for before, after in zip(plan.entries, final.entries, strict=True)}
+    untuned = any(not store.finished(run) for run in tune.distinct(trials))
+    final = plan if untuned else tune.tuned(plan, tune.chosen(trials, store))
     long = [run for run in final.runs if not is_finished(store, run, measures)]
     todo = list(dict.fromkeys([*short, *long]))
-    jobs = [Job(run, store.root, data_root, device, measures.code, tuple(plugins)) for run in todo]
+    weights = named_folder()
+    jobs = [Job(run, store.root, data_root, device, measures, tuple(plugins), weights_dir=weights) for run in todo]
     models = {_model_path(store, job.run, device, len(devices)): job for job in jobs}
     loads = {_loading_path(store, job.run, device, len(devices)): job for job in jobs}
     _measure(models, measure_model, devices, on_event)
@@ -101,26 +115,34 @@ def predict(
     seconds, memory = {}, []
     for run in todo:
         images = loading[_loading_path(store, run, device, len(devices))]
-        name = planned.get(run, run).name
-        seconds[name] = _START_PROCESS + float(images["seconds"]) + run_seconds(run, cost[run.model_id])
-        memory.append(max(cost[run.model_id].memory, float(images["memory"])))
+        begun = _START_PROCESS + float(images["seconds"])
+        seconds[run.name] = begun + run_seconds(run, cost[run.model_id], is_trained(store, run))
+        held = float(images.get("held", 0.0))  # predictions of before that was measured lack it
+        memory.append(max(cost[run.model_id].memory + held, float(images["memory"])))
     total = schedule(list(seconds.values()), [0.0] * len(devices))
-    quiet = sum(_quiet_seconds(job.run, cost[job.run.model_id]) for job in models.values())
-    weights = [cost[run.model_id].weights for run in todo]
+    unknown = {cost_path(store, job.run, device): job.run for job in models.values()}
+    quiet = sum(_quiet_seconds(run, cost[run.model_id]) for path, run in unknown.items() if not path.exists())
+    sizes = [cost[run.model_id].weights for run in todo]
+    states = [cost[run.model_id].state for run in todo]
     return Prediction(
         seconds=total + quiet + _START_SERVER if todo else 0.0,
         memory=sum(sorted(memory, reverse=True)[: len(devices)]),
-        disk=sum(weights) + 3 * sum(sorted(weights, reverse=True)[: len(devices)]) + 0.5 * len(todo),
+        disk=sum(sizes) + sum(sorted(states, reverse=True)[: len(devices)]) + 0.5 * len(todo),
+        plan=final,
         runs=seconds,
+        evaluated=frozenset(run.name for run in todo if is_trained(store, run)),
+        untuned=frozenset(trials) if untuned else frozenset(),
         finished=len(final.runs) - len(long),
         workers=len(devices),
     )
 
 
-def run_seconds(run: Run, cost: ModelCost) -> float:
-    """One run's time, without its start and the loading of its images."""
-    steps = 0 if cost.step == 0 else int(run.train["steps"])
+def run_seconds(run: Run, cost: ModelCost, trained: bool = False) -> float:
+    """One run's time, without its start and the loading of its images; of a `trained` one, that of its evaluation."""
     validation, test = _split_sizes(run)
+    if trained:
+        return test * cost.image
+    steps = 0 if cost.step == 0 else int(run.train["steps"])
     points = -(-steps // int(run.train["validate_every"]))
     return cost.setup + steps * cost.step + (points * validation + test) * cost.image
 
@@ -189,35 +211,46 @@ def measure_model(job: Job) -> dict[str, float]:
     """In a worker's process: the seconds and MiB of `ModelCost`, from a few steps on random images."""
     import torch
 
-    from avq.data.loader import to_model
-    from avq.metrics.cost import peak_memory
+    from avq.data.loader import EVALUATION_PIXELS, images_within, to_model
+    from avq.metrics.memory import peak_memory
     from avq.models.tokenizer import Floor
     from avq.training.config import TrainConfig
     from avq.training.step import TrainStep
+    from avq.training.trainer import CODEBOOK_PIXELS
 
-    load_plugins(job)
+    prepare(job)
     run = job.run
     size, batch_size = run.image_size, int(run.train["batch_size"])
-    images = torch.randint(256, (max(_INITIAL_IMAGES, _EVALUATION_BATCH), size, size, 3), dtype=torch.uint8)
+    one = torch.empty(1, size, size, 3)
+    initial, evaluated = images_within(CODEBOOK_PIXELS, one), images_within(EVALUATION_PIXELS, one)
+    images = torch.randint(256, (max(initial, evaluated), size, size, 3), dtype=torch.uint8)
     begun = time.perf_counter()
     model = build_model(run).to(job.device)
-    step_seconds = 0.0
+    step_seconds, modules = 0.0, [model]
     if isinstance(model, Floor):
         model.fit(images, 0)
         setup = time.perf_counter() - begun
     else:
-        model.initialise_codebooks(to_model(images[:_INITIAL_IMAGES], job.device))
+        config = TrainConfig(**run.train)
+        step = TrainStep(model, config, job.device)
+        modules = list(step.modules.values())
+        model.initialise_codebooks(to_model(images[:initial], job.device))
         setup = time.perf_counter() - begun
-        step = TrainStep(model, TrainConfig(**run.train), job.device)
         batch = images[torch.arange(batch_size) % len(images)]
-        step_seconds = _seconds_of(lambda: step(batch, 0).item())
+        step_seconds = _seconds_of(lambda: step(batch, config.steps - 1).item())
     model.to(job.device).eval()
-    some = images[:_EVALUATION_BATCH]
+    some = images[:evaluated]
     with torch.no_grad():
         image = _seconds_of(lambda: model(to_model(some, job.device)).images.sum().item()) / len(some)
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()) / 2**20
-    cost = ModelCost(setup, step_seconds, image, peak_memory("cpu"), weights)
+    weights = _mebibytes(model)
+    state = 3 * sum(_mebibytes(module) for module in modules)
+    cost = ModelCost(setup, step_seconds, image, peak_memory("cpu"), weights, state)
     return asdict(cost)
+
+
+def _mebibytes(module: nn.Module) -> float:
+    tensors: list[Tensor] = list(module.state_dict().values())
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 2**20
 
 
 def _seconds_of(call: Callable[[], Any]) -> float:
@@ -231,14 +264,16 @@ def _seconds_of(call: Callable[[], Any]) -> float:
 
 
 def measure_loading(job: Job) -> dict[str, float]:
-    """In a worker's process: the seconds that the run's images take to load, and the MiB at their peak."""
+    """In a worker's process: the seconds that the run's images take to load, the MiB at their peak, and those kept."""
     from avq.data.config import DataConfig
     from avq.data.sources import load_dataset
-    from avq.metrics.cost import peak_memory
+    from avq.metrics.memory import peak_memory
 
     begun = time.perf_counter()
-    load_dataset(DataConfig(**job.run.data), job.data_root)
-    return {"seconds": time.perf_counter() - begun, "memory": peak_memory("cpu")}
+    data = load_dataset(DataConfig(**job.run.data), job.data_root)
+    seconds = time.perf_counter() - begun
+    held = sum(split.images.nbytes for split in (data.train, data.validation, data.test)) / 2**20
+    return {"seconds": seconds, "memory": peak_memory("cpu"), "held": held}
 
 
 class Forecast:
@@ -247,6 +282,7 @@ class Forecast:
     def __init__(self, store: Store, device: str, workers: int) -> None:
         self._store, self._device, self._workers = store, device, workers
         self._seconds: dict[tuple[str, int], float | None] = {}
+        self._trained: dict[Run, bool] = {}  # as it was when first asked for
 
     def seconds_left(self, waiting: Sequence[Job], active: Sequence[Active]) -> float | None:
         """Seconds until the last run is over; None while nothing is known of any model."""
@@ -271,9 +307,14 @@ class Forecast:
         key = self._key(run)
         if key not in self._seconds:
             predicted = read_json(_model_path(self._store, run, self._device, self._workers))
-            self._seconds[key] = run_seconds(run, ModelCost(**predicted)) if predicted else None
+            known = run_seconds(run, ModelCost(**predicted), self._is_trained(run)) if predicted else None
+            self._seconds[key] = known
         return self._seconds[key]
 
-    @staticmethod
-    def _key(run: Run) -> tuple[str, int]:
-        return run.model_id, int(run.train["steps"])
+    def _key(self, run: Run) -> tuple[str, int]:
+        return run.model_id, 0 if self._is_trained(run) else int(run.train["steps"])
+
+    def _is_trained(self, run: Run) -> bool:
+        if run not in self._trained:
+            self._trained[run] = is_trained(self._store, run)
+        return self._trained[run]

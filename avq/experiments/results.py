@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from avq.errors import AvqError, UsageError
 from avq.experiments import compose, kept, predict, tune
 from avq.experiments.ablation import Ablation, load_ablation
+from avq.experiments.cost_run import cost_job, failed_costs
 from avq.experiments.environment import machine_name
 from avq.experiments.execute import Event, OnEvent, Process, execute, slots
+from avq.experiments.job import Job, Measures, is_finished, measures_now
 from avq.experiments.plan import Choices, Plan, Run, make_plan
 from avq.experiments.presets import get_preset
 from avq.experiments.record import COLUMNS, read_records, to_csv, write_atomic
 from avq.experiments.store import Store, is_locked, read_json
-from avq.experiments.worker import Job, Measures, cost_job, failed_costs, is_finished, measures_now
 from avq.metrics.weights import named_folder
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ def run(
     keep_stale: bool = False,
     allow_small: bool = False,
     plugins: Sequence[str] = (),
+    max_minutes: float | None = None,
     on_event: OnEvent | None = None,
 ) -> DataFrame:
     """Train every run of an ablation that is not in the store yet, and give the experiment's table.
@@ -82,6 +85,7 @@ def run(
             that they lack are computed from their checkpoints.
         allow_small: give Fréchet distances of fewer images than they need, and mark them.
         plugins: modules that register variants.
+        max_minutes: stop after that time: no run is begun any more, and those in training keep their state.
         on_event: hears what happens; see `execute.Event`.
 
     Returns:
@@ -91,10 +95,12 @@ def run(
 
     Raises:
         UsageError: something that does not exist or does not fit.
+        Stopped: `max_minutes` are over before all runs are; the same call goes on.
         AvqError: the disk takes nothing more, or the user stopped it.
     """
     from avq.training.precision import resolve_device
 
+    stop_at = None if max_minutes is None else time.time() + 60 * max_minutes
     tell = on_event or (lambda _event: None)
     device = resolve_device(device)
     store = Store(output)
@@ -104,7 +110,7 @@ def run(
     store.prepare()
     measures, weights_dir = measures_now(allow_small), named_folder()
     sweep = _Sweep(store, _path(data_root), device, slots(device, workers), _all_plugins(plugins), fresh, tell,
-                   measures, weights_dir)  # fmt: skip
+                   measures, weights_dir, stop_at)  # fmt: skip
     trials = tune.trials(made)
     if trials:
         tell(Event("message", text=f"choosing learning rates of {len(trials)} rows on validation images"))
@@ -120,7 +126,7 @@ def run(
 
     older = [run for folder in stale.values() if (run := kept.finished_run(store, folder.name))]
     replace(sweep, tell=keep_table).carry_out([*older, *(run for run in made.runs if run not in stale)])
-    failed = sweep.quiet_pass(made)
+    failed = sweep.quiet_pass(made, stale)
     kept.keep(made, store, stale, device, failed)
     return compose.compose(made, store, stale, device, failed)
 
@@ -138,6 +144,7 @@ class _Sweep:
     tell: OnEvent
     measures: Measures
     weights_dir: Path | None
+    stop_at: float | None = None
 
     def carry_out(self, runs: Sequence[Run]) -> None:
         done = [] if self.fresh else [run for run in runs if is_finished(self.store, run, self.measures)]
@@ -146,9 +153,9 @@ class _Sweep:
             self.tell(Event("message", text=f"reusing {_runs(len(done))}: {names}"))
         jobs = [self.job(run) for run in runs if run not in done]
         forecast = predict.Forecast(self.store, self.device, len(self.devices))
-        execute(jobs, self.devices, self.tell, eta=forecast.seconds_left)
+        execute(jobs, self.devices, self.tell, eta=forecast.seconds_left, stop_at=self.stop_at)
 
-    def quiet_pass(self, made: Plan) -> dict[Path, DataFrame]:
+    def quiet_pass(self, made: Plan, stale: Mapping[Run, Path]) -> dict[Path, DataFrame]:
         """Measure each distinct model's costs, one process at a time and alone.
 
         Returns:
@@ -159,7 +166,7 @@ class _Sweep:
         failed: dict[Path, DataFrame] = {}
         for entry in made.entries:
             path = compose.cost_path(self.store, entry.run, self.device)
-            if not path.exists() and self.store.record(entry.run) is not None:
+            if not path.exists() and (entry.run in stale or self.store.record(entry.run) is not None):
                 models.setdefault(path, entry.run)
         for index, (path, run) in enumerate(models.items()):
             self.tell(Event("costs", run.name, f"measuring costs of {run.variant}", index, len(models)))
@@ -176,8 +183,8 @@ class _Sweep:
 
     def job(self, run: Run) -> Job:
         return Job(
-            run, self.store.root, self.data_root, self.device, self.measures.code, self.plugins,
-            self.measures.weights, self.weights_dir, self.measures.allow_small, self.fresh,
+            run, self.store.root, self.data_root, self.device, self.measures, self.plugins,
+            len(self.devices), self.weights_dir, self.fresh, self.stop_at,
         )  # fmt: skip
 
 
@@ -200,11 +207,18 @@ def _runs(count: int) -> str:
 
 
 def _check_models(made: Plan) -> None:
-    """Build every row's model without memory: a size that does not fit is said before anything is spent."""
+    """Build every row's model without memory: what does not fit, or a loss's missing weights, is said at once."""
     from avq.experiments.budget import meta_model
+    from avq.training.config import TrainConfig
+    from avq.training.losses import check_losses
 
     for row in made.rows:
         meta_model(row)
+    for entry in made.entries:
+        try:
+            check_losses(TrainConfig(**entry.run.train), entry.run.image_size)
+        except UsageError as error:
+            raise UsageError(f"row {entry.row.label}: {error}") from None
 
 
 def load_results(path: str | Path) -> DataFrame:

@@ -12,6 +12,7 @@ import fcntl
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -143,3 +144,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, value: dict[str, Any], durable: bool = True) -> None:
     """Write a JSON object atomically; DiskError where the disk takes nothing more."""
     write_atomic(path, json.dumps(value, indent=1, sort_keys=True, default=str) + "\n", durable)
+
+
+def write_progress(folder: Path, state: str, **more: Any) -> None:
+    """Say in a run's progress.json what is going on with it; `status` and bars read it."""
+    write_json(folder / "progress.json", {"state": state, "updated": time.time(), **more}, durable=False)

@@ -101,6 +101,10 @@ _ENTRIES = (
            "", None, "trained", ".4f", "knock-out LPIPS"),
     Metric("attention-gain", "|W x| / |x|, mean over images",
            "", None, "trained", ".3g", "attention gain"),
+    Metric("attention-distance", "how far a pixel looks (uniform attention: about 0.52)",
+           "side", None, "trained", ".3f", "attention distance"),
+    Metric("attention-entropy", "entropy of where a pixel looks (uniform attention: 1)",
+           "ln N", None, "trained", ".3f", "attention entropy"),
     Metric("params-trainable", "values changed by gradient",
            "values", "lower", "deterministic", "si", "trainable values"),
     Metric("params-codebook", "codebook values, trained or EMA",
@@ -111,14 +115,48 @@ _ENTRIES = (
            "MAC", "lower", "deterministic", "si", "MACs/image"),
     Metric("receptive-field", "side of the trunk's receptive field",
            "px", None, "deterministic", ".0f", "field px"),
+    Metric("latent-height", "rows of the level's codes",
+           "", None, "deterministic", ".0f", "latent height"),
+    Metric("latent-width", "columns of the level's codes",
+           "", None, "deterministic", ".0f", "latent width"),
+    Metric("attention-memory-analytic", "the N x N attention matrix of one image, by formula",
+           "B", "lower", "deterministic", "si", "attention bytes"),
     Metric("train-images-per-s", "training on a quiet machine",
            "images/s", "higher", "time", ".0f", "train images/s"),
     Metric("inference-images-per-s", "inference on a quiet machine",
            "images/s", "higher", "time", ".0f", "infer images/s"),
-    Metric("peak-memory", "peak memory of a training process",
+    Metric("peak-memory", "peak memory of training steps, on a quiet machine",
            "MiB", "lower", "memory", ".0f", "peak MiB"),
+    Metric("process-memory", "peak memory of the run's process: images, training, evaluation",
+           "MiB", "lower", "memory", ".0f", "process MiB"),
     Metric("training-time", "wall-clock time of the training run",
            "s", "lower", "time", ".0f", "training s"),
+    Metric("time-to-quality", "training time until validation MAE is at the ablation's level",
+           "s", "lower", "time", ".0f", "s to quality"),
+    Metric("attention-memory", "what a pass of the attention layer takes beyond what is held, at its peak",
+           "MiB", "lower", "memory", ".1f", "attention MiB"),
+    Metric("attention-memory-predicted", "the same, counted from the tensors that the pass makes",
+           "MiB", "lower", "deterministic", ".1f", "counted MiB"),
+    Metric("attention-memory-exponent", "power of the latent's side by which that memory grows",
+           "", "lower", "memory", ".2f", "attention MiB exponent"),
+    Metric("attention-time", "time of a pass of the attention layer",
+           "s", "lower", "time", ".3g", "attention s"),
+    Metric("attention-time-predicted", "the same by the roofline, from counted FLOPs and bytes",
+           "s", None, "time", ".3g", "roofline s"),
+    Metric("attention-time-exponent", "power of the latent's side by which that time grows",
+           "", "lower", "time", ".2f", "attention s exponent"),
+    Metric("model-memory", "what a pass of a whole variant takes beyond what is held, at its peak",
+           "MiB", "lower", "memory", ".1f", "model MiB"),
+    Metric("model-memory-predicted", "the same, counted from the tensors that the pass makes",
+           "MiB", "lower", "deterministic", ".1f", "model counted MiB"),
+    Metric("model-memory-exponent", "power of the latent's side by which that memory grows",
+           "", "lower", "memory", ".2f", "model MiB exponent"),
+    Metric("model-time", "time of a pass of a whole variant",
+           "s", "lower", "time", ".3g", "model s"),
+    Metric("model-time-predicted", "the same by the roofline, from counted FLOPs and bytes",
+           "s", None, "time", ".3g", "model roofline s"),
+    Metric("model-time-exponent", "power of the latent's side by which that time grows",
+           "", "lower", "time", ".2f", "model s exponent"),
 )
 # fmt: on
 
@@ -146,8 +184,13 @@ def format_value(metric: str, value: float | None, spread: float | None = None) 
     spec = get_metric(metric).format
     if spec == "si":
         return _si(value)
-    text = format(value, spec)
-    return text if spread is None or math.isnan(spread) else f"{text} ± {format(spread, spec)}"
+    text = _number(value, spec)
+    return text if spread is None or math.isnan(spread) else f"{text} ± {_number(spread, spec)}"
+
+
+def _number(value: float, spec: str) -> str:
+    """Without an exponent for large values: no column of a table mixes 8750 and 1.31e+04."""
+    return format(value, ".0f" if spec.endswith("g") and abs(value) >= 1000 else spec)
 
 
 def _si(value: float) -> str:

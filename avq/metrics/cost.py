@@ -1,15 +1,13 @@
-"""What a model costs: values, multiply-accumulates, receptive field, throughput, memory.
+"""What a model costs: values, multiply-accumulates, receptive field, throughput.
 
-Nothing here knows a model: functions take modules, callables and numbers. Throughput and memory belong in a
-quiet pass, in a process of its own: training runs that share the machine disturb both.
+Nothing here knows a model: functions take modules, callables and numbers. Throughput belongs in a quiet
+pass, in a process of its own: training runs that share the machine disturb both.
 """
 
 from __future__ import annotations
 
 import copy
 import statistics
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from avq.errors import AvqError
 from avq.metrics.measurement import Measurement, measured, protocol_id
+from avq.metrics.memory import seconds_of
 
 LARGEST_INPUT = 1024  # px; a field beyond it is taken for global
 NORMALISATIONS = (
@@ -54,6 +53,17 @@ def macs(call: Callable[[], Any]) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         call()
     return int(counter.get_total_flops()) // 2
+
+
+def attention_matrix_bytes(pixels: int) -> int:
+    """Bytes of the N x N matrix of weights of one image in float32, 4 N^2, where it is held as a whole.
+
+    By formula and not measured: logits and gradients of the same size may lie beside it.
+
+    Args:
+        pixels: pixels N of the latent.
+    """
+    return 4 * pixels**2
 
 
 def positive_copy(module: nn.Module) -> nn.Module:
@@ -138,30 +148,5 @@ def images_per_second(call: Callable[[], Any], batch: int, repeats: int = 5, war
         raise AvqError("throughput needs at least two repeats")
     for _ in range(warmup):
         call()
-    rates = []
-    for _ in range(repeats):
-        _wait_for_device()
-        start = time.perf_counter()
-        call()
-        _wait_for_device()
-        rates.append(batch / (time.perf_counter() - start))
+    rates = [batch / seconds_of(call) for _ in range(repeats)]
     return Throughput(statistics.median(rates), statistics.stdev(rates), repeats)
-
-
-def _wait_for_device() -> None:
-    """CUDA calls return before their work is done."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-def peak_memory(device: str = "cpu") -> float:
-    """MiB at the highest so far: of this process (imports included), or of torch's tensors on a CUDA device.
-
-    The process's mark never falls, so measure one thing a process.
-    """
-    if torch.device(device).type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    import resource  # not on Windows, where the rest of this module works
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

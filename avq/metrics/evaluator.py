@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from avq.errors import AvqError, NotComparable
-from avq.metrics.attention import AttentionGain
+from avq.metrics.attention import ATTENTION, AttentionMetric
 from avq.metrics.base import MetricObject
 from avq.metrics.codebook import CodebookUse
 from avq.metrics.distribution import distribution_metrics
@@ -66,7 +66,7 @@ def default_metrics(
         *structure_metrics(image_size),
         *perceptual_metrics(image_size),
         CodebookUse(num_codes, decoder_levels, image_size),
-        AttentionGain(len(num_codes)),
+        *(AttentionMetric(name, len(num_codes)) for name in ATTENTION),
     ]
     if reference is not None:
         metrics += distribution_metrics(image_size, reference.id, reference.images, allow_small)
@@ -93,6 +93,11 @@ class Evaluator:
         self.metrics = list(metrics)
         self.reference_id = reference_id
         self.images = 0
+
+    def prepare(self, reference: Callable[[], Iterator[Tensor]]) -> None:
+        """Let metrics look at the whole reference first (`MetricObject.prepare`); it is read only if one wants to."""
+        for metric in self.metrics:
+            metric.prepare(reference)
 
     def update(self, reference: Tensor, reconstruction: Tensor, codes: Sequence[Tensor], **extras: Tensor) -> None:
         """Take one batch; see `MetricObject.update` for shapes and ranges.

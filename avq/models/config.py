@@ -21,33 +21,33 @@ class AutoencoderConfig:
     default is this suite's choice and an ablation axis.
     """
 
-    trunk: Literal["aren", "vqvae", "vqvae2"] = _setting("aren", "encoder and decoder family")
-    levels: int = _setting(1, "levels of the hierarchy, at strides 4, 8, 16 (1 to 3)")
-    width: int = _setting(128, "channels of the trunk")
-    residual_width: int | None = _setting(None, "inner channels of VQ-VAE residual blocks (default: width)")
-    block: Literal["v1", "v2"] = _setting("v1", "AREN block: v1 conv-ReLU-conv, v2 pre-activation BN-ReLU-conv")
+    trunk: Literal["aren", "vqvae", "vqvae2"] = _setting("aren", help="encoder and decoder family")
+    levels: int = _setting(1, help="levels of the hierarchy, at strides 4, 8, 16 (1 to 3)")
+    width: int = _setting(128, help="channels of the trunk")
+    residual_width: int | None = _setting(None, help="inner channels of VQ-VAE residual blocks (default: width)")
+    block: Literal["v1", "v2"] = _setting("v1", help="AREN block: v1 conv-ReLU-conv, v2 pre-activation BN-ReLU-conv")
     resize: Literal["nearest", "bilinear", "transposed", "decoder"] = _setting(
-        "nearest", "how an upper level's latent is brought to the size of the level below"
+        "nearest", help="how an upper level's latent is brought to the size of the level below"
     )
-    decoder_input: Literal["bottom", "all"] = _setting("bottom", "levels whose codes the decoder sees")
-    dim: int = _setting(64, "channels of the latent and of a code vector (D)")
-    num_codes: int = _setting(512, "vectors in each level's codebook (K)")
-    codebook: Literal["ema", "gradient"] = _setting("ema", "how the codebook learns")
-    ema_decay: float = _setting(0.99, "decay of the EMA codebook")
-    commitment: float = _setting(0.25, "weight beta of the commitment loss")
-    data_init: bool = _setting(True, "start the codebook from k-means over the first latents")
-    restarts: bool = _setting(True, "move dead codes onto latents of the batch")
+    decoder_input: Literal["bottom", "all"] = _setting("bottom", help="levels whose codes the decoder sees")
+    dim: int = _setting(64, help="channels of the latent and of a code vector (D)")
+    num_codes: int = _setting(512, help="vectors in each level's codebook (K)")
+    codebook: Literal["ema", "gradient"] = _setting("ema", help="how the codebook learns")
+    ema_decay: float = _setting(0.99, help="decay of the EMA codebook")
+    commitment: float = _setting(0.25, help="weight beta of the commitment loss")
+    data_init: bool = _setting(True, help="start the codebook from k-means over the first latents")
+    restarts: bool = _setting(True, help="move dead codes onto latents of the batch")
     attention: Literal["none", "rpa", "wide"] = _setting(
-        "none", "layer before the quantiser: residual pixel attention, or 1x1 convolutions of its size"
+        "none", help="layer before the quantiser: residual pixel attention, or 1x1 convolutions of its size"
     )
     attention_form: Literal["literal", "projected"] = _setting(
-        "literal", "literal: x + W x with W from g1(x), g2(x); projected: u + W u with u = g1(x)"
+        "literal", help="literal: x + W x with W from g1(x), g2(x); projected: u + W u with u = g1(x)"
     )
     similarity: Literal["sigmoid", "sigmoid-bias", "sigmoid-mean", "softmax", "gated", "uniform"] = _setting(
-        "sigmoid", "how logits become weights"
+        "sigmoid", help="how logits become weights"
     )
-    filters: int | None = _setting(None, "channels c of g1 and g2 (default: dim)")
-    attention_levels: Literal["all", "bottom", "top"] = _setting("all", "levels that have the attention layer")
+    filters: int | None = _setting(None, help="channels c of g1 and g2 (default: dim)")
+    attention_levels: Literal["all", "bottom", "top"] = _setting("all", help="levels that have the attention layer")
 
     def __post_init__(self) -> None:
         for name, low in (("width", 2), ("dim", 1), ("num_codes", 2), ("filters", 1), ("residual_width", 1)):
@@ -94,34 +94,38 @@ class VariantEntry:
 
 
 def _aren() -> dict[str, VariantEntry]:
-    rpa: dict[str, Any] = {"attention": "rpa"}
-    mean = rpa | {"similarity": "sigmoid-mean"}
     variants = {}
     for levels in (1, 2, 3):
-        many = f"{levels} level{'s' if levels > 1 else ''}"
-        for suffix, settings, words in (
-            ("", {}, "without attention"),
-            ("-rpa", rpa, "with residual pixel attention by the paper's formula (raw sigmoid)"),
-            ("-rpa-mean", mean, "with residual pixel attention, sigmoid divided by the number of pixels"),
-        ):
-            variants[f"aren-{levels}{suffix}"] = VariantEntry(
-                f"Attentive VQ-VAE trunk, {many}, {words}", {"levels": levels, **settings}
-            )
+        trunk = f"Attentive VQ-VAE trunk, {levels} level{'s' if levels > 1 else ''}"
+        variants[f"aren-{levels}"] = VariantEntry(
+            summary=f"{trunk}, without attention",
+            settings={"levels": levels},
+        )
+        variants[f"aren-{levels}-rpa"] = VariantEntry(
+            summary=f"{trunk}, with residual pixel attention by the paper's formula (raw sigmoid)",
+            settings={"levels": levels, "attention": "rpa"},
+        )
+        variants[f"aren-{levels}-rpa-mean"] = VariantEntry(
+            summary=f"{trunk}, with residual pixel attention, sigmoid divided by the number of pixels",
+            settings={"levels": levels, "attention": "rpa", "similarity": "sigmoid-mean"},
+        )
     return variants
 
 
 VARIANTS: dict[str, VariantEntry] = {
     "vqvae": VariantEntry(
-        "VQ-VAE as published (arXiv 1711.00937): 256 units, two residual blocks",
-        {"trunk": "vqvae", "width": 256},
+        summary="VQ-VAE's network as published (arXiv 1711.00937): 256 units, two residual blocks; "
+        "the suite's quantiser",
+        settings={"trunk": "vqvae", "width": 256},
     ),
     "vqvae2": VariantEntry(
-        "VQ-VAE-2 as published (arXiv 1906.00446): two levels, residual width 64, decoder sees both",
-        {"trunk": "vqvae2", "levels": 2, "residual_width": 64, "resize": "decoder", "decoder_input": "all"},
+        summary="VQ-VAE-2's network as published (arXiv 1906.00446): two levels, residual width 64, decoder sees both; "
+        "the suite's quantiser",
+        settings={"trunk": "vqvae2", "levels": 2, "residual_width": 64, "resize": "decoder", "decoder_input": "all"},
     ),
     "vqvae2-rosinality": VariantEntry(
-        "VQ-VAE-2 as in its best-known port: residual width 32, plain EMA codebook",
-        {
+        summary="VQ-VAE-2 as in its best-known port: residual width 32, plain EMA codebook",
+        settings={
             "trunk": "vqvae2",
             "levels": 2,
             "residual_width": 32,
@@ -133,20 +137,21 @@ VARIANTS: dict[str, VariantEntry] = {
     ),
     **_aren(),
     "aren-1-rpa-projected": VariantEntry(
-        "Attentive VQ-VAE, 1 level, attention in the sibling code's form (u + s(u y^T) u), which is its own projection",
-        {"attention": "rpa", "attention_form": "projected"},
+        summary="Attentive VQ-VAE, 1 level, attention in the sibling code's form (u + s(u y^T) u), "
+        "which is its own projection",
+        settings={"attention": "rpa", "attention_form": "projected"},
     ),
     "aren-1-uniform": VariantEntry(
-        "control: 1 level, every pixel attends to all alike (global average)",
-        {"attention": "rpa", "similarity": "uniform"},
+        summary="control: 1 level, every pixel attends to all alike (global average)",
+        settings={"attention": "rpa", "similarity": "uniform"},
     ),
     "aren-1-wide": VariantEntry(
-        "control: 1 level, the attention's parameters spent on 1x1 convolutions", {"attention": "wide"}
+        summary="control: 1 level, the attention's parameters spent on 1x1 convolutions", settings={"attention": "wide"}
     ),
     "patch-kmeans": VariantEntry(
-        "floor: k-means over raw 4x4 patches, one code a patch",
-        {"num_codes": 512},
-        "avq.models.floor:PatchKMeans",
+        summary="floor: k-means over raw 4x4 patches, one code a patch",
+        settings={"num_codes": 512},
+        factory="avq.models.floor:PatchKMeans",
     ),
 }
 """The zoo, by name. `register_variant` adds to it."""

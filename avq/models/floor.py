@@ -60,6 +60,10 @@ class PatchKMeans(Floor):
         codes = nearest_codes(patches.reshape(-1, self.codebook.shape[1]), self.codebook)
         return [codes.view(patches.shape[:3])]
 
+    def latent_sizes(self, image_size: int) -> list[tuple[int, int]]:
+        """As every variant's."""
+        return [(image_size // _PATCH, image_size // _PATCH)]
+
     def decode(self, codes: list[Tensor]) -> Tensor:
         """Images `[B, 3, H, W]` in [-1, 1]."""
         batch, height, width = codes[0].shape

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avq.models.collective import all_sum, random_rows
+
 _TILE_VALUES = 2**18  # a tile of similarities is 1 MiB of float32: it stays in a core's cache
 _LEAST_ROWS = 256  # fewer, and a large codebook is read from memory more often than the products can hide
 _LEAST_ROWS = 256  # with fewer, a large codebook is read from memory more often than the product can hide
@@ -166,6 +168,11 @@ class VectorQuantizer(nn.Module):
                 self._learn(flat.detach(), codes)
         return Quantised(chosen.view_as(z).movedim(-1, 1), codes.view(z.shape[:-1]), loss)
 
+    @torch.no_grad()
+    def learn(self, latents: Tensor) -> None:
+        """Move the codebook's statistics by latents `[B, D, H, W]`, as a forward pass in training does."""
+        self._learn(latents.float().movedim(1, -1).reshape(-1, self.dim), self.encode(latents).flatten())
+
     def encode(self, latents: Tensor) -> Tensor:
         """The codes alone, int64 `[B, H, W]`."""
         z = latents.detach().float().movedim(1, -1)
@@ -189,7 +196,7 @@ class VectorQuantizer(nn.Module):
     def _learn(self, flat: Tensor, codes: Tensor) -> None:
         if not hasattr(self, "code_counts"):
             return
-        counts, sums = cluster_sums(flat, codes, self.num_codes)
+        counts, sums = all_sum(*cluster_sums(flat, codes, self.num_codes))
         decay = self.ema_decay if self.ema_decay is not None else 0.99
         self.code_counts.lerp_(counts, 1 - decay)
         if self.ema_decay is not None:
@@ -205,7 +212,7 @@ class VectorQuantizer(nn.Module):
         """Move dead codes onto latents of the batch, with the sums and counts that go with the new place."""
         mean_use = self.code_counts.mean()
         dead = self.code_counts < _RESTART_BELOW * mean_use
-        places = flat[torch.randint(len(flat), (self.num_codes,), device=flat.device)]
+        places = random_rows(flat, self.num_codes)
         self.codebook.copy_(torch.where(dead[:, None], places, self.codebook))
         self.code_counts.copy_(torch.where(dead, mean_use, self.code_counts))
         if self.ema_decay is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from avq.errors import UsageError
@@ -18,6 +20,14 @@ class Reconstruction(NamedTuple):
     losses: dict[str, Tensor]
 
 
+class Recipe(NamedTuple):
+    """What `build_from_config` takes to build a tokenizer: its zoo name, side of the images in pixels, settings."""
+
+    variant: str
+    image_size: int
+    config: dict[str, Any]
+
+
 class Tokenizer(nn.Module, ABC):
     """A model that turns images into discrete codes and back. A user's own variant subclasses it.
 
@@ -26,10 +36,12 @@ class Tokenizer(nn.Module, ABC):
     Attributes:
         num_codes: codebook size a level, bottom first.
         decoder_levels: the levels (1 = bottom) whose codes the decoder sees; bits per pixel count these, no others.
+        recipe: how the zoo built it; None where something else did.
     """
 
     num_codes: list[int]
     decoder_levels: list[int]
+    recipe: Recipe | None = None
 
     @abstractmethod
     def forward(self, images: Tensor) -> Reconstruction:
@@ -46,6 +58,16 @@ class Tokenizer(nn.Module, ABC):
     def trunk(self, images: Tensor) -> list[Tensor]:
         """The encoder's response a level, bottom first, before projection and attention; [] where there is none."""
         return []
+
+    @torch.no_grad()
+    def latent_sizes(self, image_size: int) -> list[tuple[int, int]]:
+        """Height and width of each level's codes for square images of that side, bottom first.
+
+        A subclass that knows them without encoding an image says so itself.
+        """
+        where = next(itertools.chain(self.parameters(), self.buffers()), torch.zeros(())).device
+        codes = self.encode(torch.zeros(1, 3, image_size, image_size, device=where))
+        return [(level.shape[1], level.shape[2]) for level in codes]
 
     def initialise_codebooks(self, images: Tensor) -> None:
         """Called once with a large batch before the first training step."""

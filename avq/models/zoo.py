@@ -10,7 +10,7 @@ from typing import Any, cast
 from avq.errors import UsageError
 from avq.models.autoencoder import Autoencoder
 from avq.models.config import AutoencoderConfig, variant_config, variant_entry
-from avq.models.tokenizer import Tokenizer, check_image_size
+from avq.models.tokenizer import Recipe, Tokenizer, check_image_size
 
 
 def create_variant(name: str, image_size: int = 32, width: int | None = None, **overrides: Any) -> Tokenizer:
@@ -40,10 +40,13 @@ def build_from_config(name: str, image_size: int, config: dict[str, Any]) -> Tok
     """
     factory = variant_entry(name).factory
     if factory is not None:
-        return _import(name, factory)(image_size=image_size, **config)
-    settings = AutoencoderConfig(**config)
-    check_image_size(image_size, settings.stride)
-    return Autoencoder(settings)
+        model = _import(name, factory)(image_size=image_size, **config)
+    else:
+        settings = AutoencoderConfig(**config)
+        check_image_size(image_size, settings.stride)
+        model = Autoencoder(settings)
+    model.recipe = Recipe(name, image_size, config)
+    return model
 
 
 def load_plugin(module: str) -> None:

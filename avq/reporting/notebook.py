@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from avq.errors import AvqError, UsageError
 from avq.reporting.report import Report
 from avq.reporting.samples import first_runs
+from avq.reporting.scaling import has_points
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -53,6 +54,11 @@ def _measured(*metrics: str) -> Callable[[Report], bool]:
     return lambda report: bool((report.long["metric"].isin(metrics) & report.long["value"].notna()).any())
 
 
+def _trained(report: Report) -> bool:
+    """Whether this is about trained models: what `avq-bench scale` measures is not."""
+    return not has_points(report.long)
+
+
 _SECTIONS = (
     _Section(
         "What was compared",
@@ -61,6 +67,7 @@ _SECTIONS = (
         "0 is perfect. The **floor** (patch-kmeans) is plain clustering of image patches: a trained row that does "
         "not beat it has learned nothing worth a table.",
         ("setting()", "rows()"),
+        _trained,
     ),
     _Section(
         "The declared comparisons",
@@ -75,6 +82,7 @@ _SECTIONS = (
         "Means ± standard deviation over seeds. Tables sort by a click on a column's head. In the pictures: bars are "
         "95 % intervals of the mean; a triangle at the edge marks a row that is off the scale, with its value.",
         ("quality_table()", "values()", "values_by_axis()"),
+        _trained,
     ),
     _Section(
         "Rate and distortion",
@@ -106,10 +114,13 @@ _SECTIONS = (
         _measured("usage"),
     ),
     _Section(
-        "Memory of attention",
-        "How the memory of one attention layer grows with the side of the latent.",
-        ("attention_memory()",),
-        _measured("attention-memory"),
+        "Attention and the size of the latent",
+        "How memory and time grow with the side of the latent, on scales by powers. Lines join what was measured, each "
+        "point in a process of its own; crosses are what was counted beforehand, also where a size did not fit. A "
+        "matrix over all pairs of pixels grows with the fourth power of the side; what is linear in pixels, with the "
+        "second.",
+        ("attention_scaling()", "scaling_table()"),
+        _measured("attention-memory", "model-memory"),
     ),
     _Section(
         "Pictures",

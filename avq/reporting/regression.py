@@ -86,6 +86,7 @@ class Check:
     Attributes:
         notes: rows and runs that are judged apart: added, missing, failed, collapsed.
         allowed: kinds of findings (`ALLOWABLE`) that do not fail the check.
+        costs_alone: the baseline holds nothing that was trained (`avq-bench scale`), so that costs are all there is.
     """
 
     experiment: str
@@ -93,6 +94,7 @@ class Check:
     cells: tuple[Cell, ...]
     notes: tuple[Note, ...]
     allowed: frozenset[str] = field(default_factory=frozenset)
+    costs_alone: bool = False
 
     def fails(self, found: Cell | Note) -> bool:
         """Whether a finding makes the table a regression."""
@@ -114,6 +116,9 @@ class Check:
         if other and "protocol" not in self.allowed:
             names = ", ".join(dict.fromkeys(cell.metric for cell in other))
             return f"measured under another protocol than the baseline: {names}"
+        if self.costs_alone:
+            judged = any(cell.verdict not in ("advice", "added") for cell in self.cells)
+            return "" if judged else "nothing of the baseline was measured on this machine under the same protocol"
         trained = [cell for cell in self.cells if METRICS[cell.metric].kind == "trained"]
         if not any(cell.n_before and cell.n_now for cell in trained):
             return "no trained metric of the baseline has a value to compare"
@@ -156,7 +161,10 @@ def check(
         frames = (sound_before, sound_now) if metric.kind == "trained" else (before, now)
         cells += _cells(metric, *frames, lost)
     name = str(current["experiment"].iloc[0]) if "experiment" in current else ""
-    return Check(name, alpha, tuple(_corrected(cells, alpha, margin or {})), tuple(notes), frozenset(allowed))
+    trained = {metric.name for metric in METRICS.values() if metric.kind == "trained" and metric.better is not None}
+    costs_alone = not before["metric"].isin(trained).any()
+    judged = tuple(_corrected(cells, alpha, margin or {}))
+    return Check(name, alpha, judged, tuple(notes), frozenset(allowed), costs_alone)
 
 
 def smallest_caught(found: Check, metric: str, power: float = 0.95) -> tuple[Cell, float] | None:
@@ -250,6 +258,8 @@ def _costs(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
         cell = _pair(metric, key, line, "similar", "")
         if metric.name == "training-time":
             yield replace(cell, verdict="advice", reason="runs of a sweep share their machine")
+        elif metric.better is None:
+            yield replace(cell, verdict="advice", reason="a prediction for a machine, not a cost")
         elif line["machine_before"] != line["machine_now"]:
             yield replace(cell, verdict="advice", reason=f"{line['machine_before']} before, {line['machine_now']} now")
         else:

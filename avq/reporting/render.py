@@ -19,6 +19,7 @@ from avq.metrics.catalogue import METRICS, Metric, format_value
 Format = Literal["table", "csv", "json", "markdown"]
 ARROWS = {"lower": "\u00a0↓", "higher": "\u00a0↑", None: ""}  # a label is broken at plain spaces only
 WRAPPED = ("contrast", "why")
+ROOM_FOR_WHY = 24  # characters a line: fewer make a column of single words
 NUMBER = re.compile(r"[+-]?[\d.]+( [±/a-zA-Z].*)?|<[\d.]+|-|\d+/\d+")
 
 
@@ -26,8 +27,9 @@ def render(table: pd.DataFrame, style: Format = "table", width: int = 110) -> st
     """A wide table, a contrast table, or any other, as text that ends without a newline.
 
     `csv` and `json` hold the numbers as they are. `table` and `markdown` show them: mean ± standard
-    deviation over seeds, levels side by side from the bottom up (`198 / 60`), one table a dataset, quality
-    and cost apart where one table would be wider than `width`, and below them why runs failed.
+    deviation over seeds, levels side by side from the bottom up (`198 / 60`), one table a dataset, and below
+    them why runs failed. Where one table would be wider than `width`, quality and cost stand apart, and a
+    `table` goes on below itself as often as it must, each part with its rows' names.
     """
     if style == "csv":
         return str(table.to_csv(index=False, lineterminator="\n")).rstrip("\n")
@@ -35,7 +37,7 @@ def render(table: pd.DataFrame, style: Format = "table", width: int = 110) -> st
         records = table.astype(object).where(table.notna(), None).to_dict("records")
         return json.dumps(records, indent=2, ensure_ascii=False, default=float)
     if "verdict" in table:
-        return text_table(_contrasts(table), style, width)
+        return _contrasts_text(_contrasts(table), style, width)
     if "dataset" not in table or "row" not in table:
         return _one_dataset(table, style, width)
     groups = table.groupby("dataset", sort=False)
@@ -50,7 +52,20 @@ def _one_dataset(table: pd.DataFrame, style: Format, width: int) -> str:
     parts = [shown]
     if costs and _width(shown) > width:
         parts = [shown.drop(columns=costs), shown[["row", *costs]]]
+    if style == "table" and "row" in shown:
+        parts = [piece for part in parts for piece in _within(part, width)]
     return "\n\n".join([*(text_table(part, style, width) for part in parts), *_failures(table)])
+
+
+def _within(shown: pd.DataFrame, width: int) -> list[pd.DataFrame]:
+    """The columns in as few pieces as fit into that many characters, each with the row's name in front."""
+    pieces, piece = [], ["row"]
+    for name in shown.columns.drop("row"):
+        if len(piece) > 1 and _width(shown[[*piece, name]]) - 2 > width:  # nothing follows the last column
+            pieces.append(piece)
+            piece = ["row"]
+        piece.append(name)
+    return [shown[names] for names in (*pieces, piece)]
 
 
 def _failures(table: pd.DataFrame) -> list[str]:
@@ -101,6 +116,14 @@ def _beside(lower: Sequence[str], upper: Sequence[str]) -> list[str]:
 def _contrasts(table: pd.DataFrame) -> pd.DataFrame:
     shown = pd.DataFrame([_contrast(line) for line in table.to_dict("records")])
     return shown if "why" in shown and (shown["why"] != "").any() else shown.drop(columns="why", errors="ignore")
+
+
+def _contrasts_text(shown: pd.DataFrame, style: Format, width: int) -> str:
+    """The contrasts; where `width` leaves their reasons no room, these stand below the table."""
+    if style != "table" or "why" not in shown or _width(shown.drop(columns="why")) + ROOM_FOR_WHY <= width:
+        return text_table(shown, style, width)
+    reasons = [f"{name}: {why}" for name, why in zip(shown["contrast"], shown["why"], strict=True) if why]
+    return "\n".join([text_table(shown.drop(columns="why"), style, width), "", *reasons])
 
 
 def _contrast(line: dict[Hashable, Any]) -> dict[str, str]:

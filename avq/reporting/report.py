@@ -16,7 +16,7 @@ import pandas as pd
 
 import avq
 from avq.errors import AvqError, UsageError
-from avq.reporting import figures, styled
+from avq.reporting import figures, scaling, styled
 from avq.reporting.answers import answers, best_rows, summary
 from avq.reporting.samples import mean_errors, samples
 from avq.reporting.statistics import DeclaredContrast, Judgement, judge
@@ -211,9 +211,15 @@ class Report:
         """What became of the codebooks, a picture a dataset."""
         return self._each(lambda part: figures.codebook_usage(part, self.split))
 
-    def attention_memory(self) -> figures.Picture | None:
-        """How attention's memory grows, where `avq-bench scale` measured it."""
-        return figures.attention_memory(self.long)
+    def attention_scaling(self) -> figures.Picture | None:
+        """How memory and time grow with the latent, where `avq-bench scale` measured it."""
+        return figures.attention_scaling(self.long)
+
+    def scaling_table(self) -> Table | None:
+        """The same in numbers, with how the implementations compare."""
+        if not scaling.has_points(self.long):
+            return None
+        return styled.listing(scaling.shown_points(self.long), "scaling", scaling.notes(self.long))
 
     def learning_curves(self) -> Several:
         """Validation error while training, a picture a dataset; without the store, a line says so."""
@@ -251,6 +257,8 @@ class Report:
     def command(self) -> str:
         """The command that trains these runs again (from its store, where nothing changed)."""
         plan = self._plan()
+        if "command" in plan:  # no ablation's
+            return str(plan["command"])
         first = self.long.iloc[0]
         seeds = sorted(int(seed) for seed in self.long["seed"].dropna().unique())
         words = ["avq-bench", "run", self.ablation.name if self.ablation is not None else "ABLATION"]

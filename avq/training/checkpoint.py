@@ -16,8 +16,14 @@ from torch import Tensor, nn
 from avq.errors import UsageError
 from avq.models.tokenizer import Tokenizer
 from avq.models.zoo import build_from_config
+from avq.training.config import CHECKPOINT_FILE, STATE_FILE
+
+PRETRAINED_FILE = "model.safetensors"
+"""The weights in a folder of the Hugging Face convention."""
 
 _FORMAT = "avq-bench"
+_FILES = (CHECKPOINT_FILE, PRETRAINED_FILE, STATE_FILE)
+_MODULE = "module.model."  # of the state of a training (state.py)
 
 
 def save_model(model: nn.Module, path: Path, *, variant: str, image_size: int, config: dict[str, Any]) -> None:
@@ -34,25 +40,54 @@ def save_model(model: nn.Module, path: Path, *, variant: str, image_size: int, c
     write_tensors(path, dict(model.state_dict()), about)
 
 
+def save_tokenizer(model: Tokenizer, path: Path) -> None:
+    """`save_model` of a tokenizer of the zoo, which knows how it was built."""
+    assert model.recipe is not None
+    save_model(model, path, **model.recipe._asdict())
+
+
 def load_model(path: str | Path) -> Tokenizer:
-    """A model ready to use (in eval mode), from a file that `save_model` wrote.
+    """A model ready to use (in eval mode).
+
+    Args:
+        path: a file that `save_model` wrote, the state of a training that is under way (its weights so far), a run's
+            folder, or a folder that `save_pretrained` wrote.
 
     Raises:
         UsageError: the file is missing or is not such a checkpoint, or names a variant that is not registered.
     """
-    tensors, about = read_tensors(Path(path))
+    file = checkpoint_file(path)
+    tensors, about = read_tensors(file)
     try:
         model = build_from_config(about["variant"], about["image_size"], about["config"])
-        model.load_state_dict(tensors)
+        model.load_state_dict(_of_model(tensors))
+        for index, parameter in enumerate(model.parameters()):
+            averaged = tensors.get(f"extra.average.{index}")
+            if averaged is not None:
+                parameter.data.copy_(averaged)
     except (KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"{path} does not hold a model of this avq-bench ({reason}).") from error
+        raise UsageError(f"{file} does not hold a model of this avq-bench ({reason}).") from error
     return model.eval()
 
 
+def _of_model(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Of a state's tensors, the model's; a model's file has no others."""
+    inside = {name.removeprefix(_MODULE): t for name, t in tensors.items() if name.startswith(_MODULE)}
+    return inside or tensors
+
+
+def checkpoint_file(path: str | Path) -> Path:
+    """The file that is meant by a file, a run's folder, or a folder of `save_pretrained`; it may be missing."""
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    return next((path / name for name in _FILES if (path / name).is_file()), path)
+
+
 def checkpoint_info(path: str | Path) -> dict[str, Any]:
-    """`variant`, `image_size` and `config` of a model file. Errors as `load_model`."""
-    return read_tensors(Path(path))[1]
+    """`variant`, `image_size` and `config` of what `load_model` loads. Errors as there."""
+    return read_tensors(checkpoint_file(path))[1]
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:

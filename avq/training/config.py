@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from avq.errors import UsageError
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+"""The model that a training ended with, in the run's folder."""
+
+STATE_FILE = "state.safetensors"
+"""Where, in a run's folder, a training keeps what it needs to go on."""
+
+BEST_FILE = "best.safetensors"
+"""Where it keeps the model of its best validation point. Nothing but a reader's curiosity takes it for the last."""
+
+HISTORY_FOLDER = "history"
+"""Where it keeps the models of its latest validation points, `step-<number>.safetensors`."""
 
 
 def _setting(default: Any, help: str) -> Any:
@@ -16,21 +29,51 @@ def _setting(default: Any, help: str) -> Any:
 class TrainConfig:
     """How one model is trained. The seed is not among it: it is a property of the run."""
 
-    steps: int = _setting(1000, "optimiser steps")
-    batch_size: int = _setting(64, "images a step")
-    learning_rate: float = _setting(1e-3, "peak learning rate of AdamW")
-    warmup_steps: int = _setting(100, "steps of linear warm-up, at most a tenth of all; then cosine decay to 0")
-    beta1: float = _setting(0.9, "AdamW's decay of the first moment")
-    weight_decay: float = _setting(1e-4, "decoupled weight decay")
-    grad_clip: float = _setting(1.0, "largest gradient norm")
-    loss: Literal["mae", "mse"] = _setting("mae", "reconstruction loss, on images in [-1, 1]")
+    steps: int = _setting(1000, help="optimiser steps")
+    batch_size: int = _setting(64, help="images a step")
+    learning_rate: float = _setting(1e-3, help="peak learning rate of AdamW")
+    warmup_steps: int = _setting(100, help="steps of linear warm-up, at most a tenth of all; then cosine decay to 0")
+    beta1: float = _setting(0.9, help="AdamW's decay of the first moment")
+    weight_decay: float = _setting(1e-4, help="decoupled weight decay")
+    grad_clip: float = _setting(1.0, help="largest gradient norm")
+    loss: Literal["mae", "mse"] = _setting("mae", help="reconstruction loss, on images in [-1, 1]")
     precision: Literal["auto", "float32", "bfloat16"] = _setting(
-        "auto", "arithmetic of convolutions; attention and quantiser are float32 always"
+        "auto", help="arithmetic of convolutions; attention and quantiser are float32 always"
     )
-    validate_every: int = _setting(100, "steps between two points of the validation curve")
+    validate_every: int = _setting(100, help="steps between two points of the validation curve")
+    weight_ema: float = _setting(0.0, help="decay of averaged weights, which are then judged and kept; 0: none")
+    compile: Literal["auto", "on", "off"] = _setting(
+        "auto", help="torch.compile of the model in training; auto compiles where that was measured to pay"
+    )
+    keep_history: int = _setting(
+        0, help="models of the latest validation points that are kept beside the last and the best"
+    )
+    reconstruction_weight: float = _setting(1.0, help="weight of the reconstruction loss")
+    perceptual: Literal["none", "squeeze", "alex", "vgg"] = _setting(
+        "none", help="backbone of a perceptual loss (LPIPS); its weights must be there (avq-bench weights)"
+    )
+    perceptual_weight: float = _setting(1.0, help="weight of the perceptual loss")
+    adversarial: Literal["none", "bce", "hinge", "lsgan"] = _setting(
+        "none", help="loss of a PatchGAN discriminator and of the model against it"
+    )
+    adversarial_weight: float = _setting(0.02, help="weight of the adversarial loss")
+    adversarial_start: int = _setting(0, help="steps before the discriminator begins")
+    adaptive_weight: bool = _setting(
+        False, help="scale the adversarial loss by the ratio of gradient norms at the decoder's last layer"
+    )
+    discriminator: Literal["sibling", "pix2pix"] = _setting(
+        "sibling", help="the sibling code's six 3x3 layers, or the usual PatchGAN of 70x70 pixels"
+    )
+    discriminator_learning_rate: float | None = _setting(None, help="its peak learning rate; default: the model's")
+    spectral_norm: bool = _setting(False, help="spectral normalisation in it, in place of batch normalisation")
+    r1: float = _setting(0.0, help="gamma of the R1 gradient penalty on real images")
+    accumulate: int = _setting(1, help="slices of a batch, one after the other, whose gradients add up; saves memory")
+    checkpoint_activations: bool = _setting(
+        False, help="compute activations of blocks and attention again in the backward pass; saves memory"
+    )
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "validate_every"):
+        for name in ("steps", "batch_size", "validate_every", "accumulate"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}.")
         if self.learning_rate <= 0 or self.grad_clip <= 0:
@@ -39,7 +82,59 @@ class TrainConfig:
             raise UsageError(f"beta1 must be at least 0 and below 1, not {self.beta1}.")
         if self.warmup_steps < 0 or self.weight_decay < 0:
             raise UsageError("warmup_steps and weight_decay must not be negative.")
+        if not 0 <= self.weight_ema < 1:
+            raise UsageError(f"weight_ema must be at least 0 and below 1, not {self.weight_ema}.")
+        if self.keep_history < 0:
+            raise UsageError("keep_history must not be negative.")
+        for name in ("reconstruction_weight", "perceptual_weight", "adversarial_weight", "adversarial_start", "r1"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} must not be negative, not {getattr(self, name)}.")
+        if self.discriminator_learning_rate is not None and self.discriminator_learning_rate <= 0:
+            raise UsageError("discriminator_learning_rate must be above 0.")
+        if self.batch_size % self.accumulate:
+            raise UsageError(f"accumulate={self.accumulate} does not divide batch_size={self.batch_size}.")
 
 
 TRAIN_SETTINGS: dict[str, str] = {f.name: f.metadata["help"] for f in fields(TrainConfig)}
 """Every training setting and a line about it."""
+
+NEEDS: dict[str, str] = {"perceptual_weight": "perceptual"} | dict.fromkeys(
+    (
+        "adversarial_weight", "adversarial_start", "adaptive_weight", "discriminator", "discriminator_learning_rate",
+        "spectral_norm", "r1",
+    ),
+    "adversarial",
+)  # fmt: skip
+"""Settings that do nothing while another, a loss, is "none"."""
+
+# Those of the first release; a run's address names each later one only where it departs from its default.
+_FIRST = frozenset((
+    "steps", "batch_size", "learning_rate", "warmup_steps", "beta1", "weight_decay", "grad_clip", "loss", "precision",
+    "validate_every",
+))  # fmt: skip
+_DEFAULTS = {f.name: f.default for f in fields(TrainConfig)}
+_COSTLY = (
+    "perceptual", "adversarial", "adaptive_weight", "discriminator", "spectral_norm", "r1", "accumulate",
+    "checkpoint_activations",
+)  # fmt: skip
+
+
+def content(config: TrainConfig) -> dict[str, Any]:
+    """The settings that decide what a training gives; `TrainConfig(**content(config))` trains alike.
+
+    Left out are idle ones, and later ones at their default: runs of before a setting was added keep their address.
+    """
+    return {
+        name: value
+        for name, value in asdict(config).items()
+        if name in _FIRST or (value != _DEFAULTS[name] and not _is_idle(name, asdict(config)))
+    }
+
+
+def step_settings(train: Mapping[str, Any]) -> dict[str, Any]:
+    """Of `content`, what makes a step cost other than the plain one of that batch and precision; mostly nothing."""
+    return {name: train[name] for name in _COSTLY if name in train}
+
+
+def _is_idle(name: str, settings: Mapping[str, Any]) -> bool:
+    return name in NEEDS and settings[NEEDS[name]] == "none"

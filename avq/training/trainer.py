@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from avq.data.loader import EVALUATION_PIXELS, Batches, images_within, to_model
+from avq.data.loader import Batches, images_within, to_model
 from avq.data.sources import Dataset
+from avq.errors import Stopped
+from avq.models import collective
 from avq.models.tokenizer import Floor, Tokenizer
-from avq.training.checkpoint import read_tensors, write_tensors
-from avq.training.config import TrainConfig
+from avq.training.averaging import WeightAverage, averaged
+from avq.training.compiling import compiled, compiles, explaining_failure
+from avq.training.config import STATE_FILE, TrainConfig
+from avq.training.kept_models import KeptModels
+from avq.training.ranks import Ranks, level_norms, share_of, start_alike
 from avq.training.seeds import derive_seed
+from avq.training.state import load_state, save_state
 from avq.training.step import TrainStep, learning_rate
+from avq.training.validation import validate
 
-STATE_FILE = "state.safetensors"
 _SECONDS_BETWEEN_STATES = 15.0
 _SECONDS_BETWEEN_REPORTS = 0.5
 _STEPS_BETWEEN_CHECKS = 50  # on a GPU, where looking at the loss waits for the device
-_CODEBOOK_PIXELS = 2**20  # 1,024 images of 32x32: enough latents for a few hundred codes, whatever the size
+CODEBOOK_PIXELS = 2**20  # 1,024 images of 32x32: enough latents for a few hundred codes, whatever the size
 
 
 @dataclass(frozen=True)
@@ -44,12 +50,16 @@ class History:
 
     Attributes:
         rows: one a validation point: step, seconds, images, learning-rate, loss (mean since the last point),
-            validation-mae in [0, 1], perplexity-<level> over the validation images.
-        seconds: time spent in training steps, over all resumptions; validation is not in it.
+            validation-mae in [0, 1], perplexity-<level> over the validation images, and `TrainStep.logs` of that step.
+        seconds: time spent in training steps, over all resumptions; validation and torch.compile are not in it.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
     seconds: float = 0.0
+
+
+OnProgress = Callable[[Progress], None]
+OnPoint = Callable[[dict[str, float]], None]
 
 
 def train(
@@ -61,31 +71,47 @@ def train(
     variant: str = "model",
     folder: Path | None = None,
     device: str = "cpu",
-    on_progress: Callable[[Progress], None] | None = None,
+    ranks: Ranks | None = None,
+    stop_at: float | None = None,
+    on_progress: OnProgress | None = None,
+    on_point: OnPoint | None = None,
 ) -> History:
     """Train a model in place.
 
     Args:
         model: as `create_variant` gives it, freshly initialised; a floor model (with `fit`) is fitted instead.
         dataset: train and validation images.
-        config: the budget and the optimiser.
+        config: the budget and the optimiser; the batch is that of all ranks together.
         seed: the run's seed; data order and sampling draw from streams of their own.
         variant: the name that errors give.
-        folder: where a state is kept every 15 seconds; a state that is there is gone on from.
+        folder: where a state is kept every 15 seconds, and the best model; a state that is there is gone on from.
         device: "cpu", "cuda" or such.
+        ranks: the processes that share this training (`join_ranks`), each with its device; default: this one alone.
+            All call this function alike; the first writes and is heard.
+        stop_at: when to stop, in seconds since the epoch.
         on_progress: called about twice a second.
+        on_point: called with each new row of the history, the model in eval mode with the weights that were judged.
 
     Raises:
         NonFiniteLoss: the loss or a weight is no longer finite; names variant, step and tensor.
+        Stopped: the time is over; the state is kept in the folder.
     """
     if isinstance(model, Floor):
         start = time.perf_counter()
         model.fit(dataset.train.images, derive_seed(seed, "initialisation"))
         return History(seconds=time.perf_counter() - start)
-    return _Training(model, dataset, config, seed, variant, folder, device).run(on_progress)
+    training = _Training(model, dataset, config, seed, variant, folder, ranks or Ranks(device))
+    training.stop_at = stop_at
+    if training.ranks.first:
+        training.on_progress, training.on_point = on_progress, on_point
+    return training.run()
 
 
 class _Training:
+    stop_at: float | None = None
+    on_progress: OnProgress | None = None
+    on_point: OnPoint | None = None
+
     def __init__(
         self,
         model: Tokenizer,
@@ -94,55 +120,101 @@ class _Training:
         seed: int,
         variant: str,
         folder: Path | None,
-        device: str,
+        ranks: Ranks,
     ) -> None:
-        self.config, self.device = config, device
+        share_of(config.batch_size, ranks.count)
+        self.config, self.ranks, self.device, self.variant = config, ranks, ranks.device, variant
         self.validation = dataset.validation.images
-        self.batches = Batches(dataset.train, config.batch_size, derive_seed(seed, "data"), dataset.card.flip)
-        self.take_step = TrainStep(model, config, device, variant)
+        self.batches = Batches(
+            dataset.train,
+            config.batch_size,
+            derive_seed(seed, "data"),
+            dataset.card.flip,
+            rank=ranks.rank,
+            ranks=ranks.count,
+            device=self.device,
+        )
+        torch.manual_seed(derive_seed(seed, "sampling"))
+        self.take_step = TrainStep(model, config, self.device, variant)
         self.model = model
-        self.history = History()
-        self.step = 0
+        self.modules = dict(self.take_step.modules)  # bare, whatever comes around them
+        self.average = WeightAverage(model, config.weight_ema) if config.weight_ema else None
+        self.history, self.step = History(), 0
         self.losses: list[Tensor] = []  # since the last point of the curve
         self.state = folder / STATE_FILE if folder else None
+        self.kept = KeptModels(folder if ranks.first else None, config.keep_history)
         if self.state and self.state.exists():
             self._resume(self.state)
         else:
             torch.manual_seed(derive_seed(seed, "sampling"))
             self._initialise_codebooks(dataset.train.images)
+        self.compiles = compiles(config.compile, self.device)
+        self._wrap()
 
-    def run(self, on_progress: Callable[[Progress], None] | None) -> History:
-        model, config = self.model, self.config
-        model.train()
+    def run(self) -> History:
+        config = self.config
+        self.model.train()
         first, began = self.step, time.perf_counter()
         reported = saved = began
         seconds_before, idle = self.history.seconds, 0.0
         losses = self.losses
         while self.step < config.steps:
+            self._stop_if_due()
+            compiling = self.compiles and self.step == first
             batch = self.batches.batch(self.step)
             check = self.device == "cpu" or self.step % _STEPS_BETWEEN_CHECKS == 0 or self._is_point(self.step + 1)
-            losses.append(self.take_step(batch, self.step, check))
+            with explaining_failure(self.variant) if compiling else nullcontext():
+                losses.append(self.take_step(batch, self.step, check))
+            if self.average:
+                self.average.update(self.step)
             self.step += 1
             now = time.perf_counter()
+            if compiling:  # a step that waits for the compiler tells nothing about the rest
+                first, idle = self.step, now - began
             self.history.seconds = seconds_before + now - began - idle
             if self._is_point(self.step):
-                self._validate(torch.stack(losses).mean().item())
+                self._add_point(self._mean_over_ranks(torch.stack(losses).mean()))
                 losses.clear()
             if self.state and now - saved > _SECONDS_BETWEEN_STATES:
                 self._save(self.state)
                 saved = now
             idle += time.perf_counter() - now
-            if on_progress and (now - reported > _SECONDS_BETWEEN_REPORTS or self.step == config.steps):
+            if (
+                self.on_progress
+                and self.step > first
+                and (now - reported > _SECONDS_BETWEEN_REPORTS or self.step == config.steps)
+            ):
                 reported = now
-                on_progress(self._progress(first, self.history.seconds - seconds_before, losses))
+                self.on_progress(self._progress(first, self.history.seconds - seconds_before, losses))
+        if self.average:
+            self.average.put_in_place()
         return self.history
+
+    def _wrap(self) -> None:
+        """Put what shares gradients between ranks, and what compiles, around the modules that the step calls."""
+        start_alike(self.modules, self.step)
+        for name, module in self.modules.items():
+            shared = self.ranks.share(module)
+            self.take_step.modules[name] = compiled(shared) if self.compiles and name == "model" else shared
+
+    def _stop_if_due(self) -> None:
+        """Ranks stop at the same step: the first one's clock decides."""
+        if self.stop_at is None:
+            return
+        over = torch.tensor(time.time() >= self.stop_at, device=self.device)
+        if collective.from_first(over).item():
+            if self.state:
+                self._save(self.state)
+            kept = "" if self.state else "; nothing is kept without a folder"
+            raise Stopped(f"{self.variant}: stopped after step {self.step} of {self.config.steps}{kept}")
 
     def _is_point(self, step: int) -> bool:
         """Whether the validation curve has a point after that many steps."""
         return step % self.config.validate_every == 0 or step == self.config.steps
 
     def _progress(self, first: int, seconds: float, losses: list[Tensor]) -> Progress:
-        rate = (self.step - first) / max(seconds, 1e-9)
+        done = self.step - first
+        rate = done / max(seconds, 1e-9)
         rows = self.history.rows
         return Progress(
             step=self.step,
@@ -154,66 +226,46 @@ class _Training:
         )
 
     def _initialise_codebooks(self, images: Tensor) -> None:
-        count = images_within(_CODEBOOK_PIXELS, images)
+        count = images_within(CODEBOOK_PIXELS, images)
         some = images[torch.randperm(len(images))[:count]]
         self.model.initialise_codebooks(to_model(some, self.device))
 
-    def _validate(self, loss: float) -> None:
-        """Add a row to the history: MAE and codebook perplexity over the validation images."""
-        self.model.eval()
-        total = 0.0
-        counts = [torch.zeros(codes, dtype=torch.int64) for codes in self.model.num_codes]
-        with torch.no_grad():
-            for batch in torch.split(self.validation, images_within(EVALUATION_PIXELS, self.validation)):
-                images = to_model(batch, self.device)
-                result = self.take_step.reconstruct(images)
-                error = (result.images.float().clamp(-1, 1) - images).abs().mean((1, 2, 3)) / 2
-                total += error.double().sum().item()
-                for level, codes in enumerate(result.codes):
-                    counts[level] += torch.bincount(codes.flatten(), minlength=len(counts[level])).cpu()
-        self.model.train()
+    def _add_point(self, loss: float) -> None:
+        """Judge the model on the validation images, add a row to the history, and keep what is to be kept."""
         row = {
             "step": float(self.step),
             "seconds": self.history.seconds,
             "images": float(self.step * self.config.batch_size),
             "learning-rate": learning_rate(self.config, self.step - 1),
             "loss": loss,
-            "validation-mae": total / len(self.validation),
         }
-        for level, used in enumerate(counts, start=1):
-            share = used[used > 0] / used.sum()
-            row[f"perplexity-{level}"] = math.exp(-(share * share.log()).sum().item())
-        self.history.rows.append(row)
+        level_norms(self.modules)
+        self.model.eval()
+        with averaged(self.average, self.model):
+            row |= validate(self.model, self.validation, self.device, self.take_step.precision)
+            row |= {name: self._mean_over_ranks(value) for name, value in self.take_step.logs().items()}
+            self.history.rows.append(row)
+            self.kept.take(self.model, self.step, row["validation-mae"])
+            if self.on_point:
+                self.on_point(row)
+        self.model.train()
+
+    def _mean_over_ranks(self, value: Tensor) -> float:
+        return collective.all_sum(value.clone())[0].item() / self.ranks.count
 
     def _save(self, path: Path) -> None:
-        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        for index, values in self.take_step.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{index}.{name}": value for name, value in values.items()}
-        if self.losses:
-            tensors["losses"] = torch.stack(self.losses)
-        tensors["rng"] = torch.get_rng_state()
-        if self.device != "cpu":
-            tensors["rng-device"] = torch.cuda.get_rng_state(self.device)
+        if not self.ranks.first:
+            return
+        extra = {"losses": self.losses, "average": self.average.tensors if self.average else []}
         about = {"step": self.step, "rows": self.history.rows, "seconds": self.history.seconds}
-        write_tensors(path, tensors, about)
+        about |= {"best": self.kept.best} if self.history.rows else {}
+        about |= self.model.recipe._asdict() if self.model.recipe else {}
+        save_state(path, self.modules, self.take_step.optimisers, extra, self.device, about)
 
     def _resume(self, path: Path) -> None:
-        tensors, about = read_tensors(path)
-        model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-        self.model.load_state_dict(model)
-        parameters = list(self.model.parameters())
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("optimiser."):
-                _, index, key = name.split(".")
-                like = parameters[int(index)]
-                # moments take the parameter's layout: fused AdamW walks both alike
-                same = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape and key != "step" else tensor
-                state.setdefault(int(index), {})[key] = same
-        groups = self.take_step.optimiser.state_dict()["param_groups"]
-        self.take_step.optimiser.load_state_dict({"state": state, "param_groups": groups})
-        torch.set_rng_state(tensors["rng"])
-        if "rng-device" in tensors:
-            torch.cuda.set_rng_state(tensors["rng-device"], self.device)
-        self.losses = list(tensors.get("losses", torch.empty(0)).to(self.device))
+        extra, about = load_state(path, self.modules, self.take_step.optimisers, self.device)
+        if self.average:
+            self.average.load(extra["average"])
+        self.losses = extra.get("losses", [])
         self.step, self.history = about["step"], History(about["rows"], about["seconds"])
+        self.kept.best = about.get("best", self.kept.best)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import avq
+from avq.errors import Stopped
 from avq.experiments.ablation import Ablation
 from avq.experiments.execute import Event
 from avq.experiments.record import COLUMNS, to_csv
@@ -140,16 +141,28 @@ def test_run_passes_every_option_on(call, running, in_empty_folder):
     done = call(
         "run", "ablation_levels", "--preset", "small", "--dataset", "cifar10", "--data-root", ".", "--only", "a,b",
         "--seeds", "0,4", "--set", "steps=5", "--output", "out", "--device", "cpu", "--precision", "float32",
-        "--workers", "1", "--fresh", "--keep-stale", "--allow-small",
+        "--compile", "off", "--max-minutes", "2.5", "--workers", "1", "--fresh", "--keep-stale", "--allow-small",
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     assert seen.pop("ablation").name == "ablation_levels"
     assert {name: str(seen.pop(name)) for name in ("data_root", "output")} == {"data_root": ".", "output": "out"}
     assert seen == {
         "preset": "small", "dataset": "cifar10", "only": ("a", "b"), "seeds": (0, 4), "device": "cpu", "workers": 1,
-        "settings": {"steps": 5, "precision": "float32"}, "fresh": True, "keep_stale": True, "plugins": (),
+        "settings": {"steps": 5, "precision": "float32", "compile": "off"}, "max_minutes": 2.5,
+        "fresh": True, "keep_stale": True, "plugins": (),
         "allow_small": True,
     }  # fmt: skip
+
+
+def test_time_that_is_over_is_no_error_and_has_an_exit_code_of_its_own(call, monkeypatch, in_empty_folder):
+    def run(*_, **__):
+        raise Stopped("the time is over; 1 of 2 runs are finished and kept: give the same command again to go on.")
+
+    monkeypatch.setattr(avq, "run", run, raising=False)
+    done = call("run", "ablation_levels", "--max-minutes", "1")
+    assert done.exit_code == 4
+    assert done.stderr.splitlines()[-1].startswith("The time is over; 1 of 2 runs are finished and kept:")
+    assert call("run", "ablation_levels", "--max-minutes", "0").exit_code == 2
 
 
 def test_run_says_what_it_reuses_where_things_lie_and_how_to_go_on(call, running, in_empty_folder):

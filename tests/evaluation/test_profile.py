@@ -54,6 +54,18 @@ def test_the_backward_pass_counts_with_its_own_part() -> None:
     assert found.parts["optimiser"].flops == found.parts["data"].flops == 0
 
 
+def test_a_discriminator_is_a_part_and_spoils_no_other() -> None:
+    def parts(adversarial: str) -> dict[str, float]:
+        model = create_variant("aren-1", width=8, num_codes=32).train()
+        config = TrainConfig(batch_size=4, precision="float32", adversarial=adversarial)  # type: ignore[arg-type]
+        found = profile_step(TrainStep(model, config, "cpu"), lambda _number: BATCH, 2)
+        return {part: spent.flops for part, spent in found.parts.items()}
+
+    alone, against = parts("none"), parts("hinge")
+    assert against.pop("discriminator") > 0
+    assert against == alone
+
+
 def test_a_plug_ins_model_is_parted_by_its_children() -> None:
     from torch import nn
 

@@ -18,10 +18,11 @@ from avq.evaluation.eight_bit import eight_bit, eight_bit_rows, export_pairs
 from avq.evaluation.evaluate import evaluate
 from avq.evaluation.images import open_images
 from avq.evaluation.score import address, open_pairs, score
+from avq.metrics.attention import ATTENTION
 from avq.metrics.measurement import Measurement
 from avq.models import Tokenizer, create_variant
 
-NOT_IN_FILES = {"attention-gain", "eye-mae"}  # these need the model, or a mask; so do knock-out and gap, absent here
+NOT_IN_FILES = {*ATTENTION, "eye-mae"}  # these need the model, or a mask; so do knock-out and gap, absent here
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from avq.experiments.job import Job, Measures
 from avq.experiments.plan import Run
-from avq.experiments.worker import Job
 
 # Worker processes import the fakes by name.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -24,4 +24,4 @@ def make_run(variant: str = "aren-1", seed: int = 0, code: str = "c0de", **train
 
 
 def make_job(root: Path, run: Run, fresh: bool = False) -> Job:
-    return Job(run, root, None, "cpu", "e" * 16, fresh=fresh)
+    return Job(run, root, None, "cpu", Measures("e" * 16), fresh=fresh)

@@ -8,9 +8,10 @@ import signal
 import time
 
 from avq.errors import AvqError
+from avq.experiments.job import Job, Outcome
 from avq.experiments.record import record_frame
 from avq.experiments.store import Store, lock, write_json
-from avq.experiments.worker import Job, Outcome, fail, run_job
+from avq.experiments.worker import fail, run_job
 from avq.metrics.measurement import measured
 
 
@@ -27,7 +28,7 @@ def train_fake(job: Job) -> Outcome:
         for step in range(5):
             write_json(folder / "progress.json", {"state": "training", "step": step, "steps": 5, "seconds_left": 1.0})
             time.sleep(0.01)
-        write_json(folder / "evaluation.json", {"code": job.evaluation})
+        write_json(folder / "evaluation.json", {"code": job.measures.code})
         store.write_record(folder, record_frame(job.run, [("test", measured("mae", 0.05, protocol="mae.1"))], "m"))
         with (folder / "trained").open("a") as count:
             count.write("x")
@@ -81,3 +82,7 @@ def first_only(job: Job) -> str:
 
 def refuse(_job: Job) -> Outcome:
     raise AvqError("no such thing")
+
+
+def stop_at_once(_job: Job) -> Outcome:
+    return Outcome("stopped", "stopped after step 3 of 5")

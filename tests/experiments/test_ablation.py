@@ -126,7 +126,10 @@ def test_settings_resolve_lowest_to_highest_and_remember_their_origin(tmp_path: 
     assert {name: (row.settings[name].value, row.settings[name].origin) for name in expected} == expected
     extra = found["vqvae[steps=7]"]
     assert (extra.settings["steps"].value, extra.settings["steps"].origin) == (7, "row")
-    assert extra.note == "width 48, published 256; batch_size=8"
+    quantiser = "this suite's quantiser (EMA codebook, k-means start, restarts of dead codes), not the published one"
+    assert extra.note == f"width 48, published 256; {quantiser}; batch_size=8"
+    [plain] = [row for row in rows(tmp_path, text, data_init=False, restarts=False) if row.variant == "vqvae"]
+    assert "quantiser" not in plain.note
     assert extra.axes == {"levels": "", "learning_rate": ""}
 
 
@@ -141,3 +144,5 @@ def test_only_chooses_by_label_or_variant(tmp_path: Path) -> None:
     assert [row.label for row in chosen] == ["aren-2"]
     with pytest.raises(UsageError, match="did you mean 'aren-2'"):
         plan_rows(ablation, get_preset("smoke"), Choices({}, only=["aren-22"]))
+    with pytest.raises(UsageError, match="did you mean 'aren-1'"):  # of names as near as one another, the first
+        plan_rows(ablation, get_preset("smoke"), Choices({}, only=["aren-l"]))

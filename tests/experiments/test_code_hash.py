@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avq.errors import UsageError
-from avq.experiments.code_hash import evaluation_hash, source_hash, training_hash
+from avq.experiments.code_hash import cost_hash, evaluation_hash, source_hash, training_hash
 
 LAYER = '''
 """Module."""
@@ -52,6 +52,21 @@ def test_only_the_tree_decides(operators: list[str], numbers: list[int], comment
     assert source_hash(plain) != source_hash(f"def f(x):\n    return {expression} + 1\n")
 
 
+SETTING = 'steps = setting(10, help="optimiser steps")\nvariant = Entry(summary=f"{many} levels", settings=s)\n'
+
+
+@pytest.mark.parametrize(("old", "new"), [("optimiser steps", "steps"), ('f"{many} levels"', '"levels"')])
+def test_words_that_people_read_do_not_count(old: str, new: str) -> None:
+    assert source_hash(SETTING) == source_hash(SETTING.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("10", "11"), ('"optimiser steps"', "f()"), ("help=", "name="), ("=s)", "=t)")]
+)
+def test_other_arguments_count(old: str, new: str) -> None:
+    assert source_hash(SETTING) != source_hash(SETTING.replace(old, new))
+
+
 def write(root: Path, name: str, text: str) -> None:
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,6 +93,35 @@ def test_rooms_that_train_and_rooms_that_measure_are_told_apart(tmp_path: Path) 
     write(tmp_path, "models/a.py", "x = 1")
     assert training_hash(root=tmp_path) != before[0]
     assert evaluation_hash(root=tmp_path) == measured
+
+
+COST = "from avq.data.loader import to_model\nfrom avq.metrics.cost import macs\n"
+MACS = "def macs():\n    from avq.metrics import memory\n    import avq.metrics.catalogue\n    return memory.peak()\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("evaluation/cost.py", True), ("metrics/cost.py", True), ("metrics/memory.py", True),
+        ("metrics/error.py", False), ("metrics/catalogue.py", False), ("evaluation/evaluate.py", False),
+        ("data/loader.py", False),
+    ],
+)  # fmt: skip
+def test_costs_are_measured_by_what_their_module_imports(tmp_path: Path, name: str, counts: bool) -> None:
+    for file in ("data/loader.py", "metrics/memory.py", "metrics/error.py", "evaluation/evaluate.py",
+                 "metrics/catalogue.py"):  # fmt: skip
+        write(tmp_path, file, LAYER)
+    write(tmp_path, "evaluation/cost.py", COST)
+    write(tmp_path, "metrics/cost.py", MACS)
+    before = cost_hash(root=tmp_path)
+    write(tmp_path, name, (tmp_path / name).read_text() + "more = 1\n")
+    assert (cost_hash(root=tmp_path) != before) is counts
+
+
+def test_the_cost_modules_are_found() -> None:
+    from avq.experiments.code_hash import _COSTS, _ROOT, _imports
+
+    assert "metrics/cost.py" in _imports(_ROOT / _COSTS)
 
 
 def test_plugins_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import experiments_fakes as fakes
 import pytest
 
-from avq.errors import AvqError
+from avq.errors import AvqError, Stopped
 from avq.experiments import execute as executor
 from avq.experiments import results
 from avq.experiments.execute import Event, Process, execute
@@ -140,12 +140,12 @@ import experiments_fakes as fakes
 from avq.experiments import execute as executor
 from avq.experiments.plan import Run
 from avq.experiments.store import Store
-from avq.experiments.worker import Job
+from avq.experiments.job import Job, Measures
 executor.PRELOAD = ["pandas", "avq.experiments.worker", "avq.metrics.measurement"]
 Store({str(root)!r}).prepare()
 jobs = [Job(Run(name, None, {{"trunk": "aren", "name": name}}, {{"dataset": "synthetic-faces", "image_size": 32}},
             "f" * 16, {{"steps": 5, "batch_size": 4, "precision": "float32"}}, 0, "c0de"),
-            __import__("pathlib").Path({str(root)!r}), None, "cpu", "e" * 16) for name in {names!r}]
+            __import__("pathlib").Path({str(root)!r}), None, "cpu", Measures("e" * 16)) for name in {names!r}]
 executor.execute(jobs, ["cpu"] * 2, lambda event: None, function=fakes.{function})
 """
     return subprocess.Popen([sys.executable, "-c", code])
@@ -213,3 +213,23 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:
 def test_errors_come_back_from_a_process(tmp_path: Path) -> None:
     with pytest.raises(AvqError, match="no such thing"):
         Process(fakes.refuse, make_job(tmp_path, make_run())).result()
+
+
+@pytest.mark.parametrize(("fresh", "again"), [(False, "again to go on"), (True, "again without --fresh to go on")])
+def test_no_run_is_begun_when_the_time_is_over(tmp_path: Path, fresh: bool, again: str) -> None:
+    jobs = [make_job(tmp_path, make_run("aren-1"), fresh)]
+    with pytest.raises(Stopped, match=f"the time is over; 0 of 1 runs are finished and kept: .* {again}") as stopped:
+        execute(jobs, ["cpu"], lambda _event: None, function=fakes.train_fake, stop_at=time.time())
+    assert stopped.value.exit_code == 4
+    assert not Store(tmp_path).folder(jobs[0].run).exists()
+
+
+def test_a_run_that_stops_at_its_time_is_told_and_not_begun_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.prepare()
+    jobs = [make_job(tmp_path, make_run(name)) for name in ("aren-1", "aren-2")]
+    events: list[Event] = []
+    with pytest.raises(Stopped, match="0 of 2 runs are finished"):
+        execute(jobs, ["cpu"] * 2, events.append, function=fakes.stop_at_once, stop_at=time.time() + 3600)
+    told = [event.kind for event in events]
+    assert (told.count("start"), told.count("stop")) == (2, 2)

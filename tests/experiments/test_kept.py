@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from avq.experiments import code_hash, results, worker
+from avq.experiments import code_hash, results
+from avq.experiments.cost_run import TIMED_COSTS
 from avq.experiments.execute import Event
 from avq.experiments.results import load_results, run
 from avq.experiments.store import read_json
@@ -100,7 +101,7 @@ def test_costs_that_fail_are_failed_rows_and_are_tried_again(folder: Path, monke
         patch.setattr(results, "to_csv", _refuse)
         own, said = go(folder, only=["aren-1"])
     failed = own[own["status"] == "failed"]
-    assert set(failed["metric"]) == set(worker.TIMED_COSTS)
+    assert set(failed["metric"]) == set(TIMED_COSTS)
     assert failed["seed"].isna().all()
     assert failed["reason"].unique().tolist() == ["no memory left"]
     assert "fail" in {event.kind for event in said}

@@ -2,18 +2,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from avq.errors import UsageError
-from avq.experiments.ablation import load_ablation
+from avq.experiments.ablation import Ablation, load_ablation
 from avq.experiments.budget import codes_for_bits
 from avq.experiments.plan import Choices, make_plan, plan_seeds
 from avq.experiments.predict import schedule
 from avq.experiments.presets import get_preset
 from avq.experiments.settings import parse_assignments
+from avq.models.config import VARIANTS, VariantEntry
+from avq.models.tokenizer import Reconstruction, Tokenizer
 
 from .conftest import make_run
 
@@ -147,6 +152,45 @@ def test_rate_matched_rows_have_the_reference_bits() -> None:
         assert bits == pytest.approx(64 * 8, rel=0.01)
         assert codes[label].origin == "match bits (aren-1)"
     assert all(entry.run.model["num_codes"] == codes[entry.row.label].value for entry in made.entries)
+
+
+class Halves(Tokenizer):
+    """A user's variant that does not say its latent sizes: a code for either half of the image."""
+
+    def __init__(self, image_size: int, num_codes: int = 4) -> None:
+        super().__init__()
+        self.num_codes, self.decoder_levels = [num_codes], [1]
+
+    def encode(self, images: Tensor) -> list[Tensor]:
+        brighter = images.flatten(1).mean(1).tolist()  # needs numbers: not to be had on the meta device
+        return [torch.tensor([[[0, 1]] for _ in brighter])]
+
+    def decode(self, codes: list[Tensor]) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Reconstruction:
+        raise NotImplementedError
+
+
+def fixed(image_size: int) -> Tokenizer:
+    return Halves(image_size)
+
+
+def test_floors_and_plugins_are_matched_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("avq.experiments.plan.code_of_factory", lambda _factory: "c0de")
+    for name, factory, settings in (("halves", "Halves", {"num_codes": 4}), ("fixed", "fixed", {})):
+        monkeypatch.setitem(VARIANTS, name, VariantEntry("", settings, f"{__name__}:{factory}"))
+
+    def matched(reference: dict[str, Any], variant: str) -> int:
+        rows = [reference, {"variant": variant, "match": "bits"}]
+        ablation = Ablation(name="x", question="", expected="", rows=rows, smoke=[])
+        made = make_plan(ablation, get_preset("smoke"), Choices({}), data_root=None, device="cpu")
+        return int(made.rows[1].model["num_codes"])
+
+    assert matched({"variant": "aren-1", "num_codes": 16}, "patch-kmeans") == 16
+    assert matched({"variant": "halves", "num_codes": 8}, "halves") == 8
+    with pytest.raises(UsageError, match=r"row fixed.*: fixed has no num_codes to set"):
+        matched({"variant": "halves"}, "fixed")
 
 
 def test_bits_that_no_codebook_carries() -> None:

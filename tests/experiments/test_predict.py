@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from avq.errors import AvqError
-from avq.experiments import predict, results
+from avq.experiments import job, predict, results
 from avq.experiments.execute import Event
 from avq.experiments.predict import ModelCost, run_seconds
 from avq.experiments.store import Store
@@ -33,6 +33,7 @@ def test_a_prediction_is_measured_once_and_adds_up(tmp_path: Path, monkeypatch: 
     assert (first.finished, first.workers) == (0, 2)
     assert again() == first
     assert len(said) == 2
+    assert [entry.run.name for entry in first.plan.entries] == [entry.run.name for entry in plan.entries]
 
 
 def test_tuning_counts_and_a_finished_sweep_is_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,15 +50,21 @@ def test_tuning_counts_and_a_finished_sweep_is_recognised(tmp_path: Path, monkey
 
     first = again()
     assert len(first.runs) == 2 + 2
-    assert first.finished == 0
+    assert (first.finished, first.untuned) == (0, {"aren-1"})
     results.run(path, settings=TINY, device="cpu", seeds=2, output=tmp_path / "s", workers=2)
     done = again()
     assert (done.finished, dict(done.runs), done.seconds) == (2, {}, 0)
+    assert all((tmp_path / "s" / "runs" / entry.run.name).is_dir() for entry in done.plan.entries)  # tuned names
+    assert not done.untuned
+    monkeypatch.setattr(job, "code_of_evaluation", lambda: "new-metrics")
+    later = again()
+    assert later.evaluated == set(later.runs)
+    assert len(later.runs) == 2 + 2
 
 
 def test_memory_is_that_of_the_images_where_these_need_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = results.plan("levels", only=["aren-1"], settings=TINY, device="cpu")
-    measured = {predict.measure_model: {"setup": 1, "step": 1, "image": 1, "memory": 300, "weights": 1},
+    measured = {predict.measure_model: {"setup": 1, "step": 1, "image": 1, "memory": 300, "weights": 1, "state": 3},
                 predict.measure_loading: {"seconds": 1, "memory": 700}}  # fmt: skip
     monkeypatch.setattr(predict, "call_all", lambda function, jobs, _devices: (measured[function] for _ in jobs))
     found = predict.predict(plan, Store(tmp_path), data_root=None, device="cpu", devices=["cpu"])
@@ -66,7 +73,7 @@ def test_memory_is_that_of_the_images_where_these_need_more(tmp_path: Path, monk
 
 def test_what_was_measured_before_an_error_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = results.plan("levels", only=ROWS, settings=TINY, device="cpu")
-    cost = {"setup": 1, "step": 1, "image": 1, "memory": 300, "weights": 1}
+    cost = {"setup": 1, "step": 1, "image": 1, "memory": 300, "weights": 1, "state": 3}
 
     def interrupted(_function: object, _jobs: object, _devices: object):
         yield cost
@@ -82,5 +89,6 @@ def test_a_run_takes_its_steps_and_its_evaluations() -> None:
     run = make_run(steps=100, validate_every=30)
     sizes = {"train_images": 10, "validation_images": 5, "test_images": 20}
     run = type(run)(**{**run.__dict__, "data": dict(run.data) | sizes})
-    cost = ModelCost(setup=1.0, step=0.1, image=0.01, memory=0, weights=0)
+    cost = ModelCost(setup=1.0, step=0.1, image=0.01, memory=0, weights=0, state=0)
     assert run_seconds(run, cost) == pytest.approx(1 + 10 + (4 * 5 + 20) * 0.01)
+    assert run_seconds(run, cost, trained=True) == pytest.approx(20 * 0.01)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from avq.errors import UsageError
-from avq.experiments import plan, results, worker
+from avq.experiments import compose, job, plan, results
 from avq.experiments.execute import Event
 from avq.experiments.record import COLUMNS, to_csv
 from avq.experiments.results import load_results, run, status
@@ -108,8 +108,24 @@ def test_changed_code_trains_again_and_says_so_and_stale_is_marked(
     assert (table["code"] == "changed-code").all()
 
 
+def test_a_stale_run_gets_the_metrics_and_the_costs_that_it_lacks(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from avq.experiments import code_hash
+
+    monkeypatch.setattr(code_hash, "code_of_training", lambda _plugins=(): "changed-code")
+    monkeypatch.setattr(job, "code_of_evaluation", lambda: "new-metrics")
+    for path in store.glob("costs/costs-*.csv"):
+        path.unlink()
+    folder = next(store.glob("runs/aren-1-*"))
+    weights = (folder / "checkpoint.safetensors").read_bytes()
+    table, _, started = go(store, keep_stale=True, only=["aren-1"])
+    assert [event.run for event in started] == [folder.name]
+    assert read_json(folder / "evaluation.json")["code"] == "new-metrics"
+    assert (folder / "checkpoint.safetensors").read_bytes() == weights
+    assert {"macs", "train-images-per-s"} <= set(table["metric"])
+
+
 def test_changed_metrics_measure_the_checkpoint_again(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "code_of_evaluation", lambda: "new-metrics")
+    monkeypatch.setattr(job, "code_of_evaluation", lambda: "new-metrics")
     folder = next(store.glob("runs/aren-1-*"))
     weights = (folder / "checkpoint.safetensors").read_bytes()
     before = (folder / "record.csv").read_text()
@@ -118,6 +134,16 @@ def test_changed_metrics_measure_the_checkpoint_again(store: Path, monkeypatch: 
     assert (folder / "checkpoint.safetensors").read_bytes() == weights
     assert read_json(folder / "evaluation.json") == {"code": "new-metrics", "weights": [], "allow_small": False}
     assert sorted((folder / "record.csv").read_text().splitlines()) == sorted(before.splitlines())
+
+
+@pytest.mark.parametrize(("edited", "repeated"), [("code_of_evaluation", False), ("code_of_costs", True)])
+def test_costs_are_measured_again_by_changed_cost_code_alone(
+    store: Path, monkeypatch: pytest.MonkeyPatch, edited: str, repeated: bool
+) -> None:
+    monkeypatch.setattr(job if edited == "code_of_evaluation" else compose, edited, lambda: "changed")
+    before = set(store.glob("costs/costs-*"))
+    go(store, only=["aren-1"])
+    assert bool(set(store.glob("costs/costs-*")) - before) is repeated
 
 
 def test_a_loss_that_is_nan_is_a_failed_row_and_the_rest_goes_on(tmp_path: Path) -> None:
@@ -225,5 +251,5 @@ def test_weights_that_have_come_measure_the_checkpoint_again_and_lost_ones_do_no
     assert read_json(folder / "evaluation.json")["weights"] == ["squeezenet1_1"]
     monkeypatch.delenv("AVQ_WEIGHTS_DIR")
     assert go(store, only=["aren-1"])[2] == []  # what was measured with them is kept
-    monkeypatch.setattr(worker, "available", lambda: ())
+    monkeypatch.setattr(job, "available", lambda: ())
     assert len(go(store, only=["aren-1"], allow_small=True)[2]) == 1  # asked for anew

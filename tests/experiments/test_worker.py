@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,11 @@ import avq.training.trainer as trainer
 from avq.errors import UsageError
 from avq.experiments import results
 from avq.experiments.execute import Active, _outcome
+from avq.experiments.job import Job, Measures
 from avq.experiments.record import is_failure
 from avq.experiments.store import Store, read_json, write_json
-from avq.experiments.worker import STATE_FILE, Job, run_job
+from avq.experiments.worker import run_job
+from avq.training.config import STATE_FILE
 
 from .conftest import make_run
 from .test_results import TINY
@@ -40,7 +43,7 @@ def never(*_: object, **__: object) -> None:
 def job(tmp_path: Path) -> Job:
     run = results.plan("levels", only=["aren-1"], settings=TINY, device="cpu").runs[0]
     Store(tmp_path).prepare()
-    return Job(run, tmp_path, None, "cpu", "metrics-1")
+    return Job(run, tmp_path, None, "cpu", Measures("metrics-1"))
 
 
 def folder_of(job: Job) -> Path:
@@ -52,7 +55,7 @@ def test_a_failed_evaluation_leaves_the_record_and_the_next_call_only_evaluates(
 ) -> None:
     assert run_job(job).kind == "done"
     before = (folder_of(job) / "record.csv").read_bytes()
-    again = replace(job, evaluation="metrics-2")
+    again = replace(job, measures=Measures("metrics-2"))
     with monkeypatch.context() as patch:
         patch.setattr(evaluation, "evaluate", broken)
         outcome = run_job(again)
@@ -139,3 +142,13 @@ def test_a_damaged_record_of_older_code_is_passed_over(tmp_path: Path) -> None:
     write_json(store.folder(old) / "config.json", old.describe())
     (store.folder(old) / "record.csv").write_text("schema_ver")
     assert store.other_codes(new) == []
+
+
+def test_a_run_that_is_out_of_time_has_no_record_and_goes_on(job: Job) -> None:
+    outcome = run_job(replace(job, stop_at=0.0))
+    assert outcome.kind == "stopped"
+    assert outcome.text.startswith("aren-1: stopped after step 0 of ")
+    assert Store(job.root).record(job.run) is None
+    assert (folder_of(job) / STATE_FILE).exists()
+    assert [(status.run, status.state) for status in results.status(job.root)] == [(job.run.name, "stopped")]
+    assert run_job(replace(job, stop_at=time.time() + 3600)).kind == "done"

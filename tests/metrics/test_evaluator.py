@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from avq.errors import AvqError, NotComparable, UsageError
-from avq.metrics.attention import AttentionGain
+from avq.metrics.attention import ATTENTION, AttentionMetric
 from avq.metrics.catalogue import METRICS, format_value, get_metric
 from avq.metrics.error import MeanAbsoluteError
 from avq.metrics.evaluator import Evaluator, default_metrics
@@ -73,10 +73,11 @@ def test_two_metrics_of_one_name_are_refused() -> None:
         Evaluator([MeanAbsoluteError(), MeanAbsoluteError()], "abc")
 
 
-def test_attention_gain_is_per_level_where_there_is_attention() -> None:
-    metric = AttentionGain(2)
+@pytest.mark.parametrize("name", ATTENTION)
+def test_attention_is_told_per_level_where_there_is_attention(name: str) -> None:
+    metric, key = AttentionMetric(name, 2), name.replace("-", "_")
     images = torch.zeros(3, 3, 8, 8)
-    metric.update(images, images, [], attention_gain=torch.tensor([[1.0, float("nan")]] * 3))
+    metric.update(images, images, [], **{key: torch.tensor([[1.0, float("nan")]] * 3)})
     bottom, top = metric.compute()
     assert bottom.value == 1
     assert bottom.level == 1
@@ -84,8 +85,19 @@ def test_attention_gain_is_per_level_where_there_is_attention() -> None:
     assert top.status == "n/a"
     assert top.level == 2
     with pytest.raises(AvqError, match=r"expected \[B, 2\]"):
-        metric.update(images, images, [], attention_gain=torch.zeros(3, 1))
-    assert {row.status for row in AttentionGain(2).compute()} == {"n/a"}
+        metric.update(images, images, [], **{key: torch.zeros(3, 1)})
+    assert {row.status for row in AttentionMetric(name, 2).compute()} == {"n/a"}
+
+
+def test_the_protocol_of_the_spread_says_of_how_many_images_it_is() -> None:
+    first, second = (AttentionMetric("attention-distance", 1) for _ in range(2))
+    images = torch.zeros(3, 3, 8, 8)
+    first.update(images, images, [], attention_distance=torch.tensor([[0.2], [0.4], [float("nan")]]))
+    second.update(images, images, [], attention_distance=torch.full((3, 1), float("nan")))
+    first.merge(second)
+    (row,) = first.compute()
+    assert row.protocol == "attention-distance.1:rows=normalised;mean=2-images"
+    assert (row.value, row.n, row.unit) == (pytest.approx(0.3), 2, "side")
 
 
 @pytest.mark.parametrize(
@@ -100,6 +112,9 @@ def test_attention_gain_is_per_level_where_there_is_attention() -> None:
         ("params-trainable", 812, None, "812"),
         ("macs", 2.5e9, None, "2.5 G"),
         ("usage", 0.5, None, "0.50"),
+        ("fd-squeezenet", 13110.4, 1751.6, "13110 ± 1752"),
+        ("fd-squeezenet", 12.3456, 0.1234567, "12.35 ± 0.1235"),
+        ("attention-gain", 0.0000123, None, "1.23e-05"),
     ],
 )
 def test_values_are_printed_with_sensible_digits(

@@ -88,3 +88,28 @@ def test_pixels_may_be_permuted() -> None:
     order = torch.randperm(12)
     shuffled = x.flatten(2)[..., order].view_as(x)
     assert torch.allclose(layer(shuffled).flatten(2), layer(x).flatten(2)[..., order])
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+@pytest.mark.parametrize("form", ["literal", "projected"])
+def test_chosen_rows_of_weights_give_the_update_of_their_pixels(form: str, similarity: str) -> None:
+    torch.manual_seed(0)
+    layer = ResidualPixelAttention(6, 6, form, similarity).double()
+    if layer.gate is not None:
+        torch.nn.init.constant_(layer.gate, 0.7)
+    x, rows = torch.randn(2, 6, 3, 4, dtype=torch.float64), torch.tensor([7, 0, 11])
+    base, update = layer.parts(x)
+    weights = layer.log_weights(x, rows).exp()
+    assert weights.shape == (2, 3, 12)
+    expected = weights @ base.flatten(2).mT
+    expected = expected if layer.gate is None else layer.gate * expected
+    assert torch.allclose(update.flatten(2)[..., rows].mT, expected, atol=1e-12)
+
+
+def test_logarithms_survive_where_a_sigmoid_is_zero() -> None:
+    layer = ResidualPixelAttention(2, 2)
+    for convolution, sign in ((layer.g1, 1), (layer.g2, -1)):
+        torch.nn.init.eye_(convolution.weight[:, :, 0, 0])  # type: ignore[union-attr]
+        torch.nn.init.constant_(convolution.bias, 20.0 * sign)  # type: ignore[union-attr]
+    logs = layer.log_weights(torch.zeros(1, 2, 2, 2), torch.tensor([0]))
+    assert torch.allclose(logs, torch.full_like(logs, -800))

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
+from avq.data.loader import Batches, to_model
 from avq.data.sources import Dataset
+from avq.errors import Stopped, UsageError
 from avq.models import create_variant
 from avq.models.tokenizer import Tokenizer
 from avq.training import trainer
-from avq.training.config import TrainConfig
+from avq.training.averaging import WeightAverage, averaged
+from avq.training.checkpoint import load_model, read_tensors, write_tensors
+from avq.training.config import STATE_FILE, TrainConfig
 from avq.training.diagnose import NonFiniteLoss
+from avq.training.precision import resolve_precision
 from avq.training.seeds import derive_seed
-from avq.training.step import learning_rate
+from avq.training.step import TrainStep, learning_rate
 from avq.training.trainer import Progress, train
+from avq.training.validation import validate
 
 CONFIG = TrainConfig(steps=12, batch_size=8, learning_rate=2e-3, validate_every=5, warmup_steps=2)
 
@@ -40,7 +50,9 @@ class Stop(Exception):
     """Thrown in mid-training: what a kill leaves is a state file."""
 
 
-def interrupted_at(step: int, monkeypatch: pytest.MonkeyPatch, faces: Dataset, folder: Path, name: str) -> None:
+def interrupted_at(
+    step: int, monkeypatch: pytest.MonkeyPatch, faces: Dataset, folder: Path, name: str, config: TrainConfig = CONFIG
+) -> None:
     monkeypatch.setattr(trainer, "_SECONDS_BETWEEN_STATES", 0.0)
     monkeypatch.setattr(trainer, "_SECONDS_BETWEEN_REPORTS", 0.0)
 
@@ -49,7 +61,7 @@ def interrupted_at(step: int, monkeypatch: pytest.MonkeyPatch, faces: Dataset, f
             raise Stop
 
     with pytest.raises(Stop):
-        train(fresh(name), faces, CONFIG, 0, folder=folder, on_progress=stop)
+        train(fresh(name), faces, config, 0, folder=folder, on_progress=stop)
 
 
 @pytest.mark.parametrize("step", [1, 4, 5, 11])
@@ -60,11 +72,165 @@ def test_a_run_stopped_anywhere_ends_with_the_same_weights(
     whole = fresh(name)
     curve = train(whole, faces, CONFIG, 0)
     interrupted_at(step, monkeypatch, faces, tmp_path, name)
-    assert (tmp_path / trainer.STATE_FILE).exists()
+    assert (tmp_path / STATE_FILE).exists()
     resumed = fresh(name, seed=99)  # its weights come from the state, not from its own start
     again = train(resumed, faces, CONFIG, 0, folder=tmp_path)
     assert same(whole, resumed)
     assert without_times(curve.rows) == without_times(again.rows)
+
+
+def test_the_loop_is_the_plain_one_bit_for_bit(faces: Dataset) -> None:
+    """What ranks, averages, compilers and clocks are off for costs no bit: the loop written out without them."""
+    looped, plain = fresh(), fresh()
+    train(looped, faces, CONFIG, 7)
+    torch.manual_seed(derive_seed(7, "sampling"))
+    step = TrainStep(plain, CONFIG, "cpu")
+    plain.initialise_codebooks(to_model(faces.train.images[torch.randperm(64)]))
+    batches = Batches(faces.train, CONFIG.batch_size, derive_seed(7, "data"), faces.card.flip)
+    plain.train()
+    for number in range(CONFIG.steps):
+        step(batches.batch(number), number)
+    assert same(looped, plain)
+
+
+def test_averaged_weights_are_judged_kept_and_resumed(
+    faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(CONFIG, weight_ema=0.9)
+    own, mean = fresh(), fresh()
+    train(own, faces, CONFIG, 0)
+    rows = train(mean, faces, config, 0).rows
+    differ = {name for name, tensor in own.state_dict().items() if not torch.equal(tensor, mean.state_dict()[name])}
+    assert differ == {name for name, _ in own.named_parameters()}  # the steps are the same, buffers are not averaged
+    found = validate(mean.eval(), faces.validation.images, "cpu", resolve_precision("auto", "cpu"))
+    assert rows[-1]["validation-mae"] == found["validation-mae"]
+    interrupted_at(4, monkeypatch, faces, tmp_path, "aren-2-rpa-mean", config)
+    so_far = load_model(tmp_path)
+    assert not same(so_far, mean)
+    resumed = fresh(seed=99)
+    train(resumed, faces, config, 0, folder=tmp_path)
+    assert same(mean, resumed)
+    assert same(mean, load_model(tmp_path / "best.safetensors")) == (min(rows, key=by_error) is rows[-1])
+
+
+def by_error(row: dict[str, float]) -> float:
+    return row["validation-mae"]
+
+
+def test_the_average_is_that_of_its_formula() -> None:
+    layer = torch.nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        layer.weight.fill_(0)
+        average = WeightAverage(layer, 0.5)
+        expected = 0.0
+        for update, value in enumerate((1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0)):
+            layer.weight.fill_(value)
+            average.update(update)
+            decay = min(0.5, (1 + update) / (10 + update))
+            expected = decay * expected + (1 - decay) * value
+        with averaged(average, layer):
+            assert layer.weight.item() == pytest.approx(expected)
+        assert layer.weight.item() == 10
+
+
+def test_best_and_latest_models_are_kept_and_no_more(faces: Dataset, tmp_path: Path) -> None:
+    config = replace(CONFIG, validate_every=2, keep_history=3)
+    model, seen = fresh(), {}
+
+    def keep(row: dict[str, float]) -> None:
+        assert not model.training
+        seen[row["step"]] = (row["validation-mae"], {name: t.clone() for name, t in model.state_dict().items()})
+
+    history = train(model, faces, config, 0, folder=tmp_path, on_point=keep)
+    assert [row["step"] for row in history.rows] == list(seen)
+    kept = sorted((tmp_path / "history").iterdir())
+    assert [path.name for path in kept] == [f"step-{step:08d}.safetensors" for step in (8, 10, 12)]
+    assert same(load_model(kept[-1]), model)
+    best = min(seen, key=lambda step: seen[step][0])
+    weights = load_model(tmp_path / "best.safetensors").state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in seen[best][1].items())
+
+
+def test_a_training_that_is_out_of_time_stops_and_goes_on(faces: Dataset, tmp_path: Path) -> None:
+    whole = fresh()
+    train(whole, faces, CONFIG, 0)
+    with pytest.raises(Stopped, match=r"aren: stopped after step 0 of 12$"):
+        train(fresh(), faces, CONFIG, 0, variant="aren", folder=tmp_path, stop_at=time.time() - 1)
+    with pytest.raises(Stopped, match="nothing is kept without a folder"):
+        train(fresh(), faces, CONFIG, 0, stop_at=0.0)
+    resumed = fresh(seed=99)
+    train(resumed, faces, CONFIG, 0, folder=tmp_path, stop_at=time.time() + 3600)
+    assert same(whole, resumed)
+
+
+def test_a_state_of_a_gpu_is_gone_on_from_on_a_cpu(
+    faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted_at(4, monkeypatch, faces, tmp_path, "aren-2-rpa-mean")
+    tensors, about = read_tensors(tmp_path / STATE_FILE)
+    write_tensors(tmp_path / STATE_FILE, tensors | {"rng-device": torch.zeros(16, dtype=torch.uint8)}, about)
+    resumed, whole = fresh(seed=99), fresh()
+    train(resumed, faces, CONFIG, 0, folder=tmp_path)
+    train(whole, faces, CONFIG, 0)
+    assert same(whole, resumed)
+
+
+def test_the_state_of_another_training_is_refused(
+    faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted_at(4, monkeypatch, faces, tmp_path, "aren-2-rpa-mean")
+    with pytest.raises(UsageError, match="is not the state of this training"):
+        train(fresh("vqvae"), faces, CONFIG, 0, folder=tmp_path)
+
+
+class WithOpponent(TrainStep):
+    """A second module with an optimiser of its own that learns beside the model, and says how it fares."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        torch.manual_seed(0)
+        self.modules["opponent"] = torch.nn.Conv2d(3, 1, 4, 4)
+        self.optimisers["opponent"] = torch.optim.AdamW(self.modules["opponent"].parameters(), lr=1e-2)
+        made.append(self)
+
+    def __call__(self, batch: Tensor, step: int, check: bool = False) -> Tensor:
+        told = super().__call__(batch, step, check)
+        self.said = self.modules["opponent"](to_model(batch)).square().mean() * torch.rand(())
+        self.said.backward()
+        self.optimisers["opponent"].step()
+        self.optimisers["opponent"].zero_grad()
+        return told
+
+    def logs(self) -> dict[str, Tensor]:
+        return {"opponent": self.said.detach()}
+
+
+made: list[WithOpponent] = []
+
+
+def test_every_module_and_optimiser_is_gone_on_with(
+    faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "TrainStep", WithOpponent)
+    rows = train(fresh(), faces, CONFIG, 0).rows
+    interrupted_at(7, monkeypatch, faces, tmp_path, "aren-2-rpa-mean")
+    again = train(fresh(seed=99), faces, CONFIG, 0, folder=tmp_path).rows
+    assert without_times(rows) == without_times(again)
+    assert all(row["opponent"] > 0 for row in rows)
+    whole, _, resumed = (step.modules["opponent"].state_dict() for step in made[-3:])
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+
+
+@pytest.mark.slow
+def test_a_compiled_training_learns_the_same_and_its_compiler_is_not_timed(faces: Dataset) -> None:
+    config = replace(CONFIG, precision="float32")
+    plain, compiled = fresh("aren-1"), fresh("aren-1")
+    expected = train(plain, faces, config, 0)
+    began = time.perf_counter()
+    history = train(compiled, faces, replace(config, compile="on"), 0)
+    assert history.seconds < 0.5 * (time.perf_counter() - began)
+    assert type(compiled) is type(plain)
+    assert history.rows[-1]["loss"] == pytest.approx(expected.rows[-1]["loss"], rel=1e-3)
 
 
 def test_a_rerun_is_bit_equal_and_another_seed_is_not(faces: Dataset) -> None:

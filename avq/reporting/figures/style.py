@@ -71,9 +71,16 @@ class Picture:
             image.convert("RGB").quantize(self.colours, dither=Image.Dither.NONE).save(small, "png", optimize=True)
         return min(small.getvalue(), out.getvalue(), key=len)
 
+    def svg(self) -> bytes:
+        """The picture as an SVG file, the same bytes for the same picture; text stays text."""
+        out = io.BytesIO()
+        with mpl.rc_context({**STYLE, "svg.fonttype": "none", "svg.hashsalt": "avq"}):
+            self.figure.savefig(out, format="svg", metadata={"Date": None})
+        return out.getvalue()
+
     def save(self, path: Path) -> Path:
-        """Write the PNG to `path`."""
-        path.write_bytes(self.png())
+        """Write the picture to `path`: SVG where it ends so, else PNG."""
+        path.write_bytes(self.svg() if path.suffix.lower() == ".svg" else self.png())
         return path
 
     def _repr_mimebundle_(

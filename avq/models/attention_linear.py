@@ -1,0 +1,131 @@
+"""Exact attention whose memory is linear in the pixels: in tiles of its own, or by torch's fused kernels.
+
+A weight of the sigmoid kinds depends on its own logit alone, so the N x N matrix may be cut both ways and partial
+results added up; a softmax needs whole rows, so it is cut into bands of them. Weights are computed again in backward
+(as in arXiv 2205.14135), so that only the inputs are kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+TILE = 2**17
+"""Weights in a tile: 512 KiB in float32, so that a tile and its gradient stay in a core's cache."""
+COLUMNS = 512
+BAND = 2**19
+"""Weights in a band of whole rows; products of fewer rows are slow, so there are at least `LEAST_ROWS`."""
+LEAST_ROWS = 32
+_FUSED_WIDTH = 256  # channels of a value that the fused CUDA kernels take at most
+_ALIGNMENT = 8
+
+
+def fits_a_tile(pixels: int) -> bool:
+    """Whether an image's N x N weights are one tile, of constant size, so that cutting them would save nothing."""
+    return pixels * pixels <= TILE
+
+
+def linear_attention(queries: Tensor, keys: Tensor, values: Tensor, similarity: str) -> Tensor:
+    """W v with memory linear in N; arguments as those of `avq.models.attention.attend`.
+
+    A softmax goes through `scaled_dot_product_attention`, except on a CPU with keys so narrow that padding them to
+    the values' width would more than double them: bands of rows are faster there.
+    """
+    queries, keys, values = queries.contiguous(), keys.contiguous(), values.contiguous()
+    narrow = 2 * keys.shape[-1] <= values.shape[-1]
+    if similarity == "softmax" and not (narrow and values.device.type == "cpu"):
+        return _fused(queries, keys, values)
+    out: Tensor = _tiled(queries, keys, values, similarity)
+    return out
+
+
+def _fused(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Softmax attention by a fused kernel: keys padded to the values' width, wide values split.
+
+    Where the two widths differ torch takes a kernel on the CPU that builds the N x N matrix.
+    """
+    pieces = torch.split(values, _FUSED_WIDTH, -1) if keys.shape[-1] <= _FUSED_WIDTH else (values,)
+    results = []
+    for piece in pieces:
+        width = -(-max(keys.shape[-1], piece.shape[-1]) // _ALIGNMENT) * _ALIGNMENT
+        q, k, v = (F.pad(x, (0, width - x.shape[-1])).unsqueeze(1) for x in (queries, keys, piece))
+        out = F.scaled_dot_product_attention(q, k, v, scale=1.0)
+        results.append(out.squeeze(1)[..., : piece.shape[-1]])
+    return torch.cat(results, -1) if len(results) > 1 else results[0]
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # its loop over tiles would be unrolled
+def _tiled(queries: Tensor, keys: Tensor, values: Tensor, similarity: str) -> Tensor:
+    out: Tensor = TiledAttention.apply(queries, keys, values, similarity)
+    return out
+
+
+class TiledAttention(torch.autograd.Function):
+    """W v in tiles. Queries and keys `[B, N, c]`, values `[B, N, C]`, contiguous, float32 or float64."""
+
+    @staticmethod
+    def forward(ctx: Any, queries: Tensor, keys: Tensor, values: Tensor, similarity: str) -> Tensor:
+        ctx.save_for_backward(queries, keys, values)
+        ctx.similarity = similarity
+        scale, bias = _scale_and_bias(similarity, keys.shape[1])
+        out = torch.empty_like(values)
+        for query, key, value, result in zip(queries, keys, values, out, strict=True):
+            for rows, columns in _tiles(len(key), similarity):
+                weights = _weights(query[rows], key[columns], similarity, bias)
+                result[rows].addmm_(weights, value[columns], beta=min(columns.start, 1), alpha=scale)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        inputs: tuple[Tensor, Tensor, Tensor] = ctx.saved_tensors
+        scale, bias = _scale_and_bias(ctx.similarity, grad.shape[1])
+        grads = torch.empty_like(inputs[0]), torch.empty_like(inputs[1]), torch.empty_like(inputs[2])
+        images = zip(*inputs, *grads, grad.contiguous(), strict=True)
+        with torch.autocast(grad.device.type, enabled=False):
+            for query, key, value, to_query, to_key, to_value, slope in images:
+                for rows, columns in _tiles(len(key), ctx.similarity):
+                    weights = _weights(query[rows], key[columns], ctx.similarity, bias)
+                    # The first product of each sum overwrites what the memory held.
+                    to_value[columns].addmm_(weights.mT, slope[rows], beta=min(rows.start, 1), alpha=scale)
+                    logits = _through(slope[rows] @ value[columns].mT, weights, ctx.similarity)
+                    to_query[rows].addmm_(logits, key[columns], beta=min(columns.start, 1), alpha=scale)
+                    to_key[columns].addmm_(logits.mT, query[rows], beta=min(rows.start, 1), alpha=scale)
+        return *grads, None
+
+
+def _scale_and_bias(similarity: str, pixels: int) -> tuple[float, float]:
+    """What the weights are multiplied by, and what is added to the logits."""
+    return 1 / pixels if similarity == "sigmoid-mean" else 1, -math.log(pixels) if similarity == "sigmoid-bias" else 0
+
+
+def _tiles(pixels: int, similarity: str) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of each tile."""
+    softmax = similarity == "softmax"
+    columns = pixels if softmax else min(pixels, COLUMNS)
+    rows = min(pixels, max(LEAST_ROWS, (BAND if softmax else TILE) // columns))
+    for row in range(0, pixels, rows):
+        for column in range(0, pixels, columns):
+            yield slice(row, row + rows), slice(column, column + columns)
+
+
+def _weights(queries: Tensor, keys: Tensor, similarity: str, bias: float) -> Tensor:
+    """A tile of weights before `scale`, from rows of queries and keys."""
+    logits = queries @ keys.mT
+    if similarity == "softmax":
+        return torch.softmax(logits, -1)
+    return (logits.add_(bias) if bias else logits).sigmoid_()
+
+
+def _through(grad: Tensor, weights: Tensor, similarity: str) -> Tensor:
+    """The gradient of the logits from that of their weights."""
+    if similarity == "softmax":
+        return torch._softmax_backward_data(grad, weights, -1, grad.dtype)
+    through: Tensor = torch.ops.aten.sigmoid_backward.grad_input(grad, weights, grad_input=grad)
+    return through

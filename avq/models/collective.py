@@ -1,0 +1,45 @@
+"""What processes that share one training must agree on; each is the identity where a process trains alone."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def ranks() -> int:
+    """How many processes share the training."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this one is, from 0."""
+    return dist.get_rank() if ranks() > 1 else 0
+
+
+def all_sum(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The sums of each tensor over all ranks, the same bits on each; tensors are overwritten."""
+    if ranks() > 1:
+        for tensor in tensors:
+            dist.all_reduce(tensor)
+    return tensors
+
+
+def from_first(tensor: Tensor) -> Tensor:
+    """The first rank's tensor, on every rank; the others' are overwritten."""
+    if ranks() > 1:
+        dist.broadcast(tensor, 0)
+    return tensor
+
+
+def random_rows(rows: Tensor, count: int) -> Tensor:
+    """`count` random rows `[count, D]` of all ranks' `[N, D]` together, the same on every rank.
+
+    Ranks hold equal shares in their order, so that these are the rows that one process with all of them would draw.
+    Draws from torch's global generator.
+    """
+    chosen = from_first(torch.randint(len(rows) * ranks(), (count,), device=rows.device))
+    if ranks() == 1:
+        return rows[chosen]
+    mine = (chosen // len(rows) == rank())[:, None]
+    return all_sum(torch.where(mine, rows[chosen % len(rows)], 0.0))[0]

@@ -1,0 +1,118 @@
+"""Tokenizers in the Hugging Face convention: a folder, or a repository, with `config.json` and `model.safetensors`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import ModelHubMixin, hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from torch import Tensor
+
+from avq.errors import UsageError
+from avq.models.tokenizer import Reconstruction, Tokenizer
+from avq.models.zoo import build_from_config
+from avq.training.checkpoint import PRETRAINED_FILE, load_model, save_tokenizer
+
+_CARD = """---
+{{ card_data }}
+---
+
+An image tokenizer trained with avq-bench. Images are `[B, 3, H, W]` in [-1, 1]; codes are listed bottom level first.
+
+```python
+import avq
+
+tokenizer = avq.PretrainedTokenizer.from_pretrained("{{ model_id | default("this folder or repository", true) }}")
+codes = tokenizer.encode(images)
+images = tokenizer.decode(codes)
+```
+"""
+
+
+class PretrainedTokenizer(
+    Tokenizer,
+    ModelHubMixin,
+    library_name="avq-bench",
+    pipeline_tag="image-feature-extraction",
+    tags=["vq-vae", "image-tokenizer"],
+    model_card_template=_CARD,
+):
+    """A variant of the zoo with `save_pretrained`, `from_pretrained` and `push_to_hub`.
+
+    The weights are a safetensors file that `avq.load_model` reads too; nothing is ever unpickled.
+
+    Args:
+        variant: its name in the zoo.
+        image_size: side of the images in pixels.
+        config: its settings as `variant_config` resolves them.
+    """
+
+    def __init__(self, variant: str, image_size: int, config: dict[str, Any]) -> None:
+        super().__init__()
+        self._take(build_from_config(variant, image_size, config))
+
+    @classmethod
+    def of(cls, model: Tokenizer) -> PretrainedTokenizer:
+        """The same model with this face; UsageError for one that the zoo did not build."""
+        if model.recipe is None:
+            raise UsageError("only a tokenizer that avq built (create_variant, load_model) can be built again.")
+        with torch.device("meta"):  # no weights are drawn that would be thrown away
+            face = cls(**model.recipe._asdict())
+        face._take(model)
+        return face.train(model.training)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> PretrainedTokenizer:
+        """A tokenizer in eval mode from a folder that `save_pretrained` wrote, or from a repository of the hub.
+
+        Args:
+            pretrained_model_name_or_path: the folder, or `owner/name`.
+            **options: those of `huggingface_hub.ModelHubMixin.from_pretrained` (`revision`, `local_files_only` ...).
+
+        Raises:
+            UsageError: there is none, or its file is damaged, or not of this avq-bench.
+        """
+        try:
+            return super().from_pretrained(pretrained_model_name_or_path, **options)
+        except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UsageError(f"no tokenizer at '{pretrained_model_name_or_path}': {reason}") from error
+
+    def _take(self, model: Tokenizer) -> None:
+        self.model, self.recipe = model, model.recipe
+        self.num_codes, self.decoder_levels = model.num_codes, model.decoder_levels
+
+    def forward(self, images: Tensor) -> Reconstruction:
+        result: Reconstruction = self.model(images)
+        return result
+
+    def encode(self, images: Tensor) -> list[Tensor]:
+        return self.model.encode(images)
+
+    def decode(self, codes: list[Tensor]) -> Tensor:
+        return self.model.decode(codes)
+
+    def trunk(self, images: Tensor) -> list[Tensor]:
+        return self.model.trunk(images)
+
+    def initialise_codebooks(self, images: Tensor) -> None:
+        self.model.initialise_codebooks(images)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        save_tokenizer(self.model, save_directory / PRETRAINED_FILE)
+
+    @classmethod
+    def _from_pretrained(
+        cls, *, model_id: str, revision: str | None, cache_dir: str | Path | None, force_download: bool,
+        local_files_only: bool, token: str | bool | None, **_config: Any,
+    ) -> PretrainedTokenizer:  # fmt: skip
+        """Everything that is needed stands in the weights' file; `config.json` is for readers and for the hub."""
+        if Path(model_id).is_dir():
+            return cls.of(load_model(model_id))
+        file = hf_hub_download(
+            model_id, PRETRAINED_FILE, revision=revision, cache_dir=cache_dir, force_download=force_download,
+            local_files_only=local_files_only, token=token,
+        )  # fmt: skip
+        return cls.of(load_model(file))

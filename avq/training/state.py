@@ -1,0 +1,84 @@
+"""All that a training needs to go on as if it had never stopped.
+
+The schedule and the order of the data are functions of the step, so the step is their position.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from avq.errors import UsageError
+from avq.training.checkpoint import read_tensors, write_tensors
+
+
+def save_state(
+    path: Path,
+    modules: dict[str, nn.Module],
+    optimisers: dict[str, Optimizer],
+    extra: dict[str, list[Tensor]],
+    device: str,
+    about: dict[str, Any],
+) -> None:
+    """Write modules, optimisers, further tensors, the random generators and JSON to one file, whole or not at all."""
+    tensors = {f"module.{name}.{key}": t for name, module in modules.items() for key, t in module.state_dict().items()}
+    for name, optimiser in optimisers.items():
+        for index, values in optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{name}.{index}.{key}": value for key, value in values.items()}
+    for name, listed in extra.items():
+        tensors |= {f"extra.{name}.{index}": tensor for index, tensor in enumerate(listed)}
+    tensors["rng"] = torch.get_rng_state()
+    if _on_gpu(device):
+        tensors["rng-device"] = torch.cuda.get_rng_state(device)
+    write_tensors(path, tensors, about)
+
+
+def load_state(
+    path: Path, modules: dict[str, nn.Module], optimisers: dict[str, Optimizer], device: str
+) -> tuple[dict[str, list[Tensor]], dict[str, Any]]:
+    """Restore what `save_state` wrote, on any device; the further tensors and the JSON.
+
+    Raises:
+        UsageError: the file is damaged, or is not that of these modules.
+    """
+    tensors, about = read_tensors(path)
+    try:
+        for name, module in modules.items():
+            module.load_state_dict(_under(tensors, f"module.{name}."))
+        for name, optimiser in optimisers.items():
+            _load_optimiser(optimiser, _under(tensors, f"optimiser.{name}."))
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise UsageError(f"{path} is not the state of this training ({str(error).splitlines()[0]}).") from error
+    torch.set_rng_state(tensors["rng"])
+    if "rng-device" in tensors and _on_gpu(device):
+        torch.cuda.set_rng_state(tensors["rng-device"], device)
+    extra: dict[str, list[Tensor]] = {}
+    found = {tuple(name.rsplit(".", 1)): tensor for name, tensor in _under(tensors, "extra.").items()}
+    for name, index in sorted(found, key=lambda key: int(key[1])):
+        extra.setdefault(name, []).append(found[name, index].to(device))
+    return extra, about
+
+
+def _load_optimiser(optimiser: Optimizer, tensors: dict[str, Tensor]) -> None:
+    groups = optimiser.state_dict()["param_groups"]
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, key = name.split(".", 1)
+        like = parameters[int(index)]
+        # moments take the parameter's layout: fused AdamW walks both alike
+        same = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape and key != "step" else tensor
+        state.setdefault(int(index), {})[key] = same
+    optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _on_gpu(device: str) -> bool:
+    return torch.device(device).type == "cuda"

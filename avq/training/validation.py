@@ -1,0 +1,39 @@
+"""The points of a training's curve: how well the model does on validation images. No rank waits for another here."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from avq.data.loader import EVALUATION_PIXELS, images_within, to_model
+from avq.models.tokenizer import Tokenizer
+from avq.training.precision import autocast
+
+
+@torch.no_grad()
+def validate(model: Tokenizer, images: Tensor, device: str, precision: str) -> dict[str, float]:
+    """`validation-mae` in [0, 1] and `perplexity-<level>` over uint8 images `[N, H, W, 3]`.
+
+    Args:
+        model: in eval mode, on the device.
+        images: all are looked at, in batches.
+        device: where to compute.
+        precision: "float32" or "bfloat16", that of training.
+    """
+    total = 0.0
+    counts = [torch.zeros(codes, dtype=torch.int64) for codes in model.num_codes]
+    for batch in torch.split(images, images_within(EVALUATION_PIXELS, images)):
+        original = to_model(batch, device)
+        with autocast(precision, device):
+            result = model(original)
+        error = (result.images.float().clamp(-1, 1) - original).abs().mean((1, 2, 3)) / 2
+        total += error.double().sum().item()
+        for level, codes in enumerate(result.codes):
+            counts[level] += torch.bincount(codes.flatten(), minlength=len(counts[level])).cpu()
+    found = {"validation-mae": total / len(images)}
+    for level, used in enumerate(counts, start=1):
+        share = used[used > 0] / used.sum()
+        found[f"perplexity-{level}"] = math.exp(-(share * share.log()).sum().item())
+    return found

@@ -1,0 +1,135 @@
+"""`attend`: pictures and numbers for good input, one line for everything else."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from avq.cli.pictures import open_framed
+from avq.errors import UsageError
+
+SMALL = {"width": 8, "dim": 8, "num_codes": 16}
+
+
+def save(variant, path):
+    import torch
+
+    from avq.models import create_variant, variant_config
+    from avq.training.checkpoint import save_model
+
+    torch.manual_seed(0)
+    settings = {"num_codes": 16} if variant == "patch-kmeans" else SMALL
+    save_model(
+        create_variant(variant, image_size=32, **settings), path,
+        variant=variant, image_size=32, config=variant_config(variant, **settings),
+    )  # fmt: skip
+    return path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return save("aren-2-rpa", tmp_path_factory.mktemp("model") / "model.safetensors")
+
+
+def photo(width, height, path="a.png"):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path)
+
+
+def test_a_picture_and_a_line_a_pixel_and_level(call, checkpoint, in_empty_folder):
+    photo(70, 45)
+    words = ["a.png", "--checkpoint", str(checkpoint), "--pixel", "10,20", "--pixel", "60,7", "--format", "json"]
+    done = call("attend", *words)
+    assert done.exit_code == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [(row["pixel"], row["level"], row["latent"]) for row in rows] == [
+        ("10,20", 1, "16x10"), ("10,20", 2, "8x5"), ("60,7", 1, "16x10"), ("60,7", 2, "8x5"),
+    ]  # fmt: skip
+    for row in rows:
+        x, y = map(int, row["looks-at"].split(","))
+        assert 3 <= x < 67  # 64 of 70 pixels are seen
+        assert 2 <= y < 43
+        assert row["peak"] >= 1
+        assert 0 < row["entropy"] <= 1
+    with Image.open("attention.png") as picture:
+        assert picture.mode == "RGB"
+        assert picture.width > 3 * picture.height / 2  # an image and two levels across, two pixels down
+    assert sorted(path.name for path in in_empty_folder.iterdir()) == ["a.png", "attention.png"]
+
+
+def test_the_picture_shows_the_latent_pixel_that_is_asked_for(call, checkpoint, in_empty_folder):
+    photo(32, 32)
+    for name, pixel in (("one.png", "1,1"), ("same.png", "3,3"), ("other.png", "30,30")):
+        assert call("attend", "a.png", "--checkpoint", str(checkpoint), "--pixel", pixel, "-o", name).exit_code == 0
+    right = []
+    for name in ("one.png", "same.png", "other.png"):
+        with Image.open(name) as picture:
+            right.append(np.asarray(picture)[:, picture.width // 3 + 10 :])  # without the image and its cross
+    assert np.array_equal(right[0], right[1])  # the first 4x4 pixels are one latent pixel
+    assert not np.array_equal(right[0], right[2])
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["a.png", "--pixel", "70,3"], "pixel 70,3 is outside the image: x goes from 0 to 69"),
+        (["a.png", "--pixel", "3,-1"], "pixel 3,-1 is outside the image: y goes from 0 to 44"),
+        (["a.png", "--pixel", "1,20"], "pixel 1,20 is cropped away: the model sees x from 3 to 66 and y from 2 to 41"),
+        (["a.png", "--pixel", "1"], "'1' is no pixel; write x,y such as 120,80"),
+        (["a.png", "--pixel", "a,b"], "'a,b' is no pixel"),
+        (["a.png"], "Missing option '--pixel'"),
+        (["none.png", "--pixel", "1,1"], "no image at none.png"),
+        (["page.png", "--pixel", "1,1"], "page.png is not an image"),
+        (["a.png", "--pixel", "20,20", "-o", "x.docx"], "end it in .png"),
+    ],
+)
+def test_wrong_words_are_one_line(call, checkpoint, in_empty_folder, words, line):
+    photo(70, 45)
+    (in_empty_folder / "page.png").write_text("<html>quota exceeded</html>")
+    done = call("attend", *words, "--checkpoint", str(checkpoint))
+    assert done.exit_code == 2
+    assert line in done.stderr.splitlines()[-1]
+    assert not (in_empty_folder / "attention.png").exists()
+
+
+@pytest.mark.parametrize("variant", ["aren-1", "aren-1-wide", "patch-kmeans"])
+def test_a_checkpoint_without_attention_is_named(call, in_empty_folder, variant):
+    photo(32, 32)
+    done = call(
+        "attend", "a.png", "--checkpoint", str(save(variant, in_empty_folder / "m.safetensors")), "--pixel", "1,1"
+    )
+    assert done.exit_code == 2
+    assert done.stderr.count("\n") == 1
+    assert re.search(rf"m.safetensors is a {variant}, which has no attention between pixels", done.stderr)
+
+
+def test_what_is_no_model_is_one_line(call, in_empty_folder):
+    import torch
+
+    from avq.training.checkpoint import write_tensors
+
+    photo(32, 32)
+    write_tensors(in_empty_folder / "state.safetensors", {"step": torch.zeros(1)}, {"step": 3})
+    (in_empty_folder / "x.safetensors").write_bytes(b"\x80\x04K\x01.")
+    for name, line in (("state", "does not hold a model"), ("x", "not a safetensors"), ("none", "no checkpoint at")):
+        done = call("attend", "a.png", "--checkpoint", f"{name}.safetensors", "--pixel", "1,1")
+        assert done.exit_code == 2
+        assert line in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_pixels_of_the_file_find_their_place(tmp_path):
+    photo(100, 40, tmp_path / "x.png")
+    framed = open_framed(tmp_path / "x.png", 8, 50)  # shrunk to 50x20, cropped to 48x16
+    assert framed.pixels.shape == (16, 48, 3)
+    assert framed.place(2, 4) == (0, 0)
+    assert framed.place(97, 35) == (47, 15)
+    for column, row in ((0, 0), (47, 15), (20, 9)):
+        assert framed.place(*framed.back(column, row)) == (column, row)
+    with pytest.raises(UsageError, match="cropped away"):
+        framed.place(1, 4)
+    with pytest.raises(UsageError, match="outside the image"):
+        framed.place(100, 4)
