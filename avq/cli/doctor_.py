@@ -6,9 +6,10 @@ import importlib
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -16,6 +17,9 @@ from avq import __version__
 from avq.cli import options
 from avq.cli.output import print_rows
 from avq.errors import AvqError
+
+if TYPE_CHECKING:
+    from avq.data.cards import Card
 
 _GIB = 2**30
 _LEAST_MEMORY = 3 * _GIB  # what `make demo` is promised to fit in
@@ -37,7 +41,7 @@ class Finding:
 @options.output
 @options.table_format
 def command(data_root: Path | None, output: Path, style: str) -> None:
-    """Look at this machine and installation: versions, processor, memory, disk, datasets, accelerator.
+    """Look at this machine and installation: versions, processor, memory, disk, datasets, prepared sets, accelerator.
 
     What needs mending is named with the mend; the exit code is 0 either way.
 
@@ -120,14 +124,52 @@ def _data(data_root: Path | None) -> Iterator[Finding]:
         yield Finding("data root", str(error), "name the folder that holds the datasets with --data-root")
         return
     yield Finding("data root", f"{root}" + ("" if named else " (the default)"))
-    for name in list_datasets():
-        card = get_card(name)
+    cards = {name: get_card(name) for name in list_datasets()}
+    sets = [one for place in _places(root) for one in _prepared(place, cards)]
+    for name, card in cards.items():
+        sizes = sorted({one.size for one in sets if one.name == name})
         if not card.folder:
             yield Finding(f"data {name}", "embedded, needs no files")
-        elif (root / card.folder).is_dir():
+        elif (root / card.folder).is_dir() and (named or card.folder != "."):
             yield Finding(f"data {name}", f"found at {root / card.folder}")
+        elif sizes:
+            yield Finding(f"data {name}", f"prepared at {', '.join(map(str, sizes))} pixels")
         else:
             yield Finding(f"data {name}", f"not here; to get it: {card.how_to_get}")
+    yield from (one.finding for one in sets)
+
+
+class _Set(NamedTuple):
+    """A prepared set: of which dataset, of which size, and what is to be said of it."""
+
+    name: str
+    size: int
+    finding: Finding
+
+
+def _places(root: Path) -> list[Path]:
+    """Where prepared sets lie: the data root, the user's cache, and what runs prepared from plain folders."""
+    from avq.data.roots import cache_root
+
+    own = cache_root()
+    return [*dict.fromkeys([root, own]), *sorted(path for path in own.glob("from-folders/*") if path.is_dir())]
+
+
+def _prepared(place: Path, cards: Mapping[str, Card]) -> Iterator[_Set]:
+    from avq.data.prepared import find_prepared, prepared_sizes, set_name
+
+    for name, card in cards.items():
+        for size in prepared_sizes(place, name):
+            folder = place / set_name(name, size)
+            what = f"prepared {folder.name}"
+            try:
+                one = find_prepared(place, card, size)
+                assert one is not None
+            except AvqError as error:
+                yield _Set(name, size, Finding(what, str(error), f"remove {folder}, and prepare it again"))
+                continue
+            images = ", ".join(f"{count:,} {split}" for split, count in one.counts.items())
+            yield _Set(name, size, Finding(what, f"{images}; from {one.source_path}; at {folder}"))
 
 
 def _accelerator() -> Iterator[Finding]:

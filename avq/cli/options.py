@@ -186,8 +186,22 @@ max_minutes = click.option(
     help="Stop after M minutes, with what is in training kept (exit code 4); the same command goes on.",
 )
 
+executor = click.option(
+    "--executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Who carries runs out: this machine, or a Ray cluster whose nodes all see the store.",
+)
+address = click.option(
+    "--address", metavar="HOST:PORT", help="Head of the Ray cluster.  [default: $RAY_ADDRESS, else this machine's]"
+)
+tensorboard = click.option(
+    "--tensorboard", is_flag=True, help="Write curves and reconstructions of every training for TensorBoard."
+)
+
 #: What says which runs a variant becomes, and an ablation.
 run_choice = stacked(preset, dataset, data_root, seeds, settings, output, device, precision, compile_model, plugin)
 choice = stacked(only, run_choice)
 #: How they are carried out.
-execution = stacked(workers, max_minutes, fresh, keep_stale, allow_small, weights_dir)
+execution = stacked(workers, executor, address, max_minutes, fresh, keep_stale, allow_small, tensorboard, weights_dir)

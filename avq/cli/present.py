@@ -39,7 +39,9 @@ def experiments_of(long: pd.DataFrame, find: Callable[[str], Ablation | None]) -
     return [Experiment(str(name), part, find(str(name))) for name, part in parts]
 
 
-def print_experiments(experiments: Sequence[Experiment], style: str, split: str = "test") -> None:
+def print_experiments(
+    experiments: Sequence[Experiment], style: str, split: str = "test", metrics: Sequence[str] = ()
+) -> None:
     """Print experiments one after the other.
 
     Args:
@@ -47,20 +49,21 @@ def print_experiments(experiments: Sequence[Experiment], style: str, split: str 
         style: ``table`` and ``markdown`` show contrasts and footers; ``csv`` is the wide table alone; ``json`` a
             list of objects, one an experiment.
         split: whose measures.
+        metrics: those asked for by name, which are shown though a table leaves them out otherwise.
 
     Raises:
         NotComparable: a column would hold two protocols.
     """
     if style == "csv":
-        _print_csv(experiments, split)
+        _print_csv(experiments, split, metrics)
     elif style == "json":
-        objects = [_as_object(experiment, split) for experiment in experiments]
+        objects = [_as_object(experiment, split, metrics) for experiment in experiments]
         click.echo(json.dumps(objects, indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        click.echo("\n\n".join(_as_text(experiment, style, split) for experiment in experiments))
+        click.echo("\n\n".join(_as_text(experiment, style, split, metrics) for experiment in experiments))
 
 
-def _print_csv(experiments: Sequence[Experiment], split: str) -> None:
+def _print_csv(experiments: Sequence[Experiment], split: str, metrics: Sequence[str]) -> None:
     import pandas as pd
 
     from avq.reporting.render import render
@@ -68,30 +71,30 @@ def _print_csv(experiments: Sequence[Experiment], split: str) -> None:
 
     wide = []
     for experiment in experiments:
-        table = wide_table(experiment.long, split)
+        table = wide_table(experiment.long, split, metrics)
         table.insert(0, "experiment", experiment.name)
         wide.append(table)
     click.echo(render(pd.concat(wide, ignore_index=True), "csv"))
 
 
-def _as_object(experiment: Experiment, split: str) -> dict[str, Any]:
+def _as_object(experiment: Experiment, split: str, metrics: Sequence[str]) -> dict[str, Any]:
     from avq.reporting.footer import footer
     from avq.reporting.render import render
     from avq.reporting.tables import wide_table
 
     long, ablation = experiment.long, experiment.ablation
     found: dict[str, Any] = {"experiment": experiment.name, "split": split}
-    found["rows"] = json.loads(render(wide_table(long, split), "json"))
+    found["rows"] = json.loads(render(wide_table(long, split, metrics), "json"))
     if ablation is not None:
         found["contrasts"] = json.loads(render(_contrasts(long, ablation, split), "json"))
     return found | {"notes": footer(long, split, _alpha(ablation)).splitlines()}
 
 
-def _as_text(experiment: Experiment, style: str, split: str) -> str:
+def _as_text(experiment: Experiment, style: str, split: str, metrics: Sequence[str]) -> str:
     from avq.reporting import scaling
     from avq.reporting.footer import footer
     from avq.reporting.render import render
-    from avq.reporting.tables import wide_table
+    from avq.reporting.tables import left_out, wide_table
 
     kind, width = cast("Format", style), room()
     long, ablation = experiment.long, experiment.ablation
@@ -100,11 +103,13 @@ def _as_text(experiment: Experiment, style: str, split: str) -> str:
         return f"{heading}\n\n{scaling.show(long, cast('Any', style), width)}"
     question = f"\n{ablation.question}" if ablation is not None else ""
     heading = f"### {experiment.name}\n{question}" if style == "markdown" else experiment.name + question
-    parts = [heading.rstrip(), render(wide_table(long, split), kind, width)]
+    parts = [heading.rstrip(), render(wide_table(long, split, metrics), kind, width)]
     if ablation is not None:
         judged = _contrasts(long, ablation, split)
         parts += [render(judged, kind, width)] if len(judged) else []
     notes = footer(long, split, _alpha(ablation)).splitlines()
+    more = left_out(long, split, metrics)
+    notes += [f"Measured too, shown when asked for (table --metrics): {', '.join(more)}."] if more else []
     return "\n\n".join([*parts, "\n".join(f"- {note}" if style == "markdown" else note for note in notes)])
 
 

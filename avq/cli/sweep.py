@@ -36,6 +36,9 @@ class Request:
     fresh: bool
     keep_stale: bool
     allow_small: bool
+    executor: str
+    address: str | None
+    tensorboard: bool
     max_minutes: float | None
 
 
@@ -72,6 +75,9 @@ def carry_out(ablation: Ablation, request: Request, style: str, called: str) -> 
             keep_stale=request.keep_stale,
             allow_small=request.allow_small,
             plugins=request.plugins,
+            executor=request.executor,
+            address=request.address,
+            tensorboard=request.tensorboard,
             max_minutes=request.max_minutes,
             on_event=listener,
         )

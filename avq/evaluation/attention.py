@@ -79,17 +79,18 @@ class AttentionWatch:
 
 @torch.no_grad()
 def image_spread(layer: ResidualPixelAttention, x: Tensor) -> Tensor:
-    """Distance and entropy (`row_spread`) an image, mean over its pixels: float32 `[2, B]` of latents `[B, C, H, W]`.
+    """Distance and entropy (`row_spread`) an image, mean over its pixels and heads: float32 `[2, B]` of `[B, C, H, W]`.
 
     Rows are taken so many at a time that their weights fill 16 MiB, or one by one.
     """
     size = (x.shape[2], x.shape[3])
     pixels = size[0] * size[1]
     sums = torch.zeros(2, len(x), device=x.device)
-    for rows in torch.split(torch.arange(pixels, device=x.device), max(1, _TILE // (pixels * len(x)))):
+    tile = max(1, _TILE // (pixels * len(x) * layer.heads))
+    for rows in torch.split(torch.arange(pixels, device=x.device), tile):
         spread = row_spread(layer.log_weights(x, rows), rows, size)
-        sums += torch.stack([part.sum(1) for part in spread])
-    return sums / pixels
+        sums += torch.stack([part.sum((1, 2)) for part in spread])
+    return sums / (pixels * layer.heads)
 
 
 class Look(NamedTuple):
@@ -98,7 +99,7 @@ class Look(NamedTuple):
     Attributes:
         level: 1 = bottom.
         place: the pixel's row and column in the latent.
-        shares: its row of W, normalised to sum 1, `[h, w]`.
+        shares: its row of W, normalised to sum 1, mean over heads, `[h, w]`.
         gain: norm of what the row adds to the pixel over the pixel's own: how much the look matters.
         distance: mean distance looked at, as a share of the latent's longer side; NaN for a single pixel.
         entropy: of the row, as a share of ln N; NaN for a single pixel.
@@ -145,10 +146,11 @@ def _look(layer: ResidualPixelAttention, x: Tensor, level: int, place: tuple[flo
     rows = torch.tensor([down * width + across], device=x.device)
     log_weights = layer.log_weights(x, rows)
     base = (layer.g1(x) if layer.form == "projected" and layer.g1 is not None else x)[0].flatten(1)
-    update = base @ log_weights[0, 0].exp()
+    by_head = base.view(layer.heads, -1, height * width)
+    update = torch.einsum("hcn,hn->hc", by_head, log_weights[0, :, 0].exp())
     if layer.gate is not None:
         update = layer.gate * update
-    distance, entropy = (float(part) for part in row_spread(log_weights, rows, size))
+    distance, entropy = (float(part.mean()) for part in row_spread(log_weights, rows, size))
     gain = float(update.norm() / base[:, rows[0]].norm())
-    shares = torch.softmax(log_weights[0, 0], -1).view(size)
+    shares = torch.softmax(log_weights[0, :, 0], -1).mean(0).view(size)
     return Look(level, (down, across), shares, gain, distance, entropy)

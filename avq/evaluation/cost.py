@@ -89,7 +89,7 @@ def quiet_costs(
         variant: its name in the zoo.
         config: its resolved settings (`variant_config`).
         image_size: side of the images in pixels.
-        training: batch size, loss and precision of the steps that are timed.
+        training: batch size, losses and precision of the steps that are timed.
         device: where to compute.
         repeats: timed repeats; the median is reported.
     """
@@ -107,7 +107,8 @@ def quiet_costs(
         rows.append(unavailable("train-images-per-s", "a floor is fitted, not trained"))
     else:
         step = TrainStep(model, training, device)
-        timed = images_per_second(lambda: step(batch, 0), training.batch_size, repeats)
+        last = training.steps - 1  # when the discriminator has begun
+        timed = images_per_second(lambda: step(batch, last), training.batch_size, repeats)
         rows.append(timed.measurement("train-images-per-s", **conditions))
     model.to(device).eval()
 

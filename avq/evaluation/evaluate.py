@@ -62,8 +62,9 @@ def evaluate(
         model.num_codes, model.decoder_levels, dataset.image_size, reference, allow_small=allow_small
     )
     evaluator = Evaluator(metrics, images.fingerprint)
+    size = images_within(EVALUATION_PIXELS, images.images)
+    evaluator.prepare(lambda: (to_model(batch, device) for batch in torch.split(images.images, size)))
     with AttentionWatch(model) as attention:
-        size = images_within(EVALUATION_PIXELS, images.images)
         for start in range(0, len(images.images), size):
             batch = to_model(images.images[start : start + size], device)
             result = model(batch)

@@ -119,6 +119,7 @@ def score(
     left_out = {*ATTENTION} if square else {*ATTENTION, "codebook"}
     evaluator = Evaluator([metric for metric in metrics if metric.name not in left_out], against.id)
     doubts, size = Doubts(), max(1, EVALUATION_PIXELS // (height * width))
+    evaluator.prepare(lambda: (_to_model(batch, device) for batch in originals.batches(size)))
     levels = codes.batches(size) if codes else None
     for left, right in zip(originals.batches(size), reconstructions.batches(size), strict=True):
         reference, reconstruction = _to_model(left, device), _to_model(right, device)

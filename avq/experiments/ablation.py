@@ -42,10 +42,14 @@ class Statistics(_Strict):
 
 
 class Budget(_Strict):
-    """What rows have in common; `reference` is the row that others are matched to (default: the first)."""
+    """What rows have in common; `reference` is the row that others are matched to (default: the first).
+
+    `quality` is the validation MAE whose first reaching gives `time-to-quality`; None: that is not asked.
+    """
 
     match: Match = "steps"
     reference: str | None = None
+    quality: Positive | None = None
 
 
 class Tune(_Strict):
@@ -56,7 +60,10 @@ class Tune(_Strict):
 
 
 class Ablation(_Strict):
-    """One question, as its file states it. `name` is the file's stem."""
+    """One question, as its file states it. `name` is the file's stem.
+
+    `presets` holds settings for one preset of that name: they stand above the preset's and below `base`.
+    """
 
     name: str
     question: str
@@ -69,6 +76,7 @@ class Ablation(_Strict):
     budget: Budget = Budget()
     tune: Tune | None = None
     smoke: list[str] = []
+    presets: dict[str, dict[str, Scalar]] = {}
 
 
 _SECTIONS: dict[str, type[BaseModel]] = {

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avq.experiments.code_hash import code_of_costs
-from avq.experiments.environment import machine_name
+from avq.experiments.job import LOG
 from avq.experiments.plan import Entry, Plan, Run
+from avq.experiments.quality import with_time_to_quality
 from avq.experiments.record import COLUMNS, read_records, to_csv, typed, write_atomic
 from avq.experiments.store import Store
 
@@ -21,7 +22,7 @@ def compose(
     plan: Plan,
     store: Store,
     stale: Mapping[Run, Path],
-    device: str,
+    machine: str,
     costs: Mapping[Path, DataFrame] | None = None,
 ) -> DataFrame:
     """The experiment's table: every finished or failed run's record, and each row's costs.
@@ -29,12 +30,14 @@ def compose(
     Args:
         plan: the rows and their runs.
         stale: folders of older code's runs that stand in for a run, by that run.
-        device: whose costs are joined.
+        machine: whose costs are joined, as `machine_name` gives it.
         costs: records of costs that are not in the store because they could not be measured, by `cost_path`.
 
     Returns:
-        Long form: `record.COLUMNS`, `row`, and one column per axis. Cost rows have no seed and no split.
+        Long form: `record.COLUMNS`, `row`, and one column per axis. Cost rows have no seed and no split; the
+        datasets of a model that has one size on both share what was measured once, each under its own name.
         In rows of status `ok`, `reason` is a remark: a stale run, a published variant narrowed, a collapse.
+        Where the ablation states a quality, every trained run has its `time-to-quality`.
     """
     import pandas as pd
 
@@ -42,11 +45,13 @@ def compose(
     for entry in plan.entries:
         record = read_records(stale[entry.run] / "record.csv") if entry.run in stale else store.record(entry.run)
         if record is not None:
+            log = stale.get(entry.run, store.folder(entry.run)) / LOG
+            record = with_time_to_quality(record, log, plan.ablation.budget.quality)
             remark = f"stale: trained by code {record['code'].iloc[0]}" if entry.run in stale else ""
             parts.append(_joined(record, plan, entry, remark))
     for row in plan.rows:
         entry = next(entry for entry in plan.entries if entry.row is row)
-        path = cost_path(store, entry.run, device)
+        path = cost_path(store, entry.run, machine)
         if path.exists():
             parts.append(_joined(read_records(path), plan, entry, ""))
         elif costs and path in costs:
@@ -65,6 +70,7 @@ def _joined(record: DataFrame, plan: Plan, entry: Entry, remark: str) -> DataFra
         experiment=plan.experiment,
         preset=plan.preset.name,
         variant=entry.row.variant,
+        dataset=entry.run.dataset,
         row=entry.row.label,
         reason=record["reason"].where(~ok, [_join(remarks, own) for own in record["reason"]]),
         **labels,
@@ -82,7 +88,7 @@ def write_table(plan: Plan, store: Store, table: DataFrame) -> Path:
     return path
 
 
-def cost_path(store: Store, run: Run, device: str) -> Path:
+def cost_path(store: Store, run: Run, machine: str) -> Path:
     """Where a model's costs lie: by model, size, batch, precision, machine and the code that measures costs."""
-    what = f"{run.model_id} {machine_name(device)} {code_of_costs()}"
+    what = f"{run.model_id} {machine} {code_of_costs()}"
     return store.costs / f"costs-{hashlib.sha256(what.encode()).hexdigest()[:16]}.csv"

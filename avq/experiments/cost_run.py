@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from avq.experiments.environment import machine_name
-from avq.experiments.job import Job, build_model, load_plugins
+from avq.experiments.job import Job, build_model, prepare
 from avq.experiments.record import record_frame, typed
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def cost_job(job: Job) -> DataFrame:
     from avq.evaluation.cost import deterministic_costs, quiet_costs
     from avq.training.config import TrainConfig
 
-    load_plugins(job)
+    prepare(job)
     run = job.run
     # Timed first: the counting's own memory would raise the peak.
     timed = quiet_costs(run.variant, dict(run.model), run.image_size, TrainConfig(**run.train), job.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import subprocess
@@ -24,8 +25,47 @@ _PACKAGES = (
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """CPU cores that this process may use: those it is bound to, or what a control group's quota gives it of them.
+
+    A quota of one core and a half counts as one: a run on the other half would be halted again and again, and
+    its images per second would tell of the quota.
+    """
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.floor(min(bound, _quota(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")))))
+
+
+def _quota(groups: Path, mount: Path) -> float:
+    """The least CPU quota of this process's control group and those above it, in cores; infinite without one.
+
+    Args:
+        groups: `/proc/self/cgroup`: a line `<id>:<controllers>:<path>` a hierarchy; version 2 has no controllers.
+        mount: where the hierarchies lie: version 2 itself, version 1 in a folder by controllers.
+    """
+    try:
+        lines = [line.split(":", 2) for line in groups.read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return math.inf
+    quotas = [math.inf]
+    for _, controllers, path in lines:
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        own = Path(path.lstrip("/"))
+        for folder in (own, *own.parents):  # in a container the path may be the host's: its own group is the root
+            if controllers:
+                quotas += [_cores_of(mount / name / folder, version=1) for name in {controllers, "cpu"}]
+            else:
+                quotas.append(_cores_of(mount / folder, version=2))
+    return min(quotas)
+
+
+def _cores_of(group: Path, version: int) -> float:
+    """One group's quota in cores: microseconds of CPU time over the microseconds for which they are given."""
+    names = ("cpu.max",) if version == 2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    try:
+        quota, period = " ".join((group / name).read_text(encoding="ascii") for name in names).split()
+        return int(quota) / int(period) if quota != "max" and int(quota) > 0 else math.inf
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf
 
 
 @cache
@@ -49,6 +89,8 @@ def machine_name(device: str) -> str:
     if device.startswith("cuda"):
         import torch
 
+        if not torch.cuda.is_available():  # the record of a run that failed on another machine
+            return f"{device} of another machine"
         return str(torch.cuda.get_device_name(device))
     return f"{cpu_name()}, {cores()} cores"
 

@@ -17,14 +17,13 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from avq.errors import AvqError, Stopped
+from avq.errors import AvqError
 from avq.experiments.environment import cores
+from avq.experiments.events import Eta, OnEvent, Tally
 from avq.experiments.job import Job, Outcome
-from avq.experiments.record import DiskError
-from avq.experiments.store import Store, lock, read_json
+from avq.experiments.store import Store, lock
 from avq.experiments.worker import fail, run_job
 
 # All that runs use, so that an edit during a sweep changes no run that is still to start.
@@ -44,38 +43,6 @@ PRELOAD = [
 ]
 POLL_SECONDS = 0.25
 BUSY_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Event:
-    """What happens during a sweep, for bars and logs.
-
-    Attributes:
-        kind: `message` (text only), `start`, `progress`, `finish`, `fail`, `wait` (another command
-            has the run), `stop` (the time is over), `costs` (the quiet pass of a model).
-        run: the run's name; empty for messages.
-        text: one line for a person.
-        done: runs that are over.
-        total: runs of this command.
-        step: of `steps`.
-        seconds_left: of this run.
-        total_seconds_left: of the whole sweep; None while unknown.
-    """
-
-    kind: Literal["message", "start", "progress", "finish", "fail", "wait", "stop", "costs"]
-    run: str = ""
-    text: str = ""
-    done: int = 0
-    total: int = 0
-    step: int = 0
-    steps: int = 0
-    images_per_s: float | None = None
-    loss: float | None = None
-    seconds_left: float | None = None
-    total_seconds_left: float | None = None
-
-
-OnEvent = Callable[[Event], None]
 
 
 def slots(device: str, workers: int | None) -> list[str]:
@@ -198,9 +165,6 @@ class Active:
         return time.monotonic() - self.began
 
 
-Eta = Callable[[Sequence[Job], Sequence[Active]], float | None]
-
-
 def execute(
     jobs: Sequence[Job],
     devices: Sequence[str],
@@ -216,7 +180,7 @@ def execute(
         jobs: in the order in which they are to start; their own `device` gives way to the worker's.
         devices: one per worker.
         on_event: hears of everything, from this thread.
-        eta: seconds left of the whole, from the jobs that wait and those at work.
+        eta: seconds left of the whole.
         function: what a process does with its job.
         stop_at: when to start no more of them, in seconds since the epoch; those at work stop by themselves.
 
@@ -231,18 +195,13 @@ def execute(
     waiting = list(jobs)
     active: list[Active] = []
     free = list(devices)
-    outcomes: dict[str, Outcome] = {}
     retry_at: dict[str, float] = {}
-    over = False
-
-    def tell(kind: Any, job: Job, **more: Any) -> None:
-        on_event(Event(kind, job.run.name, done=len(outcomes), total=len(jobs), **more))
-
+    tally = Tally(jobs, on_event, stop_at)
     try:
         while waiting or active:
-            over = over or (stop_at is not None and time.time() >= stop_at)
+            over = tally.is_over()
             if over and not active:
-                raise Stopped(_stopped("the time is over", outcomes, jobs))
+                raise tally.out_of_time()
             now = time.monotonic()
             ready = [job for job in waiting if retry_at.get(job.run.name, 0) <= now]
             for job in [] if over else ready[: len(free)]:
@@ -250,73 +209,40 @@ def execute(
                 slot = free.pop(0)
                 placed = replace(job, device=slot)
                 active.append(Active(job, Process(function, placed), slot, now))
-                if job.run.name not in retry_at:
-                    tell("start", job)
+                tally.start(job)
             wait([item.process.sentinel for item in active], POLL_SECONDS)
             for item in [item for item in active if not item.process.process.is_alive()]:
                 active.remove(item)
                 free.append(item.slot)
-                outcome = _outcome(item)
-                if outcome.kind == "disk":
-                    raise DiskError(outcome.text)
-                if outcome.kind == "stopped":
-                    over = True
-                    waiting.append(item.job)
-                    tell("stop", item.job, text=outcome.text)
-                    continue
-                if outcome.kind == "busy":
-                    if item.job.run.name not in retry_at:
-                        tell("wait", item.job, text="another command is training it")
+                if not tally.settle(item.job, _outcome(item)):
                     retry_at[item.job.run.name] = time.monotonic() + BUSY_SECONDS
                     waiting.append(item.job)
-                    continue
-                outcomes[item.job.run.name] = outcome
-                tell("finish" if outcome.kind == "done" else "fail", item.job, text=outcome.text)
             for item in active:
-                _tell_progress(item, tell, lambda: eta(waiting, active) if eta else None)
+                tally.progress(item, lambda: eta(waiting, active) if eta else None)
     except KeyboardInterrupt:
-        raise AvqError(_stopped("stopped", outcomes, jobs)) from None
+        raise tally.stopped() from None
     finally:
         for item in active:
             with suppress(OSError):
                 item.process.kill()
-    return outcomes
-
-
-def _stopped(why: str, outcomes: dict[str, Outcome], jobs: Sequence[Job]) -> str:
-    again = " without --fresh" if any(job.fresh for job in jobs) else ""
-    kept = f"{len(outcomes)} of {len(jobs)} runs are finished and kept"
-    return f"{why}; {kept}: give the same command again{again} to go on."
+    return tally.outcomes
 
 
 def _outcome(item: Active) -> Outcome:
     try:
         outcome = item.process.result()
     except AvqError as error:  # died, or failed before it could record that
-        store = Store(item.job.root)
-        folder = store.folder(item.job.run)
-        with lock(folder) as mine:
-            return fail(item.job, store, folder, str(error)) if mine else Outcome("busy")
+        return failed(item.job, str(error))
     assert isinstance(outcome, Outcome)
     return outcome
 
 
-def _tell_progress(item: Active, tell: Callable[..., None], total: Callable[[], float | None]) -> None:
-    folder: Path = Store(item.job.root).folder(item.job.run)
-    state = read_json(folder / "progress.json")
-    if state.get("state") in (None, "done", "failed"):
-        return
-    item.seconds_left = state.get("seconds_left")
-    numbers = {name: state.get(name) for name in ("images_per_s", "loss", "seconds_left")}
-    tell(
-        "progress",
-        item.job,
-        text=state["state"],
-        step=state.get("step", 0),
-        steps=state.get("steps", 0),
-        total_seconds_left=total(),
-        **numbers,
-    )
+def failed(job: Job, reason: str) -> Outcome:
+    """Record for a process that could not do so that its run failed; `busy` where another has the run by now."""
+    store = Store(job.root)
+    folder = store.folder(job.run)
+    with lock(folder) as mine:
+        return fail(job, store, folder, reason) if mine else Outcome("busy")
 
 
 def call_all(function: Callable[[Job], Any], jobs: Sequence[Job], devices: Sequence[str]) -> Generator[Any, None, None]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from avq.experiments.code_hash import code_of_evaluation
 from avq.experiments.store import Store, read_json
-from avq.metrics.weights import available
+from avq.metrics.weights import ENVIRONMENT_VARIABLE, available
 from avq.training.config import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Job:
         workers: how many runs the command carries out at once: they slow one another.
         weights_dir: folder that the user named for weights: a process does not see the command's environment.
         fresh: forget what is there.
+        tensorboard: write what the log tells, and pictures, for TensorBoard too.
         stop_at: when a training is to stop, in seconds since the epoch.
     """
 
@@ -60,6 +62,7 @@ class Job:
     workers: int = 1
     weights_dir: Path | None = None
     fresh: bool = False
+    tensorboard: bool = False
     stop_at: float | None = None
 
 
@@ -86,10 +89,12 @@ def is_trained(store: Store, run: Run) -> bool:
     return store.finished(run) and (store.folder(run) / CHECKPOINT).exists()
 
 
-def load_plugins(job: Job) -> None:
-    """Import the modules that register the job's variants."""
+def prepare(job: Job) -> None:
+    """In the job's process: import the modules that register its variants, and name the folder of weights."""
     from avq.models.zoo import load_plugin
 
+    if job.weights_dir is not None:
+        os.environ[ENVIRONMENT_VARIABLE] = str(job.weights_dir)
     for plugin in job.plugins:
         load_plugin(plugin)
 

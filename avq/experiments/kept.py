@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def keep(
-    plan: Plan, store: Store, stale: Mapping[Run, Path], device: str, costs: Mapping[Path, DataFrame] | None = None
+    plan: Plan, store: Store, stale: Mapping[Run, Path], machine: str, costs: Mapping[Path, DataFrame] | None = None
 ) -> None:
     """Write the experiment's plan.json and table.csv: this plan's rows and seeds, and the finished ones of before.
 
@@ -30,7 +30,7 @@ def keep(
     earlier = set(whole.runs) - set(plan.runs)
     older = {run: store.folder(run) for run in earlier if run.code != _code_now(run)}
     write_json(store.experiments / plan.experiment / "plan.json", whole.describe())
-    table = compose.compose(whole, store, {**older, **stale}, device, costs)
+    table = compose.compose(whole, store, {**older, **stale}, machine, costs)
     if len(table):
         compose.write_table(whole, store, table)
 

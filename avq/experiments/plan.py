@@ -28,7 +28,7 @@ class Run:
         model: all model settings, resolved, as `build_from_config` takes them.
         data: all data settings, `image_size` resolved.
         fingerprint: content address of the data.
-        train: all training settings, `precision` resolved.
+        train: training settings as `avq.training.config.content` gives them, `precision` resolved.
         seed: of data order, initialisation and sampling.
         code: hash of the code that trains.
     """
@@ -81,10 +81,12 @@ class Run:
 
     @cached_property
     def model_id(self) -> str:
-        """Hash of what decides a step's cost: model, image size, batch, precision and code; 16 digits."""
+        """Hash of what decides a step's cost: model, image size, batch, precision, losses and code; 16 digits."""
+        from avq.training.config import step_settings
+
         what = {"factory": self.factory, "model": dict(self.model), "image_size": self.image_size,
                 "batch_size": self.train.get("batch_size"), "precision": self.train.get("precision"),
-                "code": self.code}  # fmt: skip
+                "code": self.code} | step_settings(self.train)  # fmt: skip
         return hashlib.sha256(canonical(what).encode()).hexdigest()[:16]
 
     def describe(self) -> dict[str, Any]:
@@ -134,9 +136,12 @@ class Plan:
 
     def describe(self) -> dict[str, Any]:
         """The plan as JSON, with every setting's value and origin."""
+        # Later keys only where they are used: plans of before them are still of the same question.
+        absent: dict[str, Any] = {} if self.ablation.presets else {"presets": True}
+        absent |= {} if self.ablation.budget.quality else {"budget": {"quality"}}
         return {
             "experiment": self.experiment,
-            "ablation": self.ablation.model_dump(),
+            "ablation": self.ablation.model_dump(exclude=absent),
             "preset": self.preset.name,
             "preset_settings": dict(self.preset.settings),
             "seeds": list(self.seeds),
@@ -240,7 +245,7 @@ def make_run(row: Row, seed: int, code: str, data_root: Path | None, device: str
     from avq.data.config import DataConfig
     from avq.data.sources import fingerprint
     from avq.models.config import variant_entry
-    from avq.training.config import TrainConfig
+    from avq.training.config import TrainConfig, content
 
     data = row.values(DataConfig)
     card = get_card(data.dataset)
@@ -255,7 +260,7 @@ def make_run(row: Row, seed: int, code: str, data_root: Path | None, device: str
         model=row.model,
         data=asdict(data),
         fingerprint=fingerprints[key],
-        train=asdict(train),
+        train=content(train),
         seed=seed,
         code=code,
     )

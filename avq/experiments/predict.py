@@ -5,41 +5,50 @@ from __future__ import annotations
 import hashlib
 import heapq
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from avq.errors import AvqError
 from avq.experiments import tune
 from avq.experiments.compose import cost_path
 from avq.experiments.environment import machine_name
-from avq.experiments.execute import Active, Event, OnEvent, call_all
-from avq.experiments.job import Job, build_model, is_finished, is_trained, load_plugins, measures_now
+from avq.experiments.events import AtWork, Event, OnEvent
+from avq.experiments.execute import call_all
+from avq.experiments.job import Job, build_model, is_finished, is_trained, measures_now, prepare
 from avq.experiments.plan import Plan, Run
 from avq.experiments.record import canonical
 from avq.experiments.store import Store, read_json, write_json
+from avq.metrics.weights import named_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _START_SERVER = 4.0  # importing torch once, s
 _START_PROCESS = 0.5
 _LEAST_STEPS, _LEAST_SECONDS = 4, 1.0
-_INITIAL_IMAGES = 1024
-_EVALUATION_BATCH = 250
 _QUIET_CALLS = 7  # two to warm up, five timed
 _QUIET_COUNTS = 0.5  # counting parameters, MACs and receptive fields, s
 _UNKNOWN_IMAGES = 2000
 
+CallAll = Callable[[Callable[[Job], Any], Sequence[Job], Sequence[str]], Generator[Any, None, None]]
+
 
 @dataclass(frozen=True)
 class ModelCost:
-    """What one model takes, measured beside as many others as there are workers. Seconds and MiB."""
+    """What one model takes, measured beside as many others as there are workers. Seconds and MiB.
+
+    `state` is that of a training in mid-course: all its modules and their optimisers' moments.
+    """
 
     setup: float
     step: float
     image: float
     memory: float
     weights: float
+    state: float
 
 
 @dataclass(frozen=True)
@@ -98,27 +107,29 @@ def predict(
     final = plan if untuned else tune.tuned(plan, tune.chosen(trials, store))
     long = [run for run in final.runs if not is_finished(store, run, measures)]
     todo = list(dict.fromkeys([*short, *long]))
-    jobs = [Job(run, store.root, data_root, device, measures, tuple(plugins)) for run in todo]
-    models = {_model_path(store, job.run, device, len(devices)): job for job in jobs}
-    loads = {_loading_path(store, job.run, device, len(devices)): job for job in jobs}
-    _measure(models, measure_model, devices, on_event)
-    _measure(loads, measure_loading, devices, on_event)
-    cost = {job.run.model_id: ModelCost(**read_json(path)) for path, job in models.items()}
-    loading = {path: read_json(path) for path in loads}
+    weights = named_folder()
+    jobs = [Job(run, store.root, data_root, device, measures, tuple(plugins), weights_dir=weights) for run in todo]
+    machine = machine_name(device)
+    measure(jobs, store, machine, devices, on_event)
+    models = {job.run.model_id: job for job in jobs}
+    paths = {job.run: _paths(store, job.run, machine, len(devices)) for job in jobs}
+    cost = {name: ModelCost(**read_json(paths[job.run][0])) for name, job in models.items()}
+    loading = {path: read_json(path) for _, path in paths.values()}
     seconds, memory = {}, []
     for run in todo:
-        images = loading[_loading_path(store, run, device, len(devices))]
+        images = loading[paths[run][1]]
         begun = _START_PROCESS + float(images["seconds"])
         seconds[run.name] = begun + run_seconds(run, cost[run.model_id], is_trained(store, run))
-        memory.append(max(cost[run.model_id].memory, float(images["memory"])))
+        memory.append(_together(cost[run.model_id].memory, images))
     total = schedule(list(seconds.values()), [0.0] * len(devices))
-    unknown = {cost_path(store, job.run, device): job.run for job in models.values()}
+    unknown = {cost_path(store, job.run, machine): job.run for job in models.values()}
     quiet = sum(_quiet_seconds(run, cost[run.model_id]) for path, run in unknown.items() if not path.exists())
-    weights = [cost[run.model_id].weights for run in todo]
+    sizes = [cost[run.model_id].weights for run in todo]
+    states = [cost[run.model_id].state for run in todo]
     return Prediction(
         seconds=total + quiet + _START_SERVER if todo else 0.0,
         memory=sum(sorted(memory, reverse=True)[: len(devices)]),
-        disk=sum(weights) + 3 * sum(sorted(weights, reverse=True)[: len(devices)]) + 0.5 * len(todo),
+        disk=sum(sizes) + sum(sorted(states, reverse=True)[: len(devices)]) + 0.5 * len(todo),
         plan=final,
         runs=seconds,
         evaluated=frozenset(run.name for run in todo if is_trained(store, run)),
@@ -164,17 +175,45 @@ def schedule(durations: Sequence[float], loads: Sequence[float]) -> float:
     return max(workers)
 
 
-def _model_path(store: Store, run: Run, device: str, workers: int) -> Path:
-    return _path(store, f"model {run.model_id}", device, workers)
+def measure(
+    jobs: Sequence[Job],
+    store: Store,
+    machine: str,
+    devices: Sequence[str],
+    on_event: OnEvent,
+    call: CallAll | None = None,
+) -> None:
+    """Measure of every distinct model, and of every distinct set of images, what the store does not hold yet.
+
+    Args:
+        machine: whose measurements count, as `machine_name` gives it.
+        call: gives the result of every job in a process of its own; `execute.call_all` by default.
+
+    Raises:
+        AvqError: a model cannot even take a step here; the line says why.
+    """
+    paths = [(_paths(store, job.run, machine, len(devices)), job) for job in jobs]
+    _measure({model: job for (model, _), job in paths}, measure_model, devices, on_event, call or call_all)
+    _measure({images: job for (_, images), job in paths}, measure_loading, devices, on_event, call or call_all)
 
 
-def _loading_path(store: Store, run: Run, device: str, workers: int) -> Path:
-    return _path(store, f"images {canonical([dict(run.data), run.fingerprint])}", device, workers)
+def memory(store: Store, run: Run, machine: str, workers: int) -> float | None:
+    """MiB of main memory that a run takes at its peak, as `measure` found; None where it was not measured."""
+    model, images = (read_json(path) for path in _paths(store, run, machine, workers))
+    return _together(float(model["memory"]), images) if model and images else None
 
 
-def _path(store: Store, what: str, device: str, workers: int) -> Path:
-    name = hashlib.sha256(f"{what} {machine_name(device)} {workers}".encode()).hexdigest()[:16]
-    return store.costs / f"prediction-{name}.json"
+def _together(model: float, images: Mapping[str, Any]) -> float:
+    """MiB of a model at work and the images that it is given, or of these while they are loaded."""
+    return max(model + float(images.get("held", 0.0)), float(images["memory"]))  # older measurements lack `held`
+
+
+def _paths(store: Store, run: Run, machine: str, workers: int) -> tuple[Path, Path]:
+    """Where the measurements of a run's model and of the loading of its images lie."""
+    names = (f"model {run.model_id}", f"images {canonical([dict(run.data), run.fingerprint])}")
+    hashes = (hashlib.sha256(f"{name} {machine} {workers}".encode()).hexdigest()[:16] for name in names)
+    model, images = (store.costs / f"prediction-{name}.json" for name in hashes)
+    return model, images
 
 
 def _measure(
@@ -182,16 +221,17 @@ def _measure(
     function: Callable[[Job], dict[str, float]],
     devices: Sequence[str],
     on_event: OnEvent,
+    call: CallAll,
 ) -> None:
     missing = {path: job for path, job in jobs.items() if not path.exists()}
     if not missing:
         return
-    what = "models" if function is measure_model else "datasets"
-    on_event(Event("message", text=f"measuring {len(missing)} {what}, {len(devices)} at once"))
+    count = f"{len(missing)} {'models' if function is measure_model else 'datasets'}"
+    on_event(Event("message", text=f"measuring {count}, {len(devices)} at once"))
     # Filled up, so that the last ones too are measured beside others.
     items = list(missing.items())
     filled = [items[index % len(items)] for index in range(-(-len(items) // len(devices)) * len(devices))]
-    with closing(call_all(function, [job for _, job in filled], devices)) as results:
+    with closing(call(function, [job for _, job in filled], devices)) as results:
         for (path, job), result in zip(items, results, strict=False):
             if isinstance(result, AvqError):
                 raise AvqError(f"{job.run.variant} cannot run here: {result}")
@@ -202,35 +242,46 @@ def measure_model(job: Job) -> dict[str, float]:
     """In a worker's process: the seconds and MiB of `ModelCost`, from a few steps on random images."""
     import torch
 
-    from avq.data.loader import to_model
+    from avq.data.loader import EVALUATION_PIXELS, images_within, to_model
     from avq.metrics.memory import peak_memory
     from avq.models.tokenizer import Floor
     from avq.training.config import TrainConfig
     from avq.training.step import TrainStep
+    from avq.training.trainer import CODEBOOK_PIXELS
 
-    load_plugins(job)
+    prepare(job)
     run = job.run
     size, batch_size = run.image_size, int(run.train["batch_size"])
-    images = torch.randint(256, (max(_INITIAL_IMAGES, _EVALUATION_BATCH), size, size, 3), dtype=torch.uint8)
+    one = torch.empty(1, size, size, 3)
+    initial, evaluated = images_within(CODEBOOK_PIXELS, one), images_within(EVALUATION_PIXELS, one)
+    images = torch.randint(256, (max(initial, evaluated), size, size, 3), dtype=torch.uint8)
     begun = time.perf_counter()
     model = build_model(run).to(job.device)
-    step_seconds = 0.0
+    step_seconds, modules = 0.0, [model]
     if isinstance(model, Floor):
         model.fit(images, 0)
         setup = time.perf_counter() - begun
     else:
-        model.initialise_codebooks(to_model(images[:_INITIAL_IMAGES], job.device))
+        config = TrainConfig(**run.train)
+        step = TrainStep(model, config, job.device)
+        modules = list(step.modules.values())
+        model.initialise_codebooks(to_model(images[:initial], job.device))
         setup = time.perf_counter() - begun
-        step = TrainStep(model, TrainConfig(**run.train), job.device)
         batch = images[torch.arange(batch_size) % len(images)]
-        step_seconds = _seconds_of(lambda: step(batch, 0).item())
+        step_seconds = _seconds_of(lambda: step(batch, config.steps - 1).item())
     model.to(job.device).eval()
-    some = images[:_EVALUATION_BATCH]
+    some = images[:evaluated]
     with torch.no_grad():
         image = _seconds_of(lambda: model(to_model(some, job.device)).images.sum().item()) / len(some)
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()) / 2**20
-    cost = ModelCost(setup, step_seconds, image, peak_memory("cpu"), weights)
+    weights = _mebibytes(model)
+    state = 3 * sum(_mebibytes(module) for module in modules)
+    cost = ModelCost(setup, step_seconds, image, peak_memory("cpu"), weights, state)
     return asdict(cost)
+
+
+def _mebibytes(module: nn.Module) -> float:
+    tensors: list[Tensor] = list(module.state_dict().values())
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 2**20
 
 
 def _seconds_of(call: Callable[[], Any]) -> float:
@@ -244,25 +295,27 @@ def _seconds_of(call: Callable[[], Any]) -> float:
 
 
 def measure_loading(job: Job) -> dict[str, float]:
-    """In a worker's process: the seconds that the run's images take to load, and the MiB at their peak."""
+    """In a worker's process: the seconds that the run's images take to load, the MiB at their peak, and those kept."""
     from avq.data.config import DataConfig
     from avq.data.sources import load_dataset
     from avq.metrics.memory import peak_memory
 
     begun = time.perf_counter()
-    load_dataset(DataConfig(**job.run.data), job.data_root)
-    return {"seconds": time.perf_counter() - begun, "memory": peak_memory("cpu")}
+    data = load_dataset(DataConfig(**job.run.data), job.data_root)
+    seconds = time.perf_counter() - begun
+    held = sum(split.images.nbytes for split in (data.train, data.validation, data.test)) / 2**20
+    return {"seconds": seconds, "memory": peak_memory("cpu"), "held": held}
 
 
 class Forecast:
     """The time that a running sweep has left, from what is known of each model: predicted, then observed."""
 
-    def __init__(self, store: Store, device: str, workers: int) -> None:
-        self._store, self._device, self._workers = store, device, workers
+    def __init__(self, store: Store, machine: str, workers: int) -> None:
+        self._store, self._machine, self._workers = store, machine, workers
         self._seconds: dict[tuple[str, int], float | None] = {}
         self._trained: dict[Run, bool] = {}  # as it was when first asked for
 
-    def seconds_left(self, waiting: Sequence[Job], active: Sequence[Active]) -> float | None:
+    def seconds_left(self, waiting: Sequence[Job], active: Sequence[AtWork]) -> float | None:
         """Seconds until the last run is over; None while nothing is known of any model."""
         for item in active:
             if item.seconds_left is not None:
@@ -276,7 +329,7 @@ class Forecast:
         loads = [self._left(item, mean) for item in active]
         return schedule(durations, [*loads, *[0.0] * (self._workers - len(loads))])
 
-    def _left(self, item: Active, mean: float) -> float:
+    def _left(self, item: AtWork, mean: float) -> float:
         if item.seconds_left is not None:
             return item.seconds_left
         return max(0.0, (self._of(item.job.run) or mean) - item.elapsed)
@@ -284,7 +337,7 @@ class Forecast:
     def _of(self, run: Run) -> float | None:
         key = self._key(run)
         if key not in self._seconds:
-            predicted = read_json(_model_path(self._store, run, self._device, self._workers))
+            predicted = read_json(_paths(self._store, run, self._machine, self._workers)[0])
             known = run_seconds(run, ModelCost(**predicted), self._is_trained(run)) if predicted else None
             self._seconds[key] = known
         return self._seconds[key]

@@ -12,13 +12,14 @@ from avq.errors import AvqError, UsageError
 from avq.experiments import compose, kept, predict, tune
 from avq.experiments.ablation import Ablation, load_ablation
 from avq.experiments.cost_run import cost_job, failed_costs
-from avq.experiments.environment import machine_name
-from avq.experiments.execute import Event, OnEvent, Process, execute, slots
+from avq.experiments.events import Event, OnEvent
+from avq.experiments.executors import Executor, opened
 from avq.experiments.job import Job, Measures, is_finished, measures_now
 from avq.experiments.plan import Choices, Plan, Run, make_plan
 from avq.experiments.presets import get_preset
 from avq.experiments.record import COLUMNS, read_records, to_csv, write_atomic
 from avq.experiments.store import Store, is_locked, read_json
+from avq.experiments.watch import check_tensorboard, read_log
 from avq.metrics.weights import named_folder
 
 if TYPE_CHECKING:
@@ -40,10 +41,15 @@ def plan(
     """What `run` would do with the same arguments, before a learning rate is tuned. Errors as `run`."""
     from avq.training.precision import resolve_device
 
-    loaded = ablation if isinstance(ablation, Ablation) else load_ablation(ablation)
-    choices = Choices(settings or {}, dataset, only, seeds)
     _all_plugins(plugins)
-    made = make_plan(loaded, get_preset(preset), choices, data_root=_path(data_root), device=resolve_device(device))
+    return _planned(ablation, preset, Choices(settings or {}, dataset, only, seeds), data_root, resolve_device(device))
+
+
+def _planned(
+    ablation: str | Path | Ablation, preset: str, choices: Choices, data_root: str | Path | None, device: str
+) -> Plan:
+    loaded = ablation if isinstance(ablation, Ablation) else load_ablation(ablation)
+    made = make_plan(loaded, get_preset(preset), choices, data_root=_path(data_root), device=device)
     _check_models(made)
     return made
 
@@ -64,6 +70,9 @@ def run(
     keep_stale: bool = False,
     allow_small: bool = False,
     plugins: Sequence[str] = (),
+    executor: str = "local",
+    address: str | None = None,
+    tensorboard: bool = False,
     max_minutes: float | None = None,
     on_event: OnEvent | None = None,
 ) -> DataFrame:
@@ -85,8 +94,12 @@ def run(
             that they lack are computed from their checkpoints.
         allow_small: give Fréchet distances of fewer images than they need, and mark them.
         plugins: modules that register variants.
+        executor: `local` (processes of this machine) or `ray` (a cluster; the store must lie where all its nodes
+            see it).
+        address: of the cluster, `host:port` of its head; by default `$RAY_ADDRESS`, else the one of this machine.
+        tensorboard: let every training write for TensorBoard into its folder.
         max_minutes: stop after that time: no run is begun any more, and those in training keep their state.
-        on_event: hears what happens; see `execute.Event`.
+        on_event: hears what happens; see `events.Event`.
 
     Returns:
         The long-form table (`compose.compose`) of the rows and seeds asked for. The experiment's table in the
@@ -98,37 +111,40 @@ def run(
         Stopped: `max_minutes` are over before all runs are; the same call goes on.
         AvqError: the disk takes nothing more, or the user stopped it.
     """
-    from avq.training.precision import resolve_device
-
     stop_at = None if max_minutes is None else time.time() + 60 * max_minutes
-    tell = on_event or (lambda _event: None)
-    device = resolve_device(device)
-    store = Store(output)
-    arguments = {"preset": preset, "dataset": dataset, "data_root": data_root, "only": only, "seeds": seeds,
-                 "settings": settings, "device": device, "plugins": plugins}  # fmt: skip
-    made = plan(ablation, **arguments)  # type: ignore[arg-type]
-    store.prepare()
-    measures, weights_dir = measures_now(allow_small), named_folder()
-    sweep = _Sweep(store, _path(data_root), device, slots(device, workers), _all_plugins(plugins), fresh, tell,
-                   measures, weights_dir, stop_at)  # fmt: skip
+    if tensorboard:
+        check_tensorboard()
+    store, modules = Store(output), _all_plugins(plugins)
+    choices = Choices(settings or {}, dataset, only, seeds)
+    with opened(executor, address, device, workers) as place:
+        made = _planned(ablation, preset, choices, data_root, place.device)
+        store.prepare()
+        sweep = _Sweep(store, _path(data_root), place, modules, fresh, on_event or (lambda _event: None),
+                       measures_now(allow_small), named_folder(), tensorboard, stop_at)  # fmt: skip
+        return _swept(made, sweep, keep_stale and not fresh)
+
+
+def _swept(made: Plan, sweep: _Sweep, keep_stale: bool) -> DataFrame:
+    """Carry a plan out; the experiment's table is kept up to date on the way."""
+    store, tell, machine = sweep.store, sweep.tell, sweep.place.machine
     trials = tune.trials(made)
     if trials:
         tell(Event("message", text=f"choosing learning rates of {len(trials)} rows on validation images"))
         sweep.carry_out(tune.distinct(trials))
         made = tune.tuned(made, tune.chosen(trials, store))
-    stale = _stale(made, store, tell, keep_stale and not fresh)
-    kept.keep(made, store, stale, device)
+    stale = _stale(made, store, tell, keep_stale)
+    kept.keep(made, store, stale, machine)
 
     def keep_table(event: Event) -> None:
         if event.kind in ("finish", "fail"):
-            kept.keep(made, store, stale, device)
+            kept.keep(made, store, stale, machine)
         tell(event)
 
     older = [run for folder in stale.values() if (run := kept.finished_run(store, folder.name))]
     replace(sweep, tell=keep_table).carry_out([*older, *(run for run in made.runs if run not in stale)])
     failed = sweep.quiet_pass(made, stale)
-    kept.keep(made, store, stale, device, failed)
-    return compose.compose(made, store, stale, device, failed)
+    kept.keep(made, store, stale, machine, failed)
+    return compose.compose(made, store, stale, machine, failed)
 
 
 @dataclass(frozen=True)
@@ -137,13 +153,13 @@ class _Sweep:
 
     store: Store
     data_root: Path | None
-    device: str
-    devices: list[str]
+    place: Executor
     plugins: tuple[str, ...]
     fresh: bool
     tell: OnEvent
     measures: Measures
     weights_dir: Path | None
+    tensorboard: bool
     stop_at: float | None = None
 
     def carry_out(self, runs: Sequence[Run]) -> None:
@@ -152,8 +168,8 @@ class _Sweep:
             names = ", ".join(run.name for run in done)
             self.tell(Event("message", text=f"reusing {_runs(len(done))}: {names}"))
         jobs = [self.job(run) for run in runs if run not in done]
-        forecast = predict.Forecast(self.store, self.device, len(self.devices))
-        execute(jobs, self.devices, self.tell, eta=forecast.seconds_left, stop_at=self.stop_at)
+        forecast = predict.Forecast(self.store, self.place.machine, self.place.workers)
+        self.place.execute(jobs, self.tell, forecast.seconds_left, self.stop_at)
 
     def quiet_pass(self, made: Plan, stale: Mapping[Run, Path]) -> dict[Path, DataFrame]:
         """Measure each distinct model's costs, one process at a time and alone.
@@ -165,26 +181,24 @@ class _Sweep:
         models: dict[Path, Run] = {}
         failed: dict[Path, DataFrame] = {}
         for entry in made.entries:
-            path = compose.cost_path(self.store, entry.run, self.device)
+            path = compose.cost_path(self.store, entry.run, self.place.machine)
             if not path.exists() and (entry.run in stale or self.store.record(entry.run) is not None):
                 models.setdefault(path, entry.run)
         for index, (path, run) in enumerate(models.items()):
             self.tell(Event("costs", run.name, f"measuring costs of {run.variant}", index, len(models)))
-            process = Process(cost_job, replace(self.job(run), device=self.devices[0]))
             try:
-                write_atomic(path, to_csv(process.result()))
+                write_atomic(path, to_csv(self.place.alone(cost_job, self.job(run))))
             except KeyboardInterrupt:
-                process.kill()
                 raise AvqError("stopped; all runs are finished: give the same command again to go on.") from None
             except AvqError as error:
                 self.tell(Event("fail", run.name, f"costs of {run.variant}: {error}", index, len(models)))
-                failed[path] = failed_costs(run, str(error), machine_name(self.device))
+                failed[path] = failed_costs(run, str(error), self.place.machine)
         return failed
 
     def job(self, run: Run) -> Job:
         return Job(
-            run, self.store.root, self.data_root, self.device, self.measures, self.plugins,
-            len(self.devices), self.weights_dir, self.fresh, self.stop_at,
+            run, self.store.root, self.data_root, self.place.device, self.measures, self.plugins,
+            self.place.workers, self.weights_dir, self.fresh, self.tensorboard, self.stop_at,
         )  # fmt: skip
 
 
@@ -207,11 +221,18 @@ def _runs(count: int) -> str:
 
 
 def _check_models(made: Plan) -> None:
-    """Build every row's model without memory: a size that does not fit is said before anything is spent."""
+    """Build every row's model without memory: what does not fit, or a loss's missing weights, is said at once."""
     from avq.experiments.budget import meta_model
+    from avq.training.config import TrainConfig
+    from avq.training.losses import check_losses
 
     for row in made.rows:
         meta_model(row)
+    for entry in made.entries:
+        try:
+            check_losses(TrainConfig(**entry.run.train), entry.run.image_size)
+        except UsageError as error:
+            raise UsageError(f"row {entry.row.label}: {error}") from None
 
 
 def load_results(path: str | Path) -> DataFrame:
@@ -246,6 +267,9 @@ class RunStatus:
         state: `waiting` (planned), `starting`, `training` or `evaluating` (now), `stopped` (begun, nobody is
             at it), `done`, `failed`.
         experiments: the experiments that planned it.
+        loss: the last one looked at.
+        validation_mae: of the last validation point, in [0, 1]; None before the first.
+        perplexity: of the codes over the validation images at that point, one a level, bottom first.
         updated: seconds since the epoch; None for a run that waits.
     """
 
@@ -257,6 +281,8 @@ class RunStatus:
     images_per_s: float | None = None
     seconds_left: float | None = None
     loss: float | None = None
+    validation_mae: float | None = None
+    perplexity: tuple[float, ...] = ()
     updated: float | None = None
     reason: str = ""
 
@@ -289,6 +315,12 @@ def _run_status(folder: Path, experiments: tuple[str, ...]) -> RunStatus:
         state = "stopped"
     names = ("step", "steps", "images_per_s", "seconds_left", "loss", "updated", "reason")
     more = {name: progress[name] for name in names if name in progress}
+    points = read_log(folder)
+    if points:
+        last = points[-1]
+        more["loss"] = more.get("loss", last.get("loss"))
+        more["validation_mae"] = last.get("validation-mae")
+        more["perplexity"] = tuple(value for name, value in sorted(last.items()) if name.startswith("perplexity-"))
     return RunStatus(folder.name, state, experiments, **more)
 
 

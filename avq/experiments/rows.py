@@ -10,7 +10,7 @@ from typing import Any
 
 from avq.errors import UsageError, unknown
 from avq.experiments.ablation import Ablation
-from avq.experiments.presets import Preset
+from avq.experiments.presets import Preset, get_preset
 from avq.experiments.settings import (
     Match,
     Setting,
@@ -62,7 +62,8 @@ class _Sketch:
 def expand(ablation: Ablation, preset: Preset, sets: Mapping[str, Setting]) -> list[Row]:
     """All rows of an ablation under a preset and the user's own settings.
 
-    Precedence, lowest first: variant, preset, the file's base, the row or axis, `--set`.
+    Precedence, lowest first: variant, preset, what the file has under `presets` for it, the file's base, the row or
+    axis, `--set`.
 
     Raises:
         UsageError: an unknown setting, axis, variant or row; a value that does not fit; two rows alike.
@@ -70,6 +71,9 @@ def expand(ablation: Ablation, preset: Preset, sets: Mapping[str, Setting]) -> l
     file = f"{ablation.name}.toml"
     check_names(preset.settings, f"preset {preset.name}")
     check_names(ablation.base, f"{file} [base]", also=["variant"])
+    for name, own in ablation.presets.items():
+        get_preset(name)
+        check_names(own, f"{file} [presets.{name}]")
     for name in sets:
         if name in ablation.axes:
             raise UsageError(f"{name} is an axis of {file}: choose among its values with --only.")
@@ -90,7 +94,7 @@ def labels(ablation: Ablation) -> list[str]:
 
 
 def choose(rows: Sequence[Row], ablation: Ablation, preset: Preset, only: Sequence[str] | None) -> list[Row]:
-    """The rows to run: those named by label or variant; else the preset's choice.
+    """The rows to run: those named, by label or, where no row has that label, by variant; else the preset's choice.
 
     Raises:
         UsageError: a name that is neither.
@@ -100,7 +104,8 @@ def choose(rows: Sequence[Row], ablation: Ablation, preset: Preset, only: Sequen
         for name in only:
             if name not in names:
                 raise unknown(f"row of {ablation.name}", name, names)
-        return [row for row in rows if row.label in only or row.variant in only]
+        variants = set(only) - {row.label for row in rows}
+        return [row for row in rows if row.label in only or row.variant in variants]
     if not preset.smoke_rows:
         return list(rows)
     return [row for row in rows if row.label in ablation.smoke] if ablation.smoke else list(rows)[:3]
@@ -199,6 +204,8 @@ def _resolve(sketch: _Sketch, ablation: Ablation, preset: Preset, sets: Mapping[
     file = f"{ablation.name}.toml"
     base = {name: Setting(value, f"{file} base") for name, value in ablation.base.items() if name != "variant"}
     given = {name: Setting(value, f"preset {preset.name}") for name, value in preset.settings.items()}
+    own = ablation.presets.get(preset.name, {})
+    given |= {name: Setting(value, f"{file} presets.{preset.name}") for name, value in own.items()}
     given |= {**base, **sketch.given, **sets}
     overrides = {name: setting.value for name, setting in given.items() if name in model_settings()}
     try:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from avq.errors import AvqError, UsageError, unknown
 from avq.experiments.code_hash import scaling_hash
 from avq.experiments.environment import cores, describe_environment, machine_name
-from avq.experiments.execute import Event, OnEvent, Process
+from avq.experiments.events import Event, OnEvent
+from avq.experiments.execute import Process
 from avq.experiments.record import canonical, to_csv, write_atomic
 from avq.experiments.scaling_records import long_table
 from avq.experiments.store import Store, read_json, write_json

@@ -2,6 +2,7 @@
 
 <root>/runs/<run>/          config.json environment.json checkpoint.safetensors log.csv
                             per_image.parquet evaluation.json progress.json record.csv (last)
+                            tensorboard/ (where asked)
 <root>/experiments/<name>/  plan.json table.csv
 <root>/costs/               what the quiet pass and the predictions measured, by content
 """

@@ -13,6 +13,7 @@ from avq.experiments.evaluate_run import finish, on_test
 from avq.experiments.job import CHECKPOINT, LOG, RECORD, Job, build_model
 from avq.experiments.record import record_frame, to_csv, write_atomic
 from avq.experiments.store import Store, write_json, write_progress
+from avq.experiments.watch import PointWriter
 from avq.training.config import STATE_FILE
 
 if TYPE_CHECKING:
@@ -37,13 +38,16 @@ def train_and_evaluate(job: Job, store: Store, folder: Path) -> None:
     write_progress(folder, "starting")
     dataset = load_dataset(DataConfig(**run.data), job.data_root)
     history = _kept_history(run, folder)
+    trained_here = history is None
     if history is None:
         model, history = _trained(job, folder, dataset)
     else:
         model = load_model(folder / CHECKPOINT)
     write_progress(folder, "evaluating")
     measured, images = evaluate(model, dataset, "test", device=job.device, allow_small=job.measures.allow_small)
-    rows = [*_of_training(job, history), *on_test(measured)]
+    rows = [*_of_training(job, history, model), *on_test(measured)]
+    if trained_here:
+        rows.append(_memory(job))
     finish(job, store, folder, record_frame(run, rows, machine_name(job.device)), images)
 
 
@@ -59,11 +63,11 @@ def _trained(job: Job, folder: Path, dataset: Dataset) -> tuple[Tokenizer, Histo
     if state.exists() and not is_whole(state):
         state.unlink()
     model = build_model(run)
-    history = train(
-        model, dataset, TrainConfig(**run.train), run.seed,
-        folder=folder, on_progress=progress_writer(folder), device=job.device, variant=run.variant,
-        stop_at=job.stop_at,
-    )  # fmt: skip
+    with PointWriter(folder, model, dataset, TrainConfig(**run.train), job) as on_point:
+        history = train(
+            model, dataset, TrainConfig(**run.train), run.seed, folder=folder, device=job.device,
+            on_progress=progress_writer(folder), on_point=on_point, variant=run.variant, stop_at=job.stop_at,
+        )  # fmt: skip
     write_atomic(folder / LOG, to_csv(pd.DataFrame(history.rows)))
     save_model(model, folder / CHECKPOINT, variant=run.variant, image_size=run.image_size, config=dict(run.model))
     return model, history
@@ -100,13 +104,27 @@ def is_whole(path: Path) -> bool:
     return True
 
 
-def _of_training(job: Job, history: History) -> list[tuple[str, Measurement]]:
+def _memory(job: Job) -> tuple[str, Measurement]:
+    """Peak of this process, which trained and evaluated: what a plan predicts. Main memory, whatever the device."""
     from avq.metrics.measurement import measured, protocol_id
+    from avq.metrics.memory import peak_memory
+
+    train, device = job.run.train, job.device.partition(":")[0]
+    conditions = {"batch": train["batch_size"], "size": job.run.image_size, "precision": train["precision"]}
+    protocol = protocol_id("process-memory", **conditions, device=device)
+    return "train", measured("process-memory", peak_memory("cpu"), protocol=protocol)
+
+
+def _of_training(job: Job, history: History, model: Tokenizer) -> list[tuple[str, Measurement]]:
+    """What training measured; `training-time` bears the remarks on its curve."""
+    from avq.metrics.measurement import measured, protocol_id
+    from avq.training.diagnose import remarks
 
     # A sweep's runs slow one another, so how many there were belongs to the conditions.
     conditions = {"device": job.device.partition(":")[0], "threads": 1, "workers": job.workers}
     time_protocol = protocol_id("training-time", **conditions)
-    rows = [("train", measured("training-time", history.seconds, protocol=time_protocol))]
+    remark = "; ".join(remarks(history.rows, model.num_codes))
+    rows = [("train", measured("training-time", history.seconds, protocol=time_protocol, reason=remark))]
     if history.rows:
         protocol = protocol_id("validation-mae", data=job.run.fingerprint, precision=job.run.train["precision"])
         rows.append(("validation", measured("validation-mae", history.rows[-1]["validation-mae"], protocol=protocol)))

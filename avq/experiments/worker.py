@@ -6,7 +6,6 @@ What it needs is imported where it is used: a command's own process imports this
 from __future__ import annotations
 
 import errno
-import os
 import traceback
 from contextlib import suppress
 from pathlib import Path
@@ -14,11 +13,10 @@ from pathlib import Path
 from avq.errors import AvqError, Stopped
 from avq.experiments.environment import machine_name
 from avq.experiments.evaluate_run import evaluate_again
-from avq.experiments.job import CHECKPOINT, Job, Outcome, load_plugins
+from avq.experiments.job import CHECKPOINT, Job, Outcome, prepare
 from avq.experiments.record import DiskError, disk_error, failed_record, is_failure, write_atomic
 from avq.experiments.store import Store, lock, write_progress
 from avq.experiments.train_run import is_whole, train_and_evaluate
-from avq.metrics.weights import ENVIRONMENT_VARIABLE
 from avq.training.config import STATE_FILE
 
 
@@ -41,9 +39,7 @@ def _locked(job: Job, store: Store, folder: Path) -> Outcome:
         finished = record is not None and not is_failure(record)
         if finished and job.measures.satisfied_by(folder):
             return Outcome("done", "reused")
-        load_plugins(job)
-        if job.weights_dir is not None:
-            os.environ[ENVIRONMENT_VARIABLE] = str(job.weights_dir)
+        prepare(job)
         if finished and record is not None and is_whole(folder / CHECKPOINT):
             evaluate_again(job, store, folder, record)
         else:

@@ -76,22 +76,22 @@ def row_spread(log_weights: Tensor, rows: Tensor, size: tuple[int, int]) -> tupl
     of about 0.52 over any square latent, and an entropy of 1.
 
     Args:
-        log_weights: log W_ij of the pixels i, `[B, R, N]`.
+        log_weights: log W_ij of the pixels i, `[..., R, N]`.
         rows: those pixels, int64 `[R]`, row by row of the latent.
         size: height and width of the latent, in pixels; N is their product.
 
     Returns:
-        Distance and entropy, both `[B, R]`; NaN where the latent is one pixel.
+        Distance and entropy, both `[..., R]`; NaN where the latent is one pixel.
     """
     height, width = size
     if height * width == 1:
-        nothing = torch.full(log_weights.shape[:2], math.nan, device=log_weights.device)
+        nothing = torch.full(log_weights.shape[:-1], math.nan, device=log_weights.device)
         return nothing, nothing
     log_shares = torch.log_softmax(log_weights, dim=-1)
     shares = log_shares.exp()
     places = torch.arange(height * width, device=rows.device)
     down, across = places // width, places % width
     apart = torch.hypot((down[rows, None] - down).to(shares.dtype), (across[rows, None] - across).to(shares.dtype))
-    distance = torch.einsum("brn,rn->br", shares, apart) / max(size)
+    distance = torch.einsum("...rn,rn->...r", shares, apart) / max(size)
     entropy = torch.special.entr(shares).sum(-1) / math.log(height * width)
     return distance, entropy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -30,6 +30,13 @@ class MetricObject(ABC):
     @abstractmethod
     def reset(self) -> None:
         """Forget every batch."""
+
+    def prepare(self, reference: Callable[[], Iterator[Tensor]]) -> None:  # noqa: B027 - most have nothing to do
+        """Look at the whole reference before the first batch, where a metric keeps what it sees there.
+
+        Args:
+            reference: gives its batches, as `update` takes them, from the first on.
+        """
 
     @abstractmethod
     def update(self, reference: Tensor, reconstruction: Tensor, codes: Sequence[Tensor], **extras: Tensor) -> None:

@@ -125,10 +125,14 @@ _ENTRIES = (
            "images/s", "higher", "time", ".0f", "train images/s"),
     Metric("inference-images-per-s", "inference on a quiet machine",
            "images/s", "higher", "time", ".0f", "infer images/s"),
-    Metric("peak-memory", "peak memory of a training process",
+    Metric("peak-memory", "peak memory of training steps, on a quiet machine",
            "MiB", "lower", "memory", ".0f", "peak MiB"),
+    Metric("process-memory", "peak memory of the run's process: images, training, evaluation",
+           "MiB", "lower", "memory", ".0f", "process MiB"),
     Metric("training-time", "wall-clock time of the training run",
            "s", "lower", "time", ".0f", "training s"),
+    Metric("time-to-quality", "training time until validation MAE is at the ablation's level",
+           "s", "lower", "time", ".0f", "s to quality"),
     Metric("attention-memory", "what a pass of the attention layer takes beyond what is held, at its peak",
            "MiB", "lower", "memory", ".1f", "attention MiB"),
     Metric("attention-memory-predicted", "the same, counted from the tensors that the pass makes",
@@ -180,8 +184,13 @@ def format_value(metric: str, value: float | None, spread: float | None = None) 
     spec = get_metric(metric).format
     if spec == "si":
         return _si(value)
-    text = format(value, spec)
-    return text if spread is None or math.isnan(spread) else f"{text} ± {format(spread, spec)}"
+    text = _number(value, spec)
+    return text if spread is None or math.isnan(spread) else f"{text} ± {_number(spread, spec)}"
+
+
+def _number(value: float, spec: str) -> str:
+    """Without an exponent for large values: no column of a table mixes 8750 and 1.31e+04."""
+    return format(value, ".0f" if spec.endswith("g") and abs(value) >= 1000 else spec)
 
 
 def _si(value: float) -> str:

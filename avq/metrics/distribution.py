@@ -7,7 +7,7 @@ SqueezeNet are `fd-squeezenet` and `kd-squeezenet`, and never called FID.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
 import numpy as np
@@ -22,7 +22,7 @@ from avq.metrics.absent import Absent
 from avq.metrics.base import MetricObject, unit_images
 from avq.metrics.features import INCEPTION, SQUEEZENET, Extractor, extractor
 from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
-from avq.metrics.reference import Features, keep_features, load_features
+from avq.metrics.reference import Features, alone, keep_features, load_features
 from avq.metrics.weights import MissingWeightsError, find_weights
 
 NAMES = {INCEPTION: ("rfid", "rkid"), SQUEEZENET: ("fd-squeezenet", "kd-squeezenet")}
@@ -58,7 +58,8 @@ class FeatureDistances(MetricObject):
     """The Fréchet and the kernel distance between reference images and reconstructions.
 
     Both cross to uint8, rounded, as the extractors are defined on bytes. The reference's features are looked up by
-    its content address, and kept there once all its images have been seen.
+    its content address, and kept there once all its images have been seen: by `prepare`, for which other processes
+    that want the same wait, or by the batches of `update`.
 
     Args:
         network: what makes the features.
@@ -87,6 +88,17 @@ class FeatureDistances(MetricObject):
         self._known = load_features(self.reference_id, self.reference_images, self._conditions)
         self._reference: list[Features] = []
         self._rebuilt: list[Features] = []
+
+    def prepare(self, reference: Callable[[], Iterator[Tensor]]) -> None:
+        if self._known is not None:
+            return
+        key = (self.reference_id, self.reference_images, self._conditions)
+        with alone(*key):
+            self._known = load_features(*key)  # another process may have been at it
+            if self._known is None:
+                parts = [self._features(unit_images(batch, batch, self.name)[0]) for batch in reference()]
+                self._known = np.concatenate(parts)
+                keep_features(self._known, *key)
 
     def update(self, reference: Tensor, reconstruction: Tensor, codes: Sequence[Tensor], **extras: Tensor) -> None:
         original, rebuilt = unit_images(reference, reconstruction, self.name)

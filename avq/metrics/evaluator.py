@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -93,6 +93,11 @@ class Evaluator:
         self.metrics = list(metrics)
         self.reference_id = reference_id
         self.images = 0
+
+    def prepare(self, reference: Callable[[], Iterator[Tensor]]) -> None:
+        """Let metrics look at the whole reference first (`MetricObject.prepare`); it is read only if one wants to."""
+        for metric in self.metrics:
+            metric.prepare(reference)
 
     def update(self, reference: Tensor, reconstruction: Tensor, codes: Sequence[Tensor], **extras: Tensor) -> None:
         """Take one batch; see `MetricObject.update` for shapes and ranges.

@@ -1,10 +1,14 @@
-"""Features of reference images, computed once and kept by the images' content address in the user's cache."""
+"""Features of reference images, computed once and kept by the images' content address in the user's cache.
+
+Processes that want the same features at once wait for the first one's.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -45,3 +49,22 @@ def keep_features(features: Features, reference_id: str, images: int, conditions
         temporary.replace(path)
     with suppress(OSError):
         temporary.unlink()
+
+
+@contextmanager
+def alone(reference_id: str, images: int, conditions: Mapping[str, object]) -> Iterator[None]:
+    """Hold these features against other processes, which wait; a killed one leaves no lock behind.
+
+    Where nothing can be locked, such as in a cache that cannot be written, nobody waits.
+    """
+    path = _path(reference_id, images, conditions)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.with_name(f".{path.name}.lock").open("a")
+    except OSError:
+        yield
+        return
+    with file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

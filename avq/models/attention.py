@@ -135,16 +135,17 @@ class ResidualPixelAttention(nn.Module):
         return maps.reshape(len(maps) * self.heads, maps.shape[1] // self.heads, -1).mT
 
     def log_weights(self, x: Tensor, rows: Tensor) -> Tensor:
-        """log W_ij of the pixels i = `rows` (int64 `[R]`, row by row of the latent), `[B, R, N]`, without N x N.
+        """log W_ij of the pixels i = `rows` (int64 `[R]`, row by row of the latent), `[B, heads, R, N]`, no N x N.
 
         Of `gated` it is the softmax before its gate. Logarithms, since a sigmoid's row may be too small for float32.
         """
         x = x if x.dtype == torch.float64 else x.float()
         pixels = x.shape[2] * x.shape[3]
+        shape = (len(x), self.heads, len(rows), pixels)
         with torch.autocast(x.device.type, enabled=False):
             if self.g1 is None or self.g2 is None:
-                return x.new_full((len(x), len(rows), pixels), -math.log(pixels))
-            logits = self.g1(x).flatten(2)[..., rows].mT @ self.g2(x).flatten(2)
+                return x.new_full(shape, -math.log(pixels))
+            logits = (self._by_head(self.g1(x))[:, rows] @ self._by_head(self.g2(x)).mT).view(shape)
         if self.similarity == "sigmoid":
             return F.logsigmoid(logits)
         if self.similarity == "sigmoid-bias":

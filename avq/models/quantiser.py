@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +12,6 @@ from torch.nn import functional as F
 from avq.models.collective import all_sum, random_rows
 
 _TILE_VALUES = 2**18  # a tile of similarities is 1 MiB of float32: it stays in a core's cache
-_LEAST_ROWS = 256  # fewer, and a large codebook is read from memory more often than the products can hide
 _LEAST_ROWS = 256  # with fewer, a large codebook is read from memory more often than the product can hide
 _RESTART_BELOW = 0.05  # a code used less than this share of the mean use is dead
 _LLOYD_ROUNDS = 10
@@ -41,8 +41,24 @@ def nearest_codes(vectors: Tensor, codebook: Tensor) -> Tensor:
     half_norms = codebook.square().sum(1).mul(-0.5)
     rows = max(_LEAST_ROWS, _TILE_VALUES // len(codebook))
     transposed = codebook.t().contiguous()
-    tiles = [torch.addmm(half_norms, tile - centre, transposed).argmax(1) for tile in torch.split(vectors, rows)]
+    tiles = [_argmax(torch.addmm(half_norms, tile - centre, transposed)) for tile in torch.split(vectors, rows)]
     return torch.cat(tiles)
+
+
+def _argmax(scores: Tensor) -> Tensor:
+    """`scores.argmax(1)`, the first where several are largest; `[N, K]` to int64 `[N]`.
+
+    In two steps, because torch's search for a maximum is ten times as fast as that for its place: the largest of
+    each of a few groups of columns, then the place within the first group that has the largest.
+    """
+    rows, columns = scores.shape
+    groups = math.gcd(columns, 2 ** max(0, int(math.log2(columns)) // 2 - 1))
+    if groups == 1:
+        return scores.argmax(1)
+    grouped = scores.view(rows * groups, columns // groups)
+    best = grouped.amax(1).view(rows, groups).argmax(1)
+    firsts = torch.arange(0, rows * groups, groups, device=scores.device)
+    return best * (columns // groups) + grouped.index_select(0, firsts + best).argmax(1)
 
 
 def cluster_sums(vectors: Tensor, codes: Tensor, num_codes: int) -> tuple[Tensor, Tensor]:
@@ -95,7 +111,7 @@ class _StraightThrough(torch.autograd.Function):
         return chosen, error, error.clone()
 
     @staticmethod
-    def backward(ctx: Any, straight: Tensor, to_latents: Tensor, to_codebook: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, straight: Tensor, to_latents: Tensor, to_codebook: Tensor) -> tuple[Tensor | None, ...]:
         flat, chosen, codes = ctx.saved_tensors
         difference = flat - chosen
         slope = 2 / difference.numel()
@@ -150,6 +166,11 @@ class VectorQuantizer(nn.Module):
             if self.training:
                 self._learn(flat.detach(), codes)
         return Quantised(chosen.view_as(z).movedim(-1, 1), codes.view(z.shape[:-1]), loss)
+
+    @torch.no_grad()
+    def learn(self, latents: Tensor) -> None:
+        """Move the codebook's statistics by latents `[B, D, H, W]`, as a forward pass in training does."""
+        self._learn(latents.float().movedim(1, -1).reshape(-1, self.dim), self.encode(latents).flatten())
 
     def encode(self, latents: Tensor) -> Tensor:
         """The codes alone, int64 `[B, H, W]`."""

@@ -13,7 +13,8 @@ def footer(long: pd.DataFrame, split: str = "test", alpha: float = 0.05, metric:
     """Plain lines about the table of `split`, one fact a line, a dataset after the other.
 
     Images, seeds and protocol; what ± and the verdicts rest on; which effect the number of seeds can detect;
-    rows whose spread is out of line; rows that do not beat the floor; collapsed codebooks; where times come from.
+    rows whose spread is out of line; rows that do not beat the floor; collapsed codebooks; discriminators that won;
+    where times come from.
     """
     frame = rows_of(long, split)
     lines = []
@@ -23,7 +24,7 @@ def footer(long: pd.DataFrame, split: str = "test", alpha: float = 0.05, metric:
         if len(values):
             lines.append(_source(part, values, f"{dataset}, {split}", metric))
             lines += [*_power(values, alpha, METRICS[metric]), *_floor(part, values, metric)]
-    return "\n".join([*lines, *_collapsed(frame), *_left_out(frame), *_machines(frame)])
+    return "\n".join([*lines, *_collapsed(frame), *_won(frame), *_left_out(frame), *_machines(frame)])
 
 
 def floor_failures(part: pd.DataFrame, values: pd.DataFrame, metric: str) -> dict[str, str]:
@@ -102,6 +103,15 @@ def _collapsed(frame: pd.DataFrame) -> list[str]:
     return [
         f"{row} has a collapsed codebook at level {level} (seed {', '.join(str(seed) for seed in seeds)})."
         for (row, level), seeds in groups
+    ]
+
+
+def _won(frame: pd.DataFrame) -> list[str]:
+    """A line for each row whose discriminator won outright, with the seeds in which it did."""
+    mask = (frame["metric"] == "training-time") & frame["reason"].str.contains("discriminator won", regex=False)
+    return [
+        f"{row}: the discriminator won outright (seed {', '.join(str(seed) for seed in seeds)})."
+        for row, seeds in frame[mask].groupby("row", sort=False)["seed"]
     ]
 
 

@@ -27,8 +27,9 @@ def render(table: pd.DataFrame, style: Format = "table", width: int = 110) -> st
     """A wide table, a contrast table, or any other, as text that ends without a newline.
 
     `csv` and `json` hold the numbers as they are. `table` and `markdown` show them: mean ± standard
-    deviation over seeds, levels side by side from the bottom up (`198 / 60`), one table a dataset, quality
-    and cost apart where one table would be wider than `width`, and below them why runs failed.
+    deviation over seeds, levels side by side from the bottom up (`198 / 60`), one table a dataset, and below
+    them why runs failed. Where one table would be wider than `width`, quality and cost stand apart, and a
+    `table` goes on below itself as often as it must, each part with its rows' names.
     """
     if style == "csv":
         return str(table.to_csv(index=False, lineterminator="\n")).rstrip("\n")
@@ -51,7 +52,20 @@ def _one_dataset(table: pd.DataFrame, style: Format, width: int) -> str:
     parts = [shown]
     if costs and _width(shown) > width:
         parts = [shown.drop(columns=costs), shown[["row", *costs]]]
+    if style == "table" and "row" in shown:
+        parts = [piece for part in parts for piece in _within(part, width)]
     return "\n\n".join([*(text_table(part, style, width) for part in parts), *_failures(table)])
+
+
+def _within(shown: pd.DataFrame, width: int) -> list[pd.DataFrame]:
+    """The columns in as few pieces as fit into that many characters, each with the row's name in front."""
+    pieces, piece = [], ["row"]
+    for name in shown.columns.drop("row"):
+        if len(piece) > 1 and _width(shown[[*piece, name]]) - 2 > width:  # nothing follows the last column
+            pieces.append(piece)
+            piece = ["row"]
+        piece.append(name)
+    return [shown[names] for names in (*pieces, piece)]
 
 
 def _failures(table: pd.DataFrame) -> list[str]:

@@ -13,16 +13,18 @@ from avq.reporting.render import render
 from avq.reporting.statistics import DeclaredContrast, judge
 from avq.reporting.values import failures, one_protocol, protocols_differ, rows_of, seed_values
 
-__all__ = ["contrast_table", "footer", "render", "wide_table"]
+__all__ = ["contrast_table", "footer", "left_out", "render", "wide_table"]
 
-# In the long form alone: they repeat a neighbour, or describe images rather than rows.
+# In the long form alone, unless they are asked for: they repeat a neighbour, are what a shown one is the difference
+# of, or describe images rather than rows.
 NOT_SHOWN = (
-    "mae-sigma", "mse", "usage", "dead-codes", "validation-mae", "params-codebook", "params-buffers",
-    "latent-height", "latent-width",
+    "mae-sigma", "mse", "symmetry-gap", "symmetry-gap-blur", "symmetry-gap-lpips-squeeze",
+    "symmetry-gap-blur-lpips-squeeze", "usage", "dead-codes", "validation-mae", "attention-distance",
+    "attention-entropy", "params-codebook", "params-buffers", "latent-height", "latent-width",
 )  # fmt: skip
 
 
-def wide_table(long: pd.DataFrame, split: str = "test") -> pd.DataFrame:
+def wide_table(long: pd.DataFrame, split: str = "test", asked: Sequence[str] = ()) -> pd.DataFrame:
     """The table of `split`: rows in the order of their first appearance, columns by what was measured.
 
     Columns: `dataset` (where there are several), `row`, `seeds` (runs with values), `failed` (runs without),
@@ -30,7 +32,7 @@ def wide_table(long: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     after a metric that varies with the seed its standard deviation over seeds, `mae:sd` (NaN for one seed);
     last `reason`, of the first failure. A metric without a single value has no column.
 
-    A cost under several protocols (an axis of batch size, say) has no column.
+    A cost under several protocols (an axis of batch size, say) has no column; of `NOT_SHOWN`, only those asked for.
 
     Raises:
         NotComparable: a column of a trained metric would hold two protocols, or a row two values for one seed.
@@ -40,7 +42,7 @@ def wide_table(long: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     index = pd.MultiIndex.from_frame(keys)
     columns = _counts(frame, index)
     for metric in METRICS.values():
-        if metric.name in NOT_SHOWN:
+        if metric.name in NOT_SHOWN and metric.name not in asked:
             continue
         values = seed_values(frame, metric.name)
         if metric.kind != "trained" and protocols_differ(values):
@@ -56,6 +58,13 @@ def wide_table(long: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     reason = reasons.reindex(index).fillna("")
     table = pd.DataFrame(columns, index=index).assign(reason=reason).reset_index()
     return table if table["dataset"].nunique() > 1 else table.drop(columns="dataset")
+
+
+def left_out(long: pd.DataFrame, split: str = "test", asked: Sequence[str] = ()) -> list[str]:
+    """Metrics that have values on `split` but no column in the table, since they were not asked for."""
+    frame = rows_of(long, split)
+    there = set(frame.loc[(frame["status"] == "ok") & frame["value"].notna(), "metric"])
+    return [name for name in METRICS if name in NOT_SHOWN and name in there and name not in asked]
 
 
 def _counts(frame: pd.DataFrame, index: pd.MultiIndex) -> dict[str, pd.Series]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from avq.errors import UsageError
@@ -47,9 +48,32 @@ class TrainConfig:
     keep_history: int = _setting(
         0, help="models of the latest validation points that are kept beside the last and the best"
     )
+    reconstruction_weight: float = _setting(1.0, help="weight of the reconstruction loss")
+    perceptual: Literal["none", "squeeze", "alex", "vgg"] = _setting(
+        "none", help="backbone of a perceptual loss (LPIPS); its weights must be there (avq-bench weights)"
+    )
+    perceptual_weight: float = _setting(1.0, help="weight of the perceptual loss")
+    adversarial: Literal["none", "bce", "hinge", "lsgan"] = _setting(
+        "none", help="loss of a PatchGAN discriminator and of the model against it"
+    )
+    adversarial_weight: float = _setting(0.02, help="weight of the adversarial loss")
+    adversarial_start: int = _setting(0, help="steps before the discriminator begins")
+    adaptive_weight: bool = _setting(
+        False, help="scale the adversarial loss by the ratio of gradient norms at the decoder's last layer"
+    )
+    discriminator: Literal["sibling", "pix2pix"] = _setting(
+        "sibling", help="the sibling code's six 3x3 layers, or the usual PatchGAN of 70x70 pixels"
+    )
+    discriminator_learning_rate: float | None = _setting(None, help="its peak learning rate; default: the model's")
+    spectral_norm: bool = _setting(False, help="spectral normalisation in it, in place of batch normalisation")
+    r1: float = _setting(0.0, help="gamma of the R1 gradient penalty on real images")
+    accumulate: int = _setting(1, help="slices of a batch, one after the other, whose gradients add up; saves memory")
+    checkpoint_activations: bool = _setting(
+        False, help="compute activations of blocks and attention again in the backward pass; saves memory"
+    )
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "validate_every"):
+        for name in ("steps", "batch_size", "validate_every", "accumulate"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}.")
         if self.learning_rate <= 0 or self.grad_clip <= 0:
@@ -62,7 +86,55 @@ class TrainConfig:
             raise UsageError(f"weight_ema must be at least 0 and below 1, not {self.weight_ema}.")
         if self.keep_history < 0:
             raise UsageError("keep_history must not be negative.")
+        for name in ("reconstruction_weight", "perceptual_weight", "adversarial_weight", "adversarial_start", "r1"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} must not be negative, not {getattr(self, name)}.")
+        if self.discriminator_learning_rate is not None and self.discriminator_learning_rate <= 0:
+            raise UsageError("discriminator_learning_rate must be above 0.")
+        if self.batch_size % self.accumulate:
+            raise UsageError(f"accumulate={self.accumulate} does not divide batch_size={self.batch_size}.")
 
 
 TRAIN_SETTINGS: dict[str, str] = {f.name: f.metadata["help"] for f in fields(TrainConfig)}
 """Every training setting and a line about it."""
+
+NEEDS: dict[str, str] = {"perceptual_weight": "perceptual"} | dict.fromkeys(
+    (
+        "adversarial_weight", "adversarial_start", "adaptive_weight", "discriminator", "discriminator_learning_rate",
+        "spectral_norm", "r1",
+    ),
+    "adversarial",
+)  # fmt: skip
+"""Settings that do nothing while another, a loss, is "none"."""
+
+# Those of the first release; a run's address names each later one only where it departs from its default.
+_FIRST = frozenset((
+    "steps", "batch_size", "learning_rate", "warmup_steps", "beta1", "weight_decay", "grad_clip", "loss", "precision",
+    "validate_every",
+))  # fmt: skip
+_DEFAULTS = {f.name: f.default for f in fields(TrainConfig)}
+_COSTLY = (
+    "perceptual", "adversarial", "adaptive_weight", "discriminator", "spectral_norm", "r1", "accumulate",
+    "checkpoint_activations", "weight_ema", "compile",
+)  # fmt: skip
+
+
+def content(config: TrainConfig) -> dict[str, Any]:
+    """The settings that decide what a training gives; `TrainConfig(**content(config))` trains alike.
+
+    Left out are idle ones, and later ones at their default: runs of before a setting was added keep their address.
+    """
+    return {
+        name: value
+        for name, value in asdict(config).items()
+        if name in _FIRST or (value != _DEFAULTS[name] and not _is_idle(name, asdict(config)))
+    }
+
+
+def step_settings(train: Mapping[str, Any]) -> dict[str, Any]:
+    """Of `content`, what makes a step cost other than the plain one of that batch and precision; mostly nothing."""
+    return {name: train[name] for name in _COSTLY if name in train}
+
+
+def _is_idle(name: str, settings: Mapping[str, Any]) -> bool:
+    return name in NEEDS and settings[NEEDS[name]] == "none"

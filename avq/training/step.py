@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avq.data.loader import to_model
+from avq.models.discriminator import discriminator
 from avq.models.tokenizer import Reconstruction, Tokenizer
+from avq.training.adversarial import Adversary, adaptive_weight, last_layer
+from avq.training.allocator import keep_freed_memory
 from avq.training.config import TrainConfig
 from avq.training.diagnose import NonFiniteLoss, first_non_finite
+from avq.training.losses import PerceptualLoss
+from avq.training.memory import WholeBatch, checkpoint_activations
 from avq.training.precision import autocast, resolve_precision
 
 
@@ -25,72 +32,149 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 
 class TrainStep:
-    """The model with its optimiser: call it with a batch to take one step.
+    """The model with its optimiser, and with its discriminator where it has one: call it with a batch for one step.
 
     Channels-last and, where `config.precision` resolves to it, bfloat16 autocast: on a CPU with AVX-512 bf16
     the two together about double the speed of convolutions.
 
     Attributes:
-        modules: all that is trained, by name. A trainer may put wrapped ones in their place.
+        modules: all that is trained, by name: "model", and "discriminator" where there is one. A trainer may put
+            wrapped ones in their place.
         optimisers: one a module, by the same names.
     """
 
     def __init__(self, model: Tokenizer, config: TrainConfig, device: str, variant: str = "model") -> None:
+        if device == "cpu":
+            keep_freed_memory()
         self.model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config, self.device, self.variant = config, device, variant
         self.precision = resolve_precision(config.precision, device)
         self.modules: dict[str, nn.Module] = {"model": self.model}
-        self.optimiser = torch.optim.AdamW(
-            model.parameters(),
-            lr=config.learning_rate,
-            betas=(config.beta1, 0.99),
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
-        self.optimisers: dict[str, torch.optim.Optimizer] = {"model": self.optimiser}
+        if config.adversarial != "none":
+            opponent = discriminator(config.discriminator, config.spectral_norm)
+            self.modules["discriminator"] = opponent.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._bare = dict(self.modules)  # what a wrapper would share between devices, or count as a backward pass
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            name: torch.optim.AdamW(
+                module.parameters(),
+                lr=config.learning_rate,
+                betas=(config.beta1, 0.99),
+                weight_decay=config.weight_decay,
+                fused=True,
+            )
+            for name, module in self.modules.items()
+        }
+        self._adversary = Adversary(config, lambda: autocast(self.precision, device))
+        self._last = last_layer(model) if config.adaptive_weight and config.adversarial != "none" else None
+        self._perceptual = None if config.perceptual == "none" else PerceptualLoss(config.perceptual).to(device)
+        self._logs: dict[str, Tensor] = {}
+        if config.checkpoint_activations:
+            checkpoint_activations(self.model)
+
+    @property
+    def optimiser(self) -> torch.optim.Optimizer:
+        """The model's."""
+        return self.optimisers["model"]
 
     def __call__(self, batch: Tensor, step: int, check: bool = False) -> Tensor:
-        """One step on uint8 images `[B, H, W, 3]`; the loss before it, a detached scalar on the device.
+        """One step on uint8 images `[B, H, W, 3]`; the model's loss before it, a detached scalar on the device.
 
         Args:
             batch: the images.
             step: its number from 0, which sets the learning rate.
-            check: look whether loss and gradient are finite before any weight is moved (waits for the device).
+            check: look whether losses and gradient are finite before any weight is moved (waits for the device).
 
         Raises:
             NonFiniteLoss: they are not; names variant, step and the first such tensor.
         """
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.config, step)
-        images = to_model(batch, self.device)
-        result = self.reconstruct(images)
-        distance = F.l1_loss if self.config.loss == "mae" else F.mse_loss
-        loss = distance(result.images.float(), images)
-        for term in result.losses.values():
-            loss = loss + term
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = self._gradient_norm()
-        if check and not math.isfinite((loss.detach() + norm).item()):
-            raise NonFiniteLoss(
-                f"{self.variant}: the loss is {loss.item()} and the gradient {norm.item()} at step {step + 1} of "
-                f"{self.config.steps}; first tensor that is not finite: {first_non_finite(self.model, images)}. "
-                "Try a lower learning_rate."
-            )
-        nn.utils.clip_grads_with_norm_(self.model.parameters(), self.config.grad_clip, norm)
-        self.optimiser.step()
-        self.optimiser.zero_grad()
-        return loss.detach()
-
-    def _gradient_norm(self) -> Tensor:
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        return nn.utils.get_total_norm(gradients)
+        self._logs = {}
+        slices = torch.tensor_split(batch, self.config.accumulate)
+        whole = WholeBatch(self.model) if len(slices) > 1 else None
+        with whole or nullcontext():
+            pairs = [self._model_gradient(part, step, len(part) / len(batch)) for part in slices]
+        loss = self._logs["loss"]
+        self._move("model", step, loss if check else None, pairs[-1][0])
+        if whole:
+            whole.learn()
+        if self._adversary.plays(step):
+            for images, fake in pairs:
+                told = self._adversary.learn(self.modules["discriminator"], images, fake, len(images) / len(batch))
+                self._note(told, len(images) / len(batch))
+            self._move("discriminator", step, self._logs["loss-discriminator"] if check else None, pairs[-1][0])
+        return loss
 
     def logs(self) -> dict[str, Tensor]:
-        """Detached scalars of the last step, beside its loss, for the training's history."""
-        return {}
+        """Detached scalars of the last step, on the device: every loss unweighted, and how the discriminator fares.
+
+        `loss-mae` (or -mse), `loss-<quantiser's>`, `loss-perceptual`, `loss-adversarial`, `adaptive-weight`,
+        `loss-discriminator`, `loss-r1`, `discriminator-real` and `-fake` (mean logits), `discriminator-accuracy`.
+        """
+        return {name: value for name, value in self._logs.items() if name != "loss"}
 
     def reconstruct(self, images: Tensor) -> Reconstruction:
         """The model's forward pass in this step's precision, images `[B, 3, H, W]` in [-1, 1]."""
         with autocast(self.precision, self.device):
             result: Reconstruction = self.modules["model"](images)
         return result
+
+    def _model_gradient(self, batch: Tensor, step: int, share: float) -> tuple[Tensor, Tensor]:
+        """Add a slice's share of the model's gradient; its images and detached reconstructions."""
+        images = to_model(batch, self.device)
+        result = self.reconstruct(images)
+        fake = result.images.float()
+        loss = self._objective(images, fake, step, share)
+        for name, term in result.losses.items():
+            loss = loss + term
+            self._note({f"loss-{name}": term}, share)
+        self._note({"loss": loss}, share)
+        (share * loss if share < 1 else loss).backward()  # type: ignore[no-untyped-call]
+        return images, fake.detach()
+
+    def _objective(self, images: Tensor, fake: Tensor, step: int, share: float) -> Tensor:
+        """Reconstruction, perceptual and adversarial losses, weighted."""
+        config = self.config
+        distance = (F.l1_loss if config.loss == "mae" else F.mse_loss)(fake, images)
+        told = {f"loss-{config.loss}": distance}
+        loss = config.reconstruction_weight * distance
+        if self._perceptual is not None:
+            told["loss-perceptual"] = self._perceptual(fake, images)
+            loss = loss + config.perceptual_weight * told["loss-perceptual"]
+        if self._adversary.plays(step):
+            adversarial = told["loss-adversarial"] = self._adversary.against(self._bare["discriminator"], images, fake)
+            weight: float | Tensor = config.adversarial_weight
+            if self._last is not None:
+                told["adaptive-weight"] = adaptive_weight(loss, adversarial, self._last)
+                weight = weight * told["adaptive-weight"]
+            loss = loss + weight * adversarial
+        self._note(told, share)
+        return loss
+
+    def _note(self, told: Mapping[str, Tensor], share: float) -> None:
+        for name, value in told.items():
+            value = value.detach() if share == 1 else share * value.detach()
+            self._logs[name] = self._logs[name] + value if name in self._logs else value
+
+    def _move(self, name: str, step: int, checked: Tensor | None, images: Tensor) -> None:
+        """Clip the gradient and take the optimiser's step; `checked` is a loss to look at before."""
+        parameters = list(self.modules[name].parameters())
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if checked is not None and not math.isfinite((checked + norm).item()):
+            raise self._non_finite(name, step, checked, norm, images)
+        nn.utils.clip_grads_with_norm_(parameters, self.config.grad_clip, norm)
+        for group in self.optimisers[name].param_groups:
+            group["lr"] = self._learning_rate(name, step)
+        self.optimisers[name].step()
+        self.optimisers[name].zero_grad()
+
+    def _learning_rate(self, name: str, step: int) -> float:
+        rate, own = learning_rate(self.config, step), self.config.discriminator_learning_rate
+        return rate if name == "model" or own is None else rate * own / self.config.learning_rate
+
+    def _non_finite(self, name: str, step: int, loss: Tensor, norm: Tensor, images: Tensor) -> NonFiniteLoss:
+        whose = "the loss" if name == "model" else f"the {name}'s loss"
+        rate = "learning_rate" if name == "model" else f"{name}_learning_rate"
+        return NonFiniteLoss(
+            f"{self.variant}: {whose} is {loss.item()} and the gradient {norm.item()} at step {step + 1} of "
+            f"{self.config.steps}; first tensor that is not finite: "
+            f"{first_non_finite(self._bare[name], images)}. Try a lower {rate}."
+        )

@@ -173,7 +173,7 @@ class _Training:
                 first, idle = self.step, now - began
             self.history.seconds = seconds_before + now - began - idle
             if self._is_point(self.step):
-                self._add_point(collective.all_sum(torch.stack(losses).mean())[0].item() / self.ranks.count)
+                self._add_point(self._mean_over_ranks(torch.stack(losses).mean()))
                 losses.clear()
             if self.state and now - saved > _SECONDS_BETWEEN_STATES:
                 self._save(self.state)
@@ -243,12 +243,15 @@ class _Training:
         self.model.eval()
         with averaged(self.average, self.model):
             row |= validate(self.model, self.validation, self.device, self.take_step.precision)
-            row |= {name: value.item() for name, value in self.take_step.logs().items()}
+            row |= {name: self._mean_over_ranks(value) for name, value in self.take_step.logs().items()}
             self.history.rows.append(row)
             self.kept.take(self.model, self.step, row["validation-mae"])
             if self.on_point:
                 self.on_point(row)
         self.model.train()
+
+    def _mean_over_ranks(self, value: Tensor) -> float:
+        return collective.all_sum(value.clone())[0].item() / self.ranks.count
 
     def _save(self, path: Path) -> None:
         if not self.ranks.first:

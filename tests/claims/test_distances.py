@@ -6,10 +6,12 @@ import hashlib
 import json
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +19,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from avq.data.config import DataConfig
+from avq.data.sources import load_dataset
+from avq.evaluation.evaluate import evaluate
 from avq.metrics import distribution, features, perceptual, weights
 from avq.metrics.distribution import FeatureDistances, frechet_distance, kernel_distance
 from avq.metrics.evaluator import Evaluator, ReferenceSet, default_metrics
 from avq.metrics.features import INCEPTION, SQUEEZENET, Extractor
+from avq.metrics.reference import alone, keep_features, load_features
 from avq.metrics.weights import WeightsFile
+from avq.models import create_variant
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "weights"
 
@@ -294,6 +301,59 @@ def test_a_second_evaluation_computes_no_reference_feature(squeezenet: Path) -> 
     assert second == first
     evaluated(original, damaged(original, 5), 16)
     assert network.computed - before == 120
+
+
+def test_a_second_evaluation_of_a_model_computes_no_reference_feature(squeezenet: Path) -> None:
+    """`evaluate` and `score` look at the reference first, once."""
+    data = load_dataset(DataConfig("synthetic-faces", 16, train_images=32, validation_images=16, test_images=24))
+    model = create_variant("aren-1", 16, width=4, dim=4, num_codes=8)
+    network = features.extractor(SQUEEZENET, squeezenet)
+    counts, rows = [], []
+    for _ in range(2):
+        before = network.computed
+        rows.append(evaluate(model, data, allow_small=True).measurements)
+        counts.append(network.computed - before)
+    assert counts == [48, 24]
+    assert rows[0] == rows[1]
+    assert any(row.metric == "kd-squeezenet" and row.value is not None for row in rows[0])
+
+
+def test_who_wants_the_same_features_at_once_waits_for_the_first(
+    squeezenet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, network = faces(20, seed=11), features.extractor(SQUEEZENET, squeezenet)
+    first, second = (FeatureDistances(network, 32, "w" * 16, 20, allow_small=True) for _ in range(2))
+    key = ("w" * 16, 20, network.conditions(32))
+    waits, looked = threading.Thread(target=lambda: second.prepare(lambda: iter([original]))), threading.Event()
+
+    def load(*about: Any) -> Any:
+        if threading.current_thread() is waits:
+            looked.set()
+        return load_features(*about)
+
+    monkeypatch.setattr(distribution, "load_features", load)
+    before = network.computed
+    with alone(*key):  # as another process that is at it
+        waits.start()
+        assert not looked.wait(0.3)
+        keep_features(network((((original + 1) / 2) * 255).round().to(torch.uint8)).numpy(), *key)
+    waits.join(60)
+    assert looked.is_set()
+    assert network.computed - before == 20
+    first.prepare(lambda: iter([original]))
+    assert network.computed - before == 20
+
+
+def test_a_cache_that_cannot_be_written_costs_time_and_not_the_result(
+    squeezenet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    original, network = faces(20, seed=12), features.extractor(SQUEEZENET, squeezenet)
+    metric = FeatureDistances(network, 32, "x" * 16, 20, allow_small=True)
+    metric.prepare(lambda: iter([original]))
+    metric.update(original, damaged(original), [])
+    assert {row.status for row in metric.compute()} == {"ok"}
 
 
 def test_small_sets_are_refused_offered_the_kernel_distance_and_marked_on_demand(squeezenet: Path) -> None:

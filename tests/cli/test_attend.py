@@ -133,3 +133,27 @@ def test_pixels_of_the_file_find_their_place(tmp_path):
         framed.place(1, 4)
     with pytest.raises(UsageError, match="outside the image"):
         framed.place(100, 4)
+
+
+def test_large_latents_are_looked_at_without_pixels_by_pixels(checkpoint):
+    """At 192x192 the bottom latent has 2,304 pixels; the model itself then attends by pieces."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    from avq import load_model
+    from avq.evaluation.attention import look
+
+    class Largest(TorchDispatchMode):
+        elements = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **kwargs or {})
+            sizes = [leaf.numel() for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor)]
+            self.elements = max([self.elements, *sizes])
+            return out
+
+    with Largest() as largest:
+        (looks,) = look(load_model(checkpoint), torch.zeros(1, 3, 192, 192), [(0.5, 0.5)])
+    assert [tuple(one.shares.shape) for one in looks] == [(48, 48), (24, 24)]
+    assert largest.elements < 2304**2 / 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from pathlib import Path
@@ -118,3 +119,23 @@ def test_parquet_holds_the_wide_table(call):
     table = pd.read_parquet(io.BytesIO(done.stdout_bytes))
     assert len(table) == 12
     assert {"experiment", "row", "mae", "mae:sd"} <= set(table)
+
+
+def test_rates_against_distortions(call):
+    done = call("table", str(TABLE), "--view", "rate-distortion")
+    assert done.exit_code == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= 120
+    whole = call("table", str(TABLE), "--view", "rate-distortion", "--format", "csv").stdout
+    rows = list(csv.DictReader(io.StringIO(whole)))
+    assert [row["row"] for row in rows if "floor" in row["note"]] == ["patch-kmeans"]
+    assert rows[-1]["row"] == "vqvae2"  # the only one with more than half a bit
+    assert {row["experiment"] for row in rows} == {"ablation_levels-small-cifar10"}
+    wrong = call("table", str(TABLE), "--view", "rate-distortion", "--metrics", "mae")
+    assert wrong.exit_code == 2
+    assert "takes neither --pivot nor --metrics" in wrong.stderr
+
+
+def test_metrics_that_a_table_leaves_out_are_shown_when_asked_for(call):
+    assert "mae-sigma" in call("table", str(TABLE)).stdout.split("shown when asked for (table --metrics):")[1]
+    asked = call("table", str(TABLE), "--metrics", "mae,mae-sigma").stdout
+    assert "MAE ↓ sigma" in " ".join(asked.partition("aren-1")[0].split())

@@ -12,7 +12,7 @@ import pytest
 import avq
 from avq.errors import Stopped
 from avq.experiments.ablation import Ablation
-from avq.experiments.execute import Event
+from avq.experiments.events import Event
 from avq.experiments.record import COLUMNS, to_csv
 from avq.experiments.results import RunStatus
 
@@ -142,6 +142,7 @@ def test_run_passes_every_option_on(call, running, in_empty_folder):
         "run", "ablation_levels", "--preset", "small", "--dataset", "cifar10", "--data-root", ".", "--only", "a,b",
         "--seeds", "0,4", "--set", "steps=5", "--output", "out", "--device", "cpu", "--precision", "float32",
         "--compile", "off", "--max-minutes", "2.5", "--workers", "1", "--fresh", "--keep-stale", "--allow-small",
+        "--executor", "ray", "--address", "10.0.0.1:6379", "--tensorboard",
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     assert seen.pop("ablation").name == "ablation_levels"
@@ -150,7 +151,7 @@ def test_run_passes_every_option_on(call, running, in_empty_folder):
         "preset": "small", "dataset": "cifar10", "only": ("a", "b"), "seeds": (0, 4), "device": "cpu", "workers": 1,
         "settings": {"steps": 5, "precision": "float32", "compile": "off"}, "max_minutes": 2.5,
         "fresh": True, "keep_stale": True, "plugins": (),
-        "allow_small": True,
+        "allow_small": True, "executor": "ray", "address": "10.0.0.1:6379", "tensorboard": True,
     }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from avq.data.sources import Dataset
 from avq.evaluation import attention as module
 from avq.evaluation.attention import image_spread, look
 from avq.evaluation.evaluate import evaluate
+from avq.metrics.attention import row_spread
 from avq.metrics.measurement import Measurement
 from avq.models import create_variant
 from avq.models.attention import ResidualPixelAttention
@@ -75,6 +76,19 @@ def test_only_the_first_images_are_looked_at_whatever_the_batch(
             assert row.protocol == results[0][key].protocol
     monkeypatch.setattr(module, "_WEIGHTS", 3 * 16**2)  # 16 pixels at level 1
     assert {row.n for key, row in spread_rows(evaluate(model, faces).measurements).items() if key[1] == 1} == {3}
+
+
+@torch.no_grad()
+def test_heads_attend_by_themselves() -> None:
+    torch.manual_seed(0)
+    layer, x = ResidualPixelAttention(6, 6, similarity="softmax", heads=3), torch.randn(2, 6, 4, 5)
+    rows = torch.arange(20)
+    by_head = [part.mean((1, 2)) for part in row_spread(layer.log_weights(x, rows), rows, (4, 5))]
+    assert torch.allclose(image_spread(layer, x), torch.stack(by_head))
+    base, update = layer.parts(x[:1])
+    one = module._look(layer, x[:1], 1, (0.6, 0.1))
+    assert one.gain == pytest.approx(float(update[0, :, 2, 0].norm() / base[0, :, 2, 0].norm()), rel=1e-5)
+    assert float(one.shares.sum()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("variant", ["aren-2-rpa", "aren-1-rpa-projected", "aren-1-uniform"])

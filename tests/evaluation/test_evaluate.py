@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 
 from avq.data.loader import to_model
 from avq.data.sources import Dataset
 from avq.evaluation import evaluate as module
+from avq.evaluation import knockout
 from avq.evaluation.cost import deterministic_costs, quiet_costs
 from avq.evaluation.evaluate import evaluate, sample_reconstructions
 from avq.metrics.measurement import Measurement
-from avq.models import create_variant, variant_config
+from avq.models import Reconstruction, create_variant, variant_config
 from avq.training.config import TrainConfig
 
 SMALL = {"width": 8, "num_codes": 16}
@@ -41,6 +44,25 @@ def test_batches_do_not_matter(faces: Dataset, monkeypatch: pytest.MonkeyPatch) 
         results.append({(row.metric, row.level): row.value for row in rows if row.value is not None})
     for other in results[1:]:
         assert other == pytest.approx(results[0], rel=1e-5, abs=1e-7)
+
+
+def test_no_more_than_a_batch_of_images_is_held(faces: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 12 batches and more never more live than the one at work and what is still called by name of the last."""
+    monkeypatch.setattr(module, "EVALUATION_PIXELS", 2 * 16 * 16)
+    monkeypatch.setattr(knockout, "EVALUATION_PIXELS", 2 * 16 * 16)
+    model = create_variant("aren-1-rpa-mean", 16, **SMALL)
+    made: list[weakref.ref[torch.Tensor]] = []
+    alive: list[int] = []
+
+    def watch(_model: object, inputs: tuple[torch.Tensor], output: Reconstruction) -> None:
+        made.extend(map(weakref.ref, (inputs[0], output.images)))
+        alive.append(sum(one() is not None for one in made))
+
+    hook = model.register_forward_hook(watch)
+    evaluate(model, faces)
+    hook.remove()
+    assert len(alive) >= 24  # the images, and those of knock-out
+    assert max(alive) <= 6
 
 
 def test_the_gain_of_attention_is_measured_where_it_stands(faces: Dataset) -> None:

@@ -16,7 +16,8 @@ import pytest
 from avq.errors import AvqError, Stopped
 from avq.experiments import execute as executor
 from avq.experiments import results
-from avq.experiments.execute import Event, Process, execute
+from avq.experiments.events import Event
+from avq.experiments.execute import Process, execute
 from avq.experiments.record import DiskError, is_failure, read_records
 from avq.experiments.store import Store, is_locked, lock
 

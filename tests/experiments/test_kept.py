@@ -9,7 +9,7 @@ import pytest
 
 from avq.experiments import code_hash, results
 from avq.experiments.cost_run import TIMED_COSTS
-from avq.experiments.execute import Event
+from avq.experiments.events import Event
 from avq.experiments.results import load_results, run
 from avq.experiments.store import read_json
 

@@ -7,7 +7,7 @@ import pytest
 
 from avq.errors import AvqError
 from avq.experiments import job, predict, results
-from avq.experiments.execute import Event
+from avq.experiments.events import Event
 from avq.experiments.predict import ModelCost, run_seconds
 from avq.experiments.store import Store
 
@@ -64,7 +64,7 @@ def test_tuning_counts_and_a_finished_sweep_is_recognised(tmp_path: Path, monkey
 
 def test_memory_is_that_of_the_images_where_these_need_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = results.plan("levels", only=["aren-1"], settings=TINY, device="cpu")
-    measured = {predict.measure_model: {"setup": 1, "step": 1, "image": 1, "memory": 300, "weights": 1},
+    measured = {predict.measure_model: {"setup": 1, "step": 1, "image": 1, "memory": 300, "weights": 1, "state": 3},
                 predict.measure_loading: {"seconds": 1, "memory": 700}}  # fmt: skip
     monkeypatch.setattr(predict, "call_all", lambda function, jobs, _devices: (measured[function] for _ in jobs))
     found = predict.predict(plan, Store(tmp_path), data_root=None, device="cpu", devices=["cpu"])
@@ -73,7 +73,7 @@ def test_memory_is_that_of_the_images_where_these_need_more(tmp_path: Path, monk
 
 def test_what_was_measured_before_an_error_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = results.plan("levels", only=ROWS, settings=TINY, device="cpu")
-    cost = {"setup": 1, "step": 1, "image": 1, "memory": 300, "weights": 1}
+    cost = {"setup": 1, "step": 1, "image": 1, "memory": 300, "weights": 1, "state": 3}
 
     def interrupted(_function: object, _jobs: object, _devices: object):
         yield cost
@@ -89,6 +89,6 @@ def test_a_run_takes_its_steps_and_its_evaluations() -> None:
     run = make_run(steps=100, validate_every=30)
     sizes = {"train_images": 10, "validation_images": 5, "test_images": 20}
     run = type(run)(**{**run.__dict__, "data": dict(run.data) | sizes})
-    cost = ModelCost(setup=1.0, step=0.1, image=0.01, memory=0, weights=0)
+    cost = ModelCost(setup=1.0, step=0.1, image=0.01, memory=0, weights=0, state=0)
     assert run_seconds(run, cost) == pytest.approx(1 + 10 + (4 * 5 + 20) * 0.01)
     assert run_seconds(run, cost, trained=True) == pytest.approx(20 * 0.01)

@@ -11,7 +11,7 @@ import pytest
 
 from avq.errors import UsageError
 from avq.experiments import compose, job, plan, results
-from avq.experiments.execute import Event
+from avq.experiments.events import Event
 from avq.experiments.record import COLUMNS, to_csv
 from avq.experiments.results import load_results, run, status
 from avq.experiments.store import Store, lock, read_json, write_json

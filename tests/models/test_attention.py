@@ -91,19 +91,19 @@ def test_pixels_may_be_permuted() -> None:
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
-@pytest.mark.parametrize("form", ["literal", "projected"])
-def test_chosen_rows_of_weights_give_the_update_of_their_pixels(form: str, similarity: str) -> None:
+@pytest.mark.parametrize(("form", "heads"), [("literal", 1), ("projected", 1), ("literal", 3), ("projected", 2)])
+def test_chosen_rows_of_weights_give_the_update_of_their_pixels(form: str, heads: int, similarity: str) -> None:
     torch.manual_seed(0)
-    layer = ResidualPixelAttention(6, 6, form, similarity).double()
+    layer = ResidualPixelAttention(6, 6, form, similarity, heads=heads).double()
     if layer.gate is not None:
         torch.nn.init.constant_(layer.gate, 0.7)
     x, rows = torch.randn(2, 6, 3, 4, dtype=torch.float64), torch.tensor([7, 0, 11])
     base, update = layer.parts(x)
     weights = layer.log_weights(x, rows).exp()
-    assert weights.shape == (2, 3, 12)
-    expected = weights @ base.flatten(2).mT
+    assert weights.shape == (2, heads, 3, 12)
+    expected = torch.einsum("bhrn,bhcn->bhcr", weights, base.view(2, heads, 6 // heads, 12)).reshape(2, 6, 3)
     expected = expected if layer.gate is None else layer.gate * expected
-    assert torch.allclose(update.flatten(2)[..., rows].mT, expected, atol=1e-12)
+    assert torch.allclose(update.flatten(2)[..., rows], expected, atol=1e-12)
 
 
 def test_logarithms_survive_where_a_sigmoid_is_zero() -> None:

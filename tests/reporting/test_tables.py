@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from avq.errors import NotComparable
+from avq.metrics.catalogue import METRICS
 from avq.reporting.statistics import Contrast
-from avq.reporting.tables import contrast_table, footer, render, wide_table
+from avq.reporting.tables import NOT_SHOWN, contrast_table, footer, left_out, render, wide_table
 
 Lines = Callable[..., dict[str, object]]
 Frames = Callable[..., pd.DataFrame]
@@ -120,13 +121,24 @@ def test_text_shows_the_digits_that_matter(line: Lines, frame: Frames) -> None:
     ]
 
 
-@pytest.mark.parametrize("width", [100, 110, 120])
+@pytest.mark.parametrize("width", [60, 80, 100, 110, 120])
 def test_the_terminal_table_is_split_rather_than_too_wide(story: pd.DataFrame, width: int) -> None:
-    text = render(wide_table(story), width=width)
-    if width >= 110:
-        assert max(map(len, text.splitlines())) <= width
-    assert text.count("row  ") == 2
+    text, _, failures = render(wide_table(story), width=width).rpartition("\n\n")
+    assert "failed" in failures
+    assert max(map(len, text.splitlines())) <= width
+    assert text.count("row  ") == 2 if width >= 110 else text.count("row  ") > 2
     assert "…" not in text
+    heads = " ".join(text.replace("↓", "").split())
+    assert all(heads.count(label) == 1 for label in ("MAE", "PSNR", "attention", "MACs/image", "seeds"))
+
+
+def test_metrics_left_out_are_named_and_shown_when_asked_for(line: Lines, frame: Frames) -> None:
+    long = frame([line("a", 0, name, 0.5) for name in ("mae", "mse", "symmetry-gap-blur", "symmetry-excess")])
+    assert [name for name in wide_table(long) if name in METRICS] == ["mae", "symmetry-excess"]
+    assert left_out(long) == ["mse", "symmetry-gap-blur"]
+    assert "mse" in wide_table(long, asked=["mse"])
+    assert left_out(long, asked=["mse"]) == ["symmetry-gap-blur"]
+    assert set(NOT_SHOWN) <= set(METRICS)
 
 
 def test_csv_and_json_hold_the_numbers(story: pd.DataFrame) -> None:

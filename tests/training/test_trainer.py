@@ -221,7 +221,22 @@ def test_every_module_and_optimiser_is_gone_on_with(
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
 
 
+@pytest.mark.parametrize("step", [2, 7])  # before the discriminator begins, and after
+def test_a_run_against_a_discriminator_goes_on_bit_equal(
+    step: int, faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(CONFIG, adversarial="bce", adversarial_start=4, weight_ema=0.9)
+    whole, resumed = fresh(), fresh(seed=99)
+    curve = train(whole, faces, config, 0)
+    interrupted_at(step, monkeypatch, faces, tmp_path, "aren-2-rpa-mean", config)
+    again = train(resumed, faces, config, 0, folder=tmp_path)
+    assert same(whole, resumed)
+    assert without_times(curve.rows) == without_times(again.rows)
+    assert curve.rows[-1]["loss-discriminator"] > 0
+
+
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own, about its insides
 def test_a_compiled_training_learns_the_same_and_its_compiler_is_not_timed(faces: Dataset) -> None:
     config = replace(CONFIG, precision="float32")
     plain, compiled = fresh("aren-1"), fresh("aren-1")

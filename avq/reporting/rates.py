@@ -1,0 +1,56 @@
+"""Rate against distortion: what each row's bits buy, the floor among them."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from avq.errors import UsageError
+from avq.metrics.catalogue import METRICS
+from avq.reporting.tables import wide_table
+from avq.reporting.values import FLOOR, rows_of
+
+RATE, ENTROPY = "bits-per-pixel", "bits-per-pixel-entropy"
+DISTORTIONS = ("mae", "psnr", "lpips-squeeze", "lpips-alex", "lpips-vgg")
+
+
+def rate_distortion(long: pd.DataFrame, split: str = "test") -> pd.DataFrame:
+    """One line a row in the order of its nominal rate, then of its MAE.
+
+    Columns: `dataset` (where there are several), `row`, `seeds`, `bits-per-pixel`, `bits-per-pixel-entropy`, and of
+    `DISTORTIONS` those that were measured, mean over seeds with `:sd` beside it; last `note`: `floor`, and `front`
+    where no other row has at most its nominal rate and a lower mean MAE. That is a comparison of means: whether two
+    rows differ, the contrasts say.
+
+    Raises:
+        UsageError: no row has both a rate and a distortion.
+        NotComparable: a column would hold two protocols.
+    """
+    part = long[long["metric"].isin((RATE, ENTROPY, *DISTORTIONS)) & (long["status"] == "ok")]
+    table = wide_table(part, split) if len(part) else pd.DataFrame()
+    if RATE not in table or not any(name in table for name in DISTORTIONS):
+        raise UsageError(f"no row of these results has both bits per pixel and {METRICS['mae'].label} on {split}.")
+    table = table[table[RATE].notna()].drop(columns="reason")
+    keys = [name for name in ("dataset", RATE, "mae") if name in table]
+    table = table.sort_values(keys, kind="stable", ignore_index=True)
+    frame = rows_of(long, split)
+    floors = set(frame.loc[frame["variant"] == FLOOR, "row"])
+    front = _front(table) if "mae" in table else set()
+    notes = [
+        ", ".join([*(["floor"] if row in floors else []), *(["front"] if index in front else [])])
+        for index, row in table["row"].items()
+    ]
+    return table.assign(note=notes)
+
+
+def _front(table: pd.DataFrame) -> set[object]:
+    """Lines that no other line of their dataset beats: at most the rate, and a lower MAE."""
+    parts = [part for _, part in table.groupby("dataset", sort=False)] if "dataset" in table else [table]
+    kept: set[object] = set()
+    for part in parts:
+        best = float("inf")
+        for _, same in part.groupby(part[RATE].round(9), sort=True):  # from the lowest rate up
+            lowest = same["mae"].min()
+            if lowest < best:
+                kept |= set(same.index[same["mae"] == lowest])
+                best = lowest
+    return kept
