@@ -18,6 +18,7 @@ from avq.metrics.cost import (
     positive_copy,
     receptive_field,
 )
+from avq.models.attention import ResidualPixelAttention
 
 
 class Trunk(nn.Module):
@@ -101,3 +102,16 @@ def test_peak_memory_is_plausible_and_does_not_fall() -> None:
     block = torch.ones(8 * 2**20)  # 32 MiB
     assert 50 < before <= peak_memory() < 1e5
     assert block.numel()
+
+
+@pytest.mark.parametrize("similarity", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("filters", [8, 16])
+def test_attention_costs_the_same_either_way(similarity: str, filters: int) -> None:
+    """N x N x (c + C) and the two convolutions, also where torch's own counter does not know the fused kernel."""
+    layer, x = ResidualPixelAttention(16, filters, similarity=similarity), torch.zeros(1, 16, 24, 24)
+    found = {}
+    for implementation in ("dense", "linear"):
+        layer.implementation = implementation
+        found[implementation] = macs(lambda: layer(x))
+    pixels = 24 * 24
+    assert found["dense"] == found["linear"] == pixels**2 * (filters + 16) + 2 * pixels * 16 * filters
