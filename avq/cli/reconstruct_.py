@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +73,7 @@ def command(
 
     from avq import load_model
     from avq.cli import pictures
+    from avq.metrics.codebook import nominal_rate
     from avq.training.precision import resolve_device
 
     pictures.check_picture_name(output)
@@ -87,20 +87,14 @@ def command(
         with torch.inference_mode():
             result = model(tensor)
         pairs.append((original, pictures.to_pixels(result.images)))
-        rate = bits_per_pixel(result.codes, model.num_codes, model.decoder_levels, original.shape[:2])
-        size = f"{original.shape[1]}x{original.shape[0]}"
+        height, width = original.shape[:2]
+        tokens = [level[0].numel() for level in result.codes]
+        rate = nominal_rate(tokens, model.num_codes, model.decoder_levels, height * width)
+        size = f"{width}x{height}"
         rows.append({"image": path, "size": size, **_errors(tensor, result.images), "bits-per-pixel": round(rate, 4)})
     pictures.save_picture(pictures.side_by_side(pairs), output)
     print_rows(rows, style)
     click.echo(f"\nwrote {output}", err=style != "table")
-
-
-def bits_per_pixel(
-    codes: list[Tensor], num_codes: list[int], decoder_levels: list[int], size: tuple[int, ...]
-) -> float:
-    """Nominal rate: tokens x log2 K over the levels that the decoder sees, per pixel of an image of that size."""
-    bits = sum(codes[level - 1][0].numel() * math.log2(num_codes[level - 1]) for level in decoder_levels)
-    return bits / math.prod(size)
 
 
 def model_stride(model: Tokenizer, place: torch.device) -> int:

@@ -97,14 +97,24 @@ class CodebookUse(MetricObject):
         ]
 
     def _rates(self, entropies: list[float]) -> list[Measurement]:
-        seen = [level - 1 for level in self.decoder_levels]
         pixels = self.image_size**2
-        nominal = sum(self._tokens[i] * math.log2(self.num_codes[i]) for i in seen) / pixels
-        by_entropy = sum(self._tokens[i] * entropies[i] / math.log(2) for i in seen) / pixels
+        nominal = nominal_rate(self._tokens, self.num_codes, self.decoder_levels, pixels)
+        by_entropy = sum(self._tokens[i - 1] * entropies[i - 1] / math.log(2) for i in self.decoder_levels) / pixels
         return [
             measured(name, value, n=self._images, protocol=protocol_id(name, levels="decoder"))
             for name, value in (("bits-per-pixel", nominal), ("bits-per-pixel-entropy", by_entropy))
         ]
+
+
+def nominal_rate(tokens: Sequence[int], num_codes: Sequence[int], decoder_levels: Sequence[int], pixels: int) -> float:
+    """Bits per pixel of an image: tokens x log2 K over the levels (1 = bottom) that the decoder sees.
+
+    Args:
+        tokens, num_codes: per level, bottom first.
+        decoder_levels: the levels that count.
+        pixels: of the image.
+    """
+    return sum(tokens[level - 1] * math.log2(num_codes[level - 1]) for level in decoder_levels) / pixels
 
 
 def _count(codes: Tensor, num_codes: int, batch: int, level: int) -> Tensor:

@@ -5,7 +5,8 @@ pooled over both tables and all rows (`statistics.out_of_line` leaves rows out),
 trained cell of the table, so that alpha is the share of unchanged *tables* that fail, not of cells. A row of
 unruly spread may look in line by chance; so a loss must also stand out of the row's own spread (`noise.OWN_SPREAD`).
 One shown to be smaller than the margin of the ablation file does not count. Deterministic metrics must be equal;
-costs are judged on the same machine only. How often this errs and what it catches: docs/check.md.
+costs are judged on the same machine only. Checkpoints that both tables measured are compared one by one (`paired`).
+How often this errs and what it catches: docs/check.md.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from statsmodels.stats.multitest import multipletests
 from avq.metrics.catalogue import METRICS, Metric
 from avq.reporting.health import Note, run_notes
 from avq.reporting.noise import Array, Noise, noise, own_noise, p_of_loss, stands_out
+from avq.reporting.paired import ROUNDING, Key, measured_again, same_checkpoints
 from avq.reporting.statistics import detectable_shift
 from avq.reporting.values import FLOOR, rows_of, seed_values
 
 Verdict = Literal[
-    "regressed", "no worse", "undecided", "better", "not judged",
+    "regressed", "no worse", "undecided", "better", "not judged", "same",
     "equal", "changed", "similar", "costlier", "advice",
     "missing", "added", "other protocol",
 ]  # fmt: skip
@@ -38,7 +40,6 @@ SAID_BY = {
 }  # fmt: skip
 #: Share by which a cost may rise on the same machine.
 TOLERANCE = {"time": 0.50, "memory": 0.10}
-NEGLIGIBLE = 1e-6  # relative: what another CPU's rounding may do where seeds have no spread at all
 KEYS = ["dataset", "row", "level"]
 
 
@@ -122,7 +123,7 @@ class Check:
         trained = [cell for cell in self.cells if METRICS[cell.metric].kind == "trained"]
         if not any(cell.n_before and cell.n_now for cell in trained):
             return "no trained metric of the baseline has a value to compare"
-        if not self.trained:
+        if not self.trained and not any(cell.verdict in ("same", "regressed") for cell in self.cells):
             return "one seed a side has no spread: nothing trained can be judged; give two seeds or more"
         return ""
 
@@ -163,7 +164,9 @@ def check(
     name = str(current["experiment"].iloc[0]) if "experiment" in current else ""
     trained = {metric.name for metric in METRICS.values() if metric.kind == "trained" and metric.better is not None}
     costs_alone = not before["metric"].isin(trained).any()
-    judged = tuple(_corrected(cells, alpha, margin or {}))
+    proof = same_checkpoints(rows_of(baseline, "validation"), rows_of(current, "validation"))
+    sure = measured_again(sound_before, sound_now, proof, margin or {})
+    judged = tuple(_again(cell, sure) for cell in _corrected(cells, alpha, margin or {}))
     return Check(name, alpha, judged, tuple(notes), frozenset(allowed), costs_alone)
 
 
@@ -236,7 +239,7 @@ def _trained(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
     variance = squares.to_numpy() / np.maximum(df, 1)
     found = noise(variance, df, 1 / n_before + 1 / n_now, group["floor_before"].to_numpy(bool))
     loss = _loss(metric, group)
-    loss = np.where(loss > NEGLIGIBLE * group["mean_before"].abs(), loss, np.minimum(loss, 0.0))
+    loss = np.where(loss > ROUNDING * group["mean_before"].abs(), loss, np.minimum(loss, 0.0))
     p, p_own = p_of_loss(loss, found), p_of_loss(loss, own_noise(variance, df, 1 / n_before + 1 / n_now))
     for at, (key, line) in enumerate(group.iterrows()):
         cell = _pair(metric, key, line, "undecided", "")
@@ -317,6 +320,15 @@ def _corrected(cells: list[Cell], alpha: float, margin: Mapping[str, float]) -> 
         elif gain < alpha:
             verdict = "better"
         yield replace(cell, verdict=verdict, reason=reason, p_holm=p, margin=bound)
+
+
+def _again(cell: Cell, sure: Mapping[Key, Literal["same", "regressed"]]) -> Cell:
+    """The cell as the same checkpoints have it, where they tell: no test over seeds is needed then."""
+    verdict = sure.get((cell.dataset, cell.row, cell.metric, cell.level or 0))
+    if verdict is None or cell.verdict in ("not judged", "other protocol"):
+        return cell
+    reason = "the same checkpoints, measured differently" if verdict == "regressed" else ""
+    return replace(cell, verdict=verdict, reason=reason, p_holm=np.nan)
 
 
 def _holm(p_values: Array) -> list[float]:

@@ -160,7 +160,7 @@ def _junit(check: Check) -> str:
         old, new = (format_value(cell.metric, value) for value in (cell.before, cell.now))
         told = f"{cell.verdict}: {old} before, {new} now"
         told += f"; {cell.reason}" if cell.reason else ""
-        unsaid = cell.verdict not in (*FAILING, "no worse", "better", "undecided", "equal", "similar")
+        unsaid = cell.verdict not in (*FAILING, "no worse", "better", "undecided", "equal", "similar", "same")
         if check.fails(cell):
             counts["failures"] += 1
             ElementTree.SubElement(case, "failure", type=cell.verdict, message=told)

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from avq.cli.pictures import open_image, side_by_side, to_pixels, to_tensor
-from avq.cli.reconstruct_ import bits_per_pixel
 from avq.errors import UsageError
 
 SMALL = {"width": 8, "dim": 8, "num_codes": 16}
@@ -47,14 +46,6 @@ def test_pictures_and_numbers(call, checkpoint, in_empty_folder):
     with Image.open("reconstruction.png") as picture:
         assert picture.size == (2 * 200 + 4, 64 * 2 + 4 + 32)
     assert sorted(path.name for path in in_empty_folder.iterdir()) == ["a.png", "b.jpg", "reconstruction.png"]
-
-
-def test_bits_count_the_levels_that_the_decoder_sees():
-    import torch
-
-    codes = [torch.zeros(1, 8, 8, dtype=torch.int64), torch.zeros(1, 4, 4, dtype=torch.int64)]
-    assert bits_per_pixel(codes, [256, 256], [1], (32, 32)) == 0.5
-    assert bits_per_pixel(codes, [256, 256], [1, 2], (32, 32)) == 0.625
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "LA", "RGBA", "P", "CMYK", "1", "I;16", "YCbCr", "HSV"])

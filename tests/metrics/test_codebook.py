@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from avq.errors import AvqError
-from avq.metrics.codebook import CodebookUse
+from avq.metrics.codebook import CodebookUse, nominal_rate
 
 
 def blank(n: int, size: int = 32) -> Tensor:
@@ -60,6 +60,11 @@ def test_bits_per_pixel_by_hand(decoder_levels: list[int], bits: float) -> None:
     """8x8 and 4x4 codes of 256 at 32x32: 64 * 8 / 1024 and 16 * 8 / 1024 (design.md, footguns)."""
     codes = [torch.zeros(1, 8, 8, dtype=torch.int64), torch.zeros(1, 4, 4, dtype=torch.int64)]
     assert values(fed(codes, [256, 256], decoder_levels))["bits-per-pixel", None] == bits
+
+
+def test_the_nominal_rate_of_an_image_that_is_not_square() -> None:
+    assert nominal_rate([40, 10], [256, 16], [1], 40 * 64) == 40 * 8 / 2560
+    assert nominal_rate([40, 10], [256, 16], [1, 2], 40 * 64) == (40 * 8 + 10 * 4) / 2560
 
 
 def test_perplexity_is_over_the_split_and_not_a_mean_over_batches() -> None:

@@ -14,6 +14,7 @@ def _line(row: str, seed: int, metric: str, value: float | None, **more: object)
         "row": row, "variant": row.split("[")[0], "dataset": "cifar10", "split": "test", "seed": seed,
         "level": None, "metric": metric, "protocol": f"{metric}.1:ref=abc;n=100", "value": value, "unit": "",
         "stderr": None, "n": 100, "status": "ok", "reason": "", "machine": "two cores",
+        "run": f"{row}-s{seed}", "code": "0123",
     }  # fmt: skip
     return {**cell, **more}
 

@@ -93,6 +93,26 @@ def test_deterministic_values_must_be_equal(story: pd.DataFrame, metric: str) ->
     assert (found.exit_code, verdict(found, "aren-1", metric)) == (1, "changed")
 
 
+@pytest.mark.parametrize(
+    "metric", ["params-trainable", "params-codebook", "params-buffers", "macs", "receptive-field", "latent-height",
+               "latent-width", "attention-memory-analytic"],
+)  # fmt: skip
+def test_a_change_of_any_deterministic_cost_fails(maes: Frames, line: Line, frame: Frames, metric: str) -> None:
+    """As the quiet pass leaves them: of no seed and no split."""
+    level = 2 if metric in ("receptive-field", "latent-height", "latent-width", "attention-memory-analytic") else None
+    lines = [line(row, 0, metric, 64.0 + i, split="", level=level) for i, row in enumerate(ROWS)]
+    costs = frame(lines).assign(seed=pd.array([None] * len(ROWS), dtype="Int64"))
+    before = pd.concat([maes(ROWS, SD, 3, 1), costs], ignore_index=True)
+    assert check(before, before).exit_code == 0
+    now = before.copy()
+    now.loc[(now["metric"] == metric) & (now["row"] == "row-2"), "value"] += 1
+    found = check(before, now)
+    assert [(cell.row, cell.metric, cell.verdict) for cell in found.cells if found.fails(cell)] == [
+        ("row-2", metric, "changed")
+    ]
+    assert found.exit_code == 1
+
+
 def test_rows_added_and_missing_fail_unless_allowed(story: pd.DataFrame) -> None:
     less = story[story["row"] != "vqvae"]
     assert [(note.kind, note.row) for note in check(story, less).notes if note.fails] == [("missing", "vqvae")]

@@ -2,7 +2,8 @@
 
     python evaluate_kept.py STORE DATA_ROOT OUT.csv VARIANT... [--plugin double_attention]
 
-Without weights of networks, so that the numbers are the same on every machine.
+Without weights of networks, so that the numbers are the same on every machine. What training recorded of a run stays,
+as where a store's runs are measured again.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def main() -> None:
         if data not in datasets:
             datasets[data] = load_dataset(data, chosen.data_root)
         rows, _ = evaluate(load_model(folder / CHECKPOINT), datasets[data])
+        trained = store.record(run)
+        frames.append(trained[trained["split"] != "test"])
         frames.append(record_frame(run, [("test", row) for row in rows], "kept checkpoint"))
     long = pd.concat(frames, ignore_index=True)
     long = long.assign(experiment="kept", preset="small", row=long["variant"])
