@@ -53,6 +53,7 @@ def prepare(name: str, source: Path, size: int | None, output: Path | None, work
     from avq.data.config import DataConfig
     from avq.data.containers import open_container
     from avq.data.fingerprint import resolve
+    from avq.data.prepare import TooManyBad
     from avq.data.prepare import prepare as prepare_set
     from avq.data.roots import cache_root
     from avq.errors import UsageError
@@ -64,10 +65,13 @@ def prepare(name: str, source: Path, size: int | None, output: Path | None, work
     assert pixels is not None
     container = open_container(source, card.options.get("skip", ""))
     with _showing(name) as on_progress:
-        outcome = prepare_set(
-            card, container, pixels, output or cache_root(), workers=workers or _cores(), max_bad=max_bad,
-            on_progress=on_progress,
-        )  # fmt: skip
+        try:
+            outcome = prepare_set(
+                card, container, pixels, output or cache_root(), workers=workers or _cores(), max_bad=max_bad,
+                on_progress=on_progress,
+            )  # fmt: skip
+        except TooManyBad as error:
+            raise TooManyBad(f"{error}; --max-bad N puts up with N such images") from None
     _tell(card, outcome, pixels, output)
 
 

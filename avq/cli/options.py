@@ -100,6 +100,13 @@ weights_dir = click.option(
     expose_value=False,
     help="Folder with the weights that metrics need.  [default: $AVQ_WEIGHTS_DIR, then torch hub's cache]",
 )
+weights_target = click.option(
+    "--weights-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    callback=_name_weights,
+    expose_value=False,
+    help="Folder that takes the weights, made where needed.  [default: $AVQ_WEIGHTS_DIR, then torch hub's cache]",
+)
 allow_small = click.option(
     "--allow-small", is_flag=True, help="Give Fréchet distances of fewer images than they need, and mark them."
 )

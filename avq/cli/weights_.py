@@ -27,7 +27,7 @@ def command() -> None:
 
 @command.command()
 @click.argument("names", nargs=-1)
-@options.weights_dir
+@options.weights_target
 def fetch(names: tuple[str, ...]) -> None:
     """Download weights by NAME; without one, all that are missing."""
     from avq.metrics import fetching
@@ -47,7 +47,7 @@ def fetch(names: tuple[str, ...]) -> None:
 
 @command.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@options.weights_dir
+@options.weights_target
 def add(file: Path) -> None:
     """Copy FILE to where weights are looked for; its content tells what it is."""
     from avq.metrics import fetching

@@ -84,7 +84,7 @@ def _reason(error: Exception, data: bytes) -> str:
     if isinstance(error, UnidentifiedImageError):  # its own words name a memory address
         page = " (it is a web page)" if looks_like_a_web_page(data) else ""
         return f"cannot identify image file as {', '.join(FORMATS)}{page}"
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def _rgb(data: bytes) -> Image.Image:

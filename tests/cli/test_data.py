@@ -31,6 +31,7 @@ def test_prepare_check_and_sheet(call, source, tmp_path):
     refused = call("data", "prepare", "celebahq", "--source", str(source), "--size", "16", "--workers", "1")
     assert refused.exit_code == 1
     assert "cannot use image broken.png: cannot identify image file" in refused.stderr
+    assert "--max-bad N" in refused.stderr
     words = ["data", "prepare", "celebahq", "--source", str(source), "--size", "16", "--workers", "1", "--max-bad", "1"]
     done = call(*words)
     assert done.exit_code == 0, done.output

@@ -47,6 +47,12 @@ def test_add(call, registered):
     assert "none of the registered weights" in done.stderr
 
 
+def test_fetch_and_add_make_their_folder(call, registered):
+    assert call("weights", "fetch", "--weights-dir", "new/fetched").exit_code == 0
+    assert call("weights", "add", "source.pth", "--weights-dir", "new/added").exit_code == 0
+    assert Path("new/fetched/net.pth").read_bytes() == Path("new/added/net.pth").read_bytes() == b"weights"
+
+
 def test_unknown_names_and_folders(call, registered):
     done = call("weights", "fetch", "nett")
     assert done.exit_code == 2

@@ -134,6 +134,7 @@ def test_what_cannot_be_used_is_refused_in_a_few_words(data: bytes, reason: str)
     assert isinstance(found, str)
     assert re.search(reason, found), found
     assert "\n" not in found
+    assert not found.endswith("."), "it is part of a longer message"
     assert not re.search(r"0x[0-9a-f]{8}", found), "no memory address"
 
 
