@@ -14,7 +14,7 @@ demo: $(STAMP) ## run the main job on the embedded data set and print its table 
 	@$(BIN)/avq-bench run ablation_levels
 
 test: $(STAMP) ## run the tests, but for the slow ones
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow and not cluster"
 
 test-slow: $(STAMP) ## run the slow tests: what the README promises
 	@$(BIN)/python -m pytest -m slow

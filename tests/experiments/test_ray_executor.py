@@ -1,4 +1,4 @@
-"""Sweeps on Ray: what is refused in one line, and (slow) a cluster of three nodes of which one is killed."""
+"""Sweeps on Ray: what is refused in one line, and (marked cluster) a cluster of three nodes of which one is killed."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def untimed(store: Path) -> pd.DataFrame:
     return table[~table["metric"].isin(TIMED)].reset_index(drop=True)
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.timeout(900)
 def test_a_request_that_no_node_can_satisfy_is_one_line(cluster: Any, tmp_path: Path) -> None:
     words = "no node of the Ray cluster can carry out a run, which needs 1 CPU, 1 GPU"
@@ -191,7 +191,7 @@ def test_a_request_that_no_node_can_satisfy_is_one_line(cluster: Any, tmp_path: 
         pass
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.timeout(900)
 def test_ctrl_c_stops_the_tasks_too(cluster: Any, tmp_path: Path) -> None:
     (tmp_path / "diary.py").write_text(PLUGIN.format(folder=str(tmp_path)))
@@ -209,7 +209,7 @@ def test_ctrl_c_stops_the_tasks_too(cluster: Any, tmp_path: Path) -> None:
     assert not list(store.glob(".ray-*"))
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.timeout(900)
 def test_a_killed_node_costs_nothing_but_time(cluster: Any, tmp_path: Path) -> None:
     local, on_ray, steps, gate = (tmp_path / name for name in ("local", "on-ray", "steps", "gate"))
