@@ -177,6 +177,7 @@ class _Sweep:
             self._predict(missing)
             for point in missing:
                 self._measure(point)
+                self._write()
         except KeyboardInterrupt:
             measured = len(self.outcomes)
             self._write()
