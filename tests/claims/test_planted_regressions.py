@@ -45,7 +45,7 @@ def kept(name: str) -> pd.DataFrame:
 
 
 def kept_checkpoints(before: pd.DataFrame, now: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """Verdicts on checkpoints trained as they should be, measured as they are and with the attention's update doubled."""
+    """Verdicts on checkpoints trained as they should be, measured as they are and with what attention adds doubled."""
     statistics = load_ablation("ablation_levels").statistics
     found = check(before, now, alpha=statistics.regression_alpha, margin=statistics.margin)
     return {(cell.row, cell.column): cell.verdict for cell in found.cells}
