@@ -30,8 +30,9 @@ lint: $(STAMP) ## check style and formatting
 types: $(STAMP) ## check types
 	@$(BIN)/mypy
 
-bench: $(STAMP) ## run the benchmarks
-	@$(BIN)/python -m pytest benchmarks --benchmark-only
+bench: $(STAMP) ## run the benchmarks beside their peers; write results/cpu/benchmarks.csv and the README's table
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[peers]'
+	@$(BIN)/python -m pytest benchmarks --benchmark-only --save-table
 
 clean: ## remove the environment and what tools leave behind (never the runs in avq-runs)
 	rm -rf $(VENV) .tox build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

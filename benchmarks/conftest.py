@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
@@ -31,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def _every_core() -> None:
-    torch.set_num_threads(cores())
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", cores())))
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
-"""Two pieces of work timed in turns, so that whatever else the machine does hits both alike."""
+"""Pieces of work timed in turns, so that whatever else the machine does hits all alike."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 Work = Callable[[], object]
 _RESAMPLES = 2000
@@ -29,25 +30,31 @@ class Ratio:
 
 
 def interleaved(ours: Work, peer: Work, rounds: int) -> Ratio:
-    """Time both once a round, the order changing from round to round, after a round that does not count."""
-    seconds = np.array([_round(ours, peer, number % 2 == 1) for number in range(rounds + 1)][1:])
+    """Time both once a round."""
+    seconds = in_turns([ours, peer], rounds)
     return ratio_of(seconds[:, 0], seconds[:, 1])
 
 
-def ratio_of(ours: np.ndarray, peer: np.ndarray) -> Ratio:
+def in_turns(works: Sequence[Work], rounds: int) -> NDArray[np.float64]:
+    """Seconds of each work in each round, `[rounds, works]`.
+
+    Each round begins with another one; a round that does not count goes before.
+    """
+    seconds = np.zeros((rounds + 1, len(works)))
+    for number in range(rounds + 1):
+        for place in range(len(works)):
+            which = (number + place) % len(works)
+            seconds[number, which] = seconds_of(works[which])
+    return seconds[1:]
+
+
+def ratio_of(ours: NDArray[np.float64], peer: NDArray[np.float64]) -> Ratio:
     """The ratio from each round's seconds, `[rounds]` each."""
     ratios = peer / ours
     drawn = np.random.default_rng(0).choice(ratios, (_RESAMPLES, len(ratios)))
     low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
     median = float(np.median(ratios))
     return Ratio(median, float(low), float(high), float(np.median(ours)), float(np.median(peer)), len(ratios))
-
-
-def _round(ours: Work, peer: Work, peer_first: bool) -> tuple[float, float]:
-    if peer_first:
-        late = seconds_of(peer)
-        return seconds_of(ours), late
-    return seconds_of(ours), seconds_of(peer)
 
 
 def seconds_of(work: Work) -> float:

@@ -31,7 +31,7 @@ SETTINGS = [
 ]
 # Loaded by every run's process: a state at every step, so that each kill leaves one to go on from.
 PLUGIN = "from avq.training import trainer\ntrainer._SECONDS_BETWEEN_STATES = 0.0\n"
-TIMED = ["training-time", "train-images-per-s", "inference-images-per-s", "peak-memory"]
+TIMED = ["training-time", "train-images-per-s", "inference-images-per-s", "peak-memory", "process-memory"]
 
 
 def start(store: Path, folder: Path) -> subprocess.Popen[bytes]:

@@ -25,6 +25,7 @@ COMMANDS = {
     "report": "Write a report on results as an executed notebook and as one HTML page.",
     "reconstruct": "Draw images beside what a tokenizer makes of them.",
     "attend": "Draw where pixels of an image look, through a checkpoint's attention.",
+    "profile": "Say where the time of a training step goes, part by part.",
     "status": "Show what is going on in a store, also from another terminal.",
     "data": "Fetch, prepare, check and look at datasets.",
     "doctor": "Look at this machine and installation, and name what needs mending.",

@@ -18,7 +18,7 @@ from avq.metrics.cost import (
 )
 from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
 from avq.metrics.memory import peak_memory
-from avq.models.attention import ResidualPixelAttention
+from avq.models.attention import ResidualPixelAttention, picked_implementations
 from avq.models.autoencoder import Autoencoder
 from avq.models.floor import PatchKMeans
 from avq.models.quantiser import VectorQuantizer
@@ -118,5 +118,12 @@ def quiet_costs(
 
     timed = images_per_second(infer, training.batch_size, repeats)
     rows.append(timed.measurement("inference-images-per-s", **conditions | {"precision": "float32"}))
-    rows.append(measured("peak-memory", peak_memory(device), protocol=protocol_id("peak-memory", **conditions)))
+    protocol, picked = protocol_id("peak-memory", **conditions), _attention(model, image_size, device)
+    rows.append(measured("peak-memory", peak_memory(device), protocol=protocol, reason=picked))
     return rows
+
+
+def _attention(model: Tokenizer, image_size: int, device: str) -> str:
+    """In words, what computes the attention: its memory is another with another."""
+    picked = picked_implementations(model, model.latent_sizes(image_size), device)
+    return f"attention computed: {', '.join(f'{kind} at {level}' for level, kind in picked.items())}" if picked else ""

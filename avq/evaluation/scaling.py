@@ -28,7 +28,9 @@ PASSES: tuple[Pass, ...] = ("forward", "training-step")
 LAYER = "attention"
 STRIDE = 4  # of a variant's bottom level, whose latent gives the point its size
 _COUNTED_SIDES = (32, 40, 48)  # large enough that no piece of a layer is larger at a larger latent
-_WARM_SIDE = 8  # a latent that loads libraries and starts threads, and is too small to be seen in memory
+# A latent on which libraries load their code and take the buffers that they keep: products of the layer's pieces are as
+# large as at any larger latent. What its tensors took is given back before what is held is measured.
+_WARM_SIDE = 32
 _SHARE = 0.9  # of the memory that is free: the rest is for whatever else runs
 _UNCOUNTED = (1.1, 64.0)  # times what is counted, and MiB more, that libraries take for themselves
 _SEED = 0
@@ -114,7 +116,8 @@ def _predicted(point: Point, rates: Rates) -> Prediction:
                 return _prediction(_counts(point, without_contents=True), rates)
         if point.latent_size <= max(_COUNTED_SIDES):
             return _prediction(_counts(point), rates)
-        return _continued(point, [_prediction(_counts(replace(point, latent_size=s)), rates) for s in _COUNTED_SIDES])
+        small = [replace(point, latent_size=side, implementation="linear") for side in _COUNTED_SIDES]
+        return _continued(point, [_prediction(_counts(one), rates) for one in small])
     except Exception as error:  # an operator that cannot be followed: the point is then tried under the memory limit
         return Prediction(reason=f"cannot be counted: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
 
@@ -156,11 +159,10 @@ def measure_point(point: Point, prediction: Prediction) -> Outcome:
     torch.set_num_threads(point.threads)
     if torch.device(point.device).type == "cpu":
         _be_the_first_to_go()
+        limit_memory(_SHARE * free)
     try:
-        make_call(point, _WARM_SIDE).call()
+        make_call(point, min(point.latent_size, _WARM_SIDE)).call()
         made = make_call(point)
-        if torch.device(point.device).type == "cpu":
-            limit_memory(_SHARE * free)
         taken = measure_passes(made.call, point.device, point.repeats)
         return Outcome(taken.memory, taken.seconds, made.gain())
     except (MemoryError, torch.OutOfMemoryError) as error:

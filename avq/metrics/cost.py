@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from avq.errors import AvqError
 from avq.metrics.measurement import Measurement, measured, protocol_id
@@ -48,9 +48,10 @@ def parameter_counts(module: nn.Module, codebook_values: int) -> list[Measuremen
 def macs(call: Callable[[], Any]) -> int:
     """Multiply-accumulates of `call()`: half the FLOPs that torch counts in convolutions and matrix products.
 
-    Element-wise work is not counted. Call it with a batch of one to get the cost of an image.
+    Element-wise work is not counted. Call it with a batch of one to get the cost of an image. Attention counts as
+    it is computed: the same in both implementations, but for keys that the fused kernel pads.
     """
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_UNKNOWN_TO_TORCH) as counter:
         call()
     return int(counter.get_total_flops()) // 2
 
@@ -64,6 +65,15 @@ def attention_matrix_bytes(pixels: int) -> int:
         pixels: pixels N of the latent.
     """
     return 4 * pixels**2
+
+
+def _fused_attention_flops(queries: Any, keys: Any, values: Any, *_: Any, **__: Any) -> int:
+    """FLOPs from the shapes of the first three arguments."""
+    return int(sdpa_flop_count(queries, keys, values))  # type: ignore[no-untyped-call]
+
+
+# torch counts every fused attention but that of the CPU (2.14), which then would cost nothing.
+_UNKNOWN_TO_TORCH = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _fused_attention_flops}
 
 
 def positive_copy(module: nn.Module) -> nn.Module:

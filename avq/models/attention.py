@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -157,6 +158,22 @@ class ResidualPixelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         base, update = self.parts(x)
         return base + update
+
+
+def picked_implementations(model: nn.Module, sizes: Sequence[tuple[int, int]], device: str) -> dict[str, str]:
+    """What computes each attention layer of an autoencoder, for its record: `{"level 1": "dense"}`.
+
+    Args:
+        model: a tokenizer; one without attention gives nothing.
+        sizes: height and width of each level's latent, bottom first.
+        device: where it is computed.
+    """
+    layers = zip(getattr(model, "attentions", []), sizes, strict=False)
+    return {
+        f"level {level}": resolve_implementation(layer.implementation, height * width, device)
+        for level, (layer, (height, width)) in enumerate(layers, 1)
+        if isinstance(layer, ResidualPixelAttention) and layer.similarity != "uniform"
+    }
 
 
 def use_implementation(model: nn.Module, implementation: str) -> None:

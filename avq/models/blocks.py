@@ -1,4 +1,7 @@
-"""Residual blocks of the AREN trunk (arXiv 2309.11641, fig. 2) and of VQ-VAE (arXiv 1711.00937, sec. 4.1)."""
+"""Residual blocks of the AREN trunk (arXiv 2309.11641, fig. 2) and of VQ-VAE (arXiv 1711.00937, sec. 4.1).
+
+What a convolution gives is activated and added to in place: no gradient needs it as it was.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ class _TwoConvolutions(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.first(x)
-        out: Tensor = self.second(F.relu(h) if self.activate else h)
+        out: Tensor = self.second(F.relu(h, inplace=True) if self.activate else h)
         return out
 
 
@@ -34,8 +37,8 @@ class IdResBlock(nn.Module):
         self.body = _TwoConvolutions(block, width, width, nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.body(x)
-        return out
+        out: Tensor = self.body(x)
+        return out.add_(x)
 
 
 class ConvResBlock(nn.Module):
@@ -50,8 +53,8 @@ class ConvResBlock(nn.Module):
         self.skip = nn.Conv2d(in_channels, width, 2, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.skip(x) + self.body(x)
-        return out
+        out: Tensor = self.body(x)
+        return out.add_(self.skip(x))
 
 
 class TransposedResBlock(nn.Module):
@@ -64,8 +67,8 @@ class TransposedResBlock(nn.Module):
         self.skip = nn.ConvTranspose2d(width, width, 2, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.skip(x) + self.body(x)
-        return out
+        out: Tensor = self.body(x)
+        return out.add_(self.skip(x))
 
 
 class BottleneckResBlock(nn.Module):
@@ -77,5 +80,5 @@ class BottleneckResBlock(nn.Module):
         self.conv1 = nn.Conv2d(residual_width, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.conv1(F.relu(self.conv3(F.relu(x))))
-        return out
+        out: Tensor = self.conv1(F.relu(self.conv3(F.relu(x)), inplace=True))
+        return out.add_(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -40,8 +41,24 @@ def nearest_codes(vectors: Tensor, codebook: Tensor) -> Tensor:
     half_norms = codebook.square().sum(1).mul(-0.5)
     rows = max(_LEAST_ROWS, _TILE_VALUES // len(codebook))
     transposed = codebook.t().contiguous()
-    tiles = [torch.addmm(half_norms, tile - centre, transposed).argmax(1) for tile in torch.split(vectors, rows)]
+    tiles = [_argmax(torch.addmm(half_norms, tile - centre, transposed)) for tile in torch.split(vectors, rows)]
     return torch.cat(tiles)
+
+
+def _argmax(scores: Tensor) -> Tensor:
+    """`scores.argmax(1)`, the first where several are largest; `[N, K]` to int64 `[N]`.
+
+    In two steps, because torch's search for a maximum is ten times as fast as that for its place: the largest of
+    each of a few groups of columns, then the place within the first group that has the largest.
+    """
+    rows, columns = scores.shape
+    groups = math.gcd(columns, 2 ** max(0, int(math.log2(columns)) // 2 - 1))
+    if groups == 1:
+        return scores.argmax(1)
+    grouped = scores.view(rows * groups, columns // groups)
+    best = grouped.amax(1).view(rows, groups).argmax(1)
+    firsts = torch.arange(0, rows * groups, groups, device=scores.device)
+    return best * (columns // groups) + grouped.index_select(0, firsts + best).argmax(1)
 
 
 def cluster_sums(vectors: Tensor, codes: Tensor, num_codes: int) -> tuple[Tensor, Tensor]:

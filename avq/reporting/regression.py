@@ -266,7 +266,8 @@ def _costs(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
         elif line["machine_before"] != line["machine_now"]:
             yield replace(cell, verdict="advice", reason=f"{line['machine_before']} before, {line['machine_now']} now")
         else:
-            ratio = cell.before / cell.now if metric.better == "higher" else cell.now / cell.before
+            less, more = (cell.now, cell.before) if metric.better == "higher" else (cell.before, cell.now)
+            ratio = more / less if less else np.inf if more else 1.0  # a small latent may take nothing to speak of
             reason = f"beyond the {tolerance:.0%} that a cost may rise on one machine" if ratio > 1 + tolerance else ""
             yield replace(cell, verdict="costlier" if reason else "similar", reason=reason)
 

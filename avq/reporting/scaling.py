@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import pandas as pd
 
-from avq.metrics.catalogue import METRICS, format_value
+from avq.metrics.catalogue import format_value
 from avq.reporting.render import text_table
 
 AXES = ["similarity", "implementation", "pass"]
@@ -38,6 +37,7 @@ def points(long: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("side", kind="stable").reset_index(drop=True)
 
 
+_EVEN = 1.005
 _QUANTITIES = ["memory", "memory-predicted", "time", "time-predicted", "gain"]
 
 
@@ -136,19 +136,17 @@ def _comparisons(table: pd.DataFrame) -> list[str]:
         both = sorted(set(sides["dense"].index) & set(sides["linear"].index))
         if both:
             dense, linear = (sides[name].loc[both[-1]] for name in ("dense", "linear"))
-            memory = _times(dense["memory"], linear["memory"], "less", "more")
-            time = _times(dense["time"], linear["time"], "faster", "slower")
-            lines.append(f"{variant}, {similarity}, {part} at {both[-1]}x{both[-1]}: linear against dense takes "
-                         f"{memory} memory and is {time}.")  # fmt: skip
+            memory = _times(dense["memory"], linear["memory"], "less memory", "more memory", "as much memory")
+            time = _times(dense["time"], linear["time"], "faster", "slower", "as fast")
+            place = f"{variant}, {similarity}, {part} at {both[-1]}x{both[-1]}"
+            lines.append(f"{place}: linear against dense takes {memory} and is {time}.")
     return lines
 
 
-def _times(dense: float, linear: float, better: str, worse: str) -> str:
+def _times(dense: float, linear: float, better: str, worse: str, even: str) -> str:
     if not (dense > 0 and linear > 0):
-        return "as much (too little to be seen)" if better == "less" else "as fast"
-    return f"{dense / linear:.3g} times {better}" if dense >= linear else f"{linear / dense:.3g} times {worse}"
-
-
-def metrics_of(long: pd.DataFrame) -> Sequence[str]:
-    """The metrics of `scale` that these records hold, in the catalogue's order."""
-    return [name for name in METRICS if name in set(long["metric"]) and _kind(name)]
+        return "too little to be compared"
+    ratio = max(dense / linear, linear / dense)
+    if ratio < _EVEN:
+        return even
+    return f"{ratio:,.{0 if ratio >= 100 else 1 if ratio >= 10 else 2}f} times {better if dense > linear else worse}"

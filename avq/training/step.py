@@ -14,6 +14,7 @@ from avq.data.loader import to_model
 from avq.models.discriminator import discriminator
 from avq.models.tokenizer import Reconstruction, Tokenizer
 from avq.training.adversarial import Adversary, adaptive_weight, last_layer
+from avq.training.allocator import keep_freed_memory
 from avq.training.config import TrainConfig
 from avq.training.diagnose import NonFiniteLoss, first_non_finite
 from avq.training.losses import PerceptualLoss
@@ -43,6 +44,8 @@ class TrainStep:
     """
 
     def __init__(self, model: Tokenizer, config: TrainConfig, device: str, variant: str = "model") -> None:
+        if device == "cpu":
+            keep_freed_memory()
         self.model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.config, self.device, self.variant = config, device, variant
         self.precision = resolve_precision(config.precision, device)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avq.errors import UsageError
-from avq.experiments.code_hash import cost_hash, evaluation_hash, source_hash, training_hash
+from avq.experiments.code_hash import cost_hash, evaluation_hash, scaling_hash, source_hash, training_hash
 
 LAYER = '''
 """Module."""
@@ -122,6 +122,22 @@ def test_the_cost_modules_are_found() -> None:
     from avq.experiments.code_hash import _COSTS, _ROOT, _imports
 
     assert "metrics/cost.py" in _imports(_ROOT / _COSTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "whole"),
+    [
+        ("models/attention_tiles.py", True, True), ("models/blocks.py", False, True), ("training/step.py", False, True),
+        ("metrics/memory.py", True, True), ("metrics/error.py", False, False), ("data/splits.py", False, False),
+    ],
+)  # fmt: skip
+def test_what_scale_measures_is_known_by_its_code(tmp_path: Path, name: str, layer: bool, whole: bool) -> None:
+    for other in ("models/attention.py", "metrics/memory.py", name):
+        write(tmp_path, other, LAYER)
+    write(tmp_path, "evaluation/scaling.py", "from avq.metrics.memory import free\n")
+    before = [scaling_hash(kind, root=tmp_path) for kind in (False, True)]
+    write(tmp_path, name, LAYER.replace("2", "3"))
+    assert [scaling_hash(kind, root=tmp_path) != old for kind, old in enumerate(before)] == [layer, whole]
 
 
 def test_plugins_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

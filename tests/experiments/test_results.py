@@ -60,7 +60,7 @@ def test_a_run_folder_holds_everything(store: Path) -> None:
     folder = next(store.glob("runs/aren-1-*"))
     names = {path.name for path in folder.iterdir()}
     assert names == {"config.json", "environment.json", "checkpoint.safetensors", "log.csv", "record.csv",
-                     "per_image.parquet", "progress.json", "evaluation.json", "lock"}  # fmt: skip
+                     "per_image.parquet", "progress.json", "evaluation.json", "lock", "best.safetensors"}  # fmt: skip
     assert read_json(folder / "environment.json")["packages"]["torch"]
 
 
@@ -85,7 +85,7 @@ def test_load_results_of_a_store_a_folder_and_a_file(store: Path, finished) -> N
 def test_fresh_trains_again_to_equal_values(store: Path, finished) -> None:
     table, _, started = go(store, fresh=True)
     assert len(started) == 2
-    kinds = ["training-time", "train-images-per-s", "inference-images-per-s", "peak-memory"]
+    kinds = ["training-time", "train-images-per-s", "inference-images-per-s", "peak-memory", "process-memory"]
     before, after = (t[~t["metric"].isin(kinds)] for t in (finished[1], table))
     assert to_csv(before) == to_csv(after)
 

@@ -17,6 +17,7 @@ from avq.metrics.cost import (
     positive_copy,
     receptive_field,
 )
+from avq.models.attention import ResidualPixelAttention
 
 
 class Trunk(nn.Module):
@@ -93,3 +94,16 @@ def test_throughput_is_the_median() -> None:
 def test_one_repeat_has_no_spread() -> None:
     with pytest.raises(AvqError, match="two repeats"):
         images_per_second(lambda: None, batch=1, repeats=1)
+
+
+@pytest.mark.parametrize("similarity", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("filters", [8, 16])
+def test_attention_costs_the_same_either_way(similarity: str, filters: int) -> None:
+    """N x N x (c + C) and the two convolutions, also where torch's own counter does not know the fused kernel."""
+    layer, x = ResidualPixelAttention(16, filters, similarity=similarity), torch.zeros(1, 16, 24, 24)
+    found = {}
+    for implementation in ("dense", "linear"):
+        layer.implementation = implementation
+        found[implementation] = macs(lambda: layer(x))
+    pixels = 24 * 24
+    assert found["dense"] == found["linear"] == pixels**2 * (filters + 16) + 2 * pixels * 16 * filters

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from avq.models.quantiser import VectorQuantizer, cluster_sums, kmeans, nearest_codes
+from avq.models.quantiser import VectorQuantizer, _argmax, cluster_sums, kmeans, nearest_codes
 
 
 @given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 12), st.integers(0, 9))
@@ -20,6 +20,43 @@ def test_codes_are_a_float64_searchs_wherever_the_margin_exceeds_rounding(n: int
     best = distances.min(1).values
     chosen = distances.gather(1, nearest_codes(vectors, codebook)[:, None])[:, 0]
     assert (chosen - best).max() < 1e-4
+
+
+@pytest.mark.parametrize("num_codes", [1024, 1000, 8192])
+def test_codes_of_a_large_codebook_are_those_of_a_float64_search(num_codes: int) -> None:
+    """The very same code wherever the two nearest differ by more than rounding."""
+    generator = torch.Generator().manual_seed(0)
+    vectors, codebook = (torch.randn(n, 64, generator=generator) for n in (700, num_codes))
+    distances = torch.cdist(vectors.double(), codebook.double(), compute_mode="donot_use_mm_for_euclid_dist").square()
+    nearest, second = distances.topk(2, dim=1, largest=False).values.T
+    clear = second - nearest > 1e-5 * (vectors.double().square().sum(1) + codebook.double().square().sum(1).max())
+    assert clear.double().mean() > 0.9
+    assert (nearest_codes(vectors, codebook) == distances.argmin(1))[clear].all()
+
+
+@given(st.integers(1, 20), st.integers(1, 600), st.integers(0, 9))
+@settings(max_examples=60, deadline=None)
+def test_the_first_of_equal_scores_is_taken(rows: int, columns: int, seed: int) -> None:
+    scores = torch.randint(5, (rows, columns), generator=torch.Generator().manual_seed(seed)).float()
+    first = [row.index(max(row)) for row in scores.tolist()]
+    assert _argmax(scores).tolist() == first
+
+
+@pytest.mark.parametrize("decay", [0.99, None])
+def test_it_stays_right_when_compiled(decay: float | None) -> None:
+    """Traced without a break; codes, gradients and statistics are those of eager mode."""
+    outcomes = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        quantiser = VectorQuantizer(32, 4, decay, restarts=False)
+        call = torch.compile(quantiser, backend="aot_eager", fullgraph=True) if compiled else quantiser
+        z = torch.randn(2, 4, 16, 16, requires_grad=True)
+        result = call(z)
+        (result.latents.square().sum() + result.loss).backward()
+        learned = quantiser.state_dict() if decay else {"gradient": quantiser.codebook.grad}
+        outcomes.append([result.latents, result.codes, result.loss, z.grad, *learned.values()])
+    for eager, traced in zip(*outcomes, strict=True):
+        torch.testing.assert_close(traced, eager)
 
 
 def test_a_large_common_offset_costs_no_digits() -> None:

@@ -199,23 +199,51 @@ def test_codebooks_without_usage_have_no_picture(story: pd.DataFrame) -> None:
     assert figures.codebook_usage(story) is None
 
 
-def scaled(power: int, sizes: tuple[int, ...] = (16, 32, 64)) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {"metric": "attention-memory", "status": "ok", "unit": "MiB", "value": 0.01 * size**exponent,
-             "row": f"{kind}-{size}", "latent_size": str(size), "similarity": kind}
-            for kind, exponent in (("softmax", power), ("sigmoid", 4))
-            for size in sizes
-        ]
-    )  # fmt: skip
+def scaled(sizes: tuple[int, ...] = (16, 32, 64)) -> pd.DataFrame:
+    """Records of `scale`: dense by the fourth power, and not run at the largest; linear by the second."""
+    lines = []
+    for side in sizes:
+        for implementation, power in (("dense", 4), ("linear", 2)):
+            lost = implementation == "dense" and side == 64
+            for metric, value, status in (
+                ("attention-memory", 0.01 * side**power, "n/a" if lost else "ok"),
+                ("attention-time", 1e-6 * side**power, "n/a" if lost else "ok"),
+                ("attention-memory-predicted", 0.009 * side**power, "ok"),
+                ("attention-time-predicted", 1e-6 * side**power, "ok"),
+            ):
+                lines.append(
+                    {"metric": metric, "status": status, "value": value if status == "ok" else float("nan"),
+                     "variant": "attention", "row": f"{implementation}-{side}", "latent_size": str(side),
+                     "similarity": "softmax", "implementation": implementation, "pass": "forward",
+                     "reason": "" if status == "ok" else "does not fit"}
+                )  # fmt: skip
+    return pd.DataFrame(lines)
 
 
-def test_the_slope_of_attention_memory_is_fitted() -> None:
-    picture = figures.attention_memory(scaled(2))
+def test_memory_and_time_against_the_size_of_the_latent() -> None:
+    picture = figures.attention_scaling(scaled())
     assert picture is not None
-    assert "softmax: grows with side^2.0, 40.96 MiB at 64" in picture.alt
-    assert "sigmoid: grows with side^4.0" in picture.alt
-    assert figures.attention_memory(scaled(2, sizes=(16,))) is None
+    assert "softmax, linear, forward: 41.0 MiB at 64" in picture.alt
+    assert "softmax, dense, forward: 10485.8 MiB at 32" in picture.alt
+    memory, time = picture.figure.axes
+    assert [text.get_text() for text in (*memory.texts, *time.texts)] == ["not run", "not run"]
+    crosses = [line for line in memory.lines if line.get_marker() == "x"]
+    assert [list(line.get_xdata()) for line in crosses] == [[16, 32, 64], [16, 32, 64]]
+    assert memory.get_xscale() == memory.get_yscale() == "log"
+
+
+def test_one_size_or_other_records_have_no_such_picture(story: pd.DataFrame) -> None:
+    assert figures.attention_scaling(scaled(sizes=(16,))) is None
+    assert figures.attention_scaling(story) is None
+
+
+def test_a_picture_is_the_same_svg_each_time(tmp_path: Path) -> None:
+    first, second = (figures.attention_scaling(scaled()) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    path = first.save(tmp_path / "growth.svg")
+    assert path.read_bytes() == second.svg()
+    assert b">memory, MiB</text>" in path.read_bytes()
 
 
 def test_a_picture_in_a_notebook_carries_its_words(story: pd.DataFrame) -> None:

@@ -66,7 +66,7 @@ def test_the_answer_comes_first_and_missing_rows_are_no_contrast(long: pd.DataFr
 def test_sections_without_anything_to_show_are_left_out(long: pd.DataFrame, store: Path) -> None:
     bare = sources(notebook.build(notebook.Inputs(Path("r.csv")), [Report(long)], Path(), "c"))
     assert "learning_curves" not in bare
-    assert "attention_memory" not in bare
+    assert "attention_scaling" not in bare
     assert "effects()" not in bare
     inputs = notebook.Inputs(Path("r.csv"), store)
     full = sources(notebook.build(inputs, [Report(long, ABLATION, store=store)], Path(), "c"))
@@ -128,3 +128,23 @@ def test_without_a_store_a_line_says_what_is_missing(long: pd.DataFrame, store: 
 def test_images_from_a_persons_folders_are_shown_on_request_only(long: pd.DataFrame, dataset: str, may: bool) -> None:
     assert Report(long)._may_be_shown(dataset) is may
     assert Report(long, all_pictures=True)._may_be_shown(dataset)
+
+
+def test_what_scale_measured_has_its_picture_and_table_and_no_sections_of_training(tmp_path: Path) -> None:
+    cell = {"experiment": "scale-cpu", "preset": "", "dataset": "", "split": "", "seed": 0, "run": "r", "status": "ok",
+            "variant": "attention", "metric": "attention-time", "protocol": "attention-time.1:batch=1", "unit": "s",
+            "reason": "", "machine": "m", "code": "c", "similarity": "softmax", "implementation": "dense",
+            "pass": "forward"}  # fmt: skip
+    long = pd.DataFrame([cell | {"latent_size": str(n), "row": f"attention[{n}]", "value": n / 1e3} for n in (16, 32)])
+    (tmp_path / "experiments/scale-cpu").mkdir(parents=True)
+    (tmp_path / "experiments/scale-cpu/plan.json").write_text('{"command": "avq-bench scale --latent-sizes 16,32"}')
+    report = Report(long, store=tmp_path)
+    made = sources(notebook.build(notebook.Inputs(Path("r.csv"), tmp_path), [report], Path(), "c"))
+    assert "report.attention_scaling()" in made
+    assert "report.scaling_table()" in made
+    assert "quality_table" not in made
+    assert "avq-bench scale --latent-sizes 16,32\n" in made
+    assert report.attention_scaling() is not None
+    table = report.scaling_table()
+    assert table is not None
+    assert "32x32" in table._repr_html_()

@@ -72,7 +72,7 @@ class Picture:
         return min(small.getvalue(), out.getvalue(), key=len)
 
     def svg(self) -> bytes:
-        """The picture as an SVG file, the same bytes for the same picture; text stays text."""
+        """The picture as an SVG file, without date and chance; text stays text."""
         out = io.BytesIO()
         with mpl.rc_context({**STYLE, "svg.fonttype": "none", "svg.hashsalt": "avq"}):
             self.figure.savefig(out, format="svg", metadata={"Date": None})

@@ -1,0 +1,144 @@
+"""Where the time of a training step goes, beside what the machine could do."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from avq.evaluation.profile_meter import BETWEEN, CONVOLUTION, ELEMENTWISE, OPTIMISER, Meter, Peaks, Spent
+from avq.training.step import TrainStep
+
+_WARM_UP, _TRACED = 3, 2
+_COPIED = 2**26  # values: 256 MiB, far beyond any cache
+_SIDE = 2048
+OVERHEAD = "between operations"
+
+Spending = dict[tuple[str, str], Spent]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A training step by part.
+
+    Attributes:
+        step: median seconds of a step, nothing watching.
+        parts: part -> what a step spends in it; the last is the time between operations (Python, autograd).
+        outside: seconds of a step outside convolutions with their activations and residual sums, attention, quantiser
+            and optimiser.
+        precision: of the convolutions.
+    """
+
+    step: float
+    parts: dict[str, Spent]
+    outside: float
+    peaks: Peaks
+    precision: str
+
+    def share(self, part: str) -> float:
+        """Of the step's time."""
+        return self.parts[part].seconds / sum(spent.seconds for spent in self.parts.values())
+
+    @property
+    def outside_share(self) -> float:
+        return self.outside / sum(spent.seconds for spent in self.parts.values())
+
+    def of_peak(self, part: str) -> float | None:
+        """The time that the machine's peaks would need over the time taken; above 1 where the cache holds the data."""
+        spent = self.parts[part]
+        return spent.least / spent.seconds if spent.least and spent.seconds else None
+
+
+def profile_step(
+    step: TrainStep, batch_of: Callable[[int], Tensor], steps: int = 10, trace: Path | None = None
+) -> Profile:
+    """Take training steps, first unwatched, then watched.
+
+    Args:
+        step: the model in training mode with its optimiser; it is trained on.
+        batch_of: number of a step -> images uint8 `[B, H, W, 3]`.
+        steps: how many of each.
+        trace: where to write the trace of two further steps, for chrome://tracing or Perfetto.
+    """
+    numbers = iter(range(10**9))
+
+    def take() -> None:
+        number = next(numbers)
+        step(batch_of(number), 0, check=step.device == "cpu").item()
+
+    for _ in range(_WARM_UP):
+        take()
+    unwatched = statistics.median(_seconds(take) for _ in range(steps))
+    peaks = measure_peaks(step.device)
+    meter = Meter(step, peaks)
+    watched = []
+    with meter.watching():
+        for _ in range(steps):
+            meter.spent = {}
+            take()
+            watched.append(meter.spent)
+    if trace is not None:
+        _write_trace(take, trace)
+    return _summed(watched, unwatched, peaks, step.precision)
+
+
+def _summed(watched: Sequence[Spending], unwatched: float, peaks: Peaks, precision: str) -> Profile:
+    parts: dict[str, Spent] = {}
+    outside = 0.0
+    for (part, kind), first in watched[0].items():
+        seconds = statistics.median(step[part, kind].seconds for step in watched)
+        parts.setdefault(part, Spent()).add(replace(first, seconds=seconds))
+        if not _wanted(part, kind):
+            outside += seconds
+    overhead = max(0.0, unwatched - sum(spent.seconds for spent in parts.values()))
+    ordered = dict(sorted(parts.items(), key=lambda item: -item[1].seconds))
+    return Profile(unwatched, ordered | {OVERHEAD: Spent(overhead)}, outside + overhead, peaks, precision)
+
+
+def _wanted(part: str, kind: str) -> bool:
+    if part == OPTIMISER or part.startswith(("attention", "quantiser")):
+        return True
+    in_model = part == BETWEEN or part.startswith(("encoder", "decoder"))
+    return in_model and kind in (CONVOLUTION, ELEMENTWISE)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def _write_trace(take: Callable[[], None], path: Path) -> None:
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if torch.cuda.is_available():
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with torch.profiler.profile(activities=activities, record_shapes=True) as profiler:
+        for _ in range(_TRACED):
+            take()
+    profiler.export_chrome_trace(str(path))
+
+
+def measure_peaks(device: str, repeats: int = 5) -> Peaks:
+    """The best of a few matrix products (2048 a side, in each precision) and of a few copies of 256 MiB."""
+
+    def best(work: Callable[[], Tensor]) -> float:
+        def call() -> None:
+            if work().is_cuda:
+                torch.cuda.synchronize()
+
+        return min(_seconds(call) for _ in range(repeats))
+
+    rates = []
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b = (torch.randn(_SIDE, _SIDE, device=device).to(dtype) for _ in range(2))
+        rates.append(2 * _SIDE**3 / best(lambda a=a, b=b: a @ b))  # type: ignore[misc]
+    source = torch.zeros(_COPIED, device=device)
+    target = torch.zeros_like(source)
+    rates.append(2 * source.nbytes / best(lambda: target.copy_(source)))
+    return Peaks(*rates)
