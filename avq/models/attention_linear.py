@@ -113,18 +113,13 @@ def _scale_and_bias(similarity: str, pixels: int) -> tuple[float, float]:
 
 
 def _tiles(pixels: int, similarity: str) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of each tile; about equal ones, as a thin rest is slow."""
+    """Rows and columns of each tile; all of one size, whatever N is, but for the last ones."""
     softmax = similarity == "softmax"
-    columns = pixels if softmax else _even(pixels, COLUMNS)
-    rows = _even(pixels, max(LEAST_ROWS, (BAND if softmax else TILE) // columns))
+    columns = pixels if softmax else min(pixels, COLUMNS)
+    rows = min(pixels, max(LEAST_ROWS, (BAND if softmax else TILE) // columns))
     for row in range(0, pixels, rows):
         for column in range(0, pixels, columns):
             yield slice(row, row + rows), slice(column, column + columns)
-
-
-def _even(total: int, most: int) -> int:
-    """The size of as few pieces of `most` at most as there can be, cut evenly."""
-    return math.ceil(total / math.ceil(total / most))
 
 
 def _weights(queries: Tensor, keys: Tensor, similarity: str, bias: float) -> Tensor:
