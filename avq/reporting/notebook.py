@@ -120,7 +120,7 @@ _SECTIONS = (
         "matrix over all pairs of pixels grows with the fourth power of the side; what is linear in pixels, with the "
         "second.",
         ("attention_scaling()", "scaling_table()"),
-        _measured("attention-memory", "model-memory"),
+        lambda report: not _trained(report),
     ),
     _Section(
         "Pictures",
