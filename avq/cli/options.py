@@ -80,6 +80,13 @@ def _name_weights(ctx: click.Context, _param: click.Parameter, folder: Path | No
         os.environ[ENVIRONMENT_VARIABLE] = str(folder.absolute())
 
 
+def _make_weights(ctx: click.Context, param: click.Parameter, folder: Path | None) -> None:
+    """The same for what is to receive weights: a folder named on the command line is made."""
+    if folder is not None and not ctx.resilient_parsing:
+        folder.mkdir(parents=True, exist_ok=True)
+    _name_weights(ctx, param, folder)
+
+
 def written(help: str, default: str | None = None) -> Callable[[F], F]:
     """`-o/--output`, the file that a command writes; required where it has no default."""
     return click.option(
@@ -103,7 +110,7 @@ weights_dir = click.option(
 weights_target = click.option(
     "--weights-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    callback=_name_weights,
+    callback=_make_weights,
     expose_value=False,
     help="Folder that takes the weights, made where needed.  [default: $AVQ_WEIGHTS_DIR, then torch hub's cache]",
 )

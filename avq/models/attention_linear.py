@@ -113,7 +113,7 @@ def _scale_and_bias(similarity: str, pixels: int) -> tuple[float, float]:
 
 
 def _tiles(pixels: int, similarity: str) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of each tile."""
+    """Rows and columns of each tile; all of one size, whatever N is, but for the last ones."""
     softmax = similarity == "softmax"
     columns = pixels if softmax else min(pixels, COLUMNS)
     rows = min(pixels, max(LEAST_ROWS, (BAND if softmax else TILE) // columns))

@@ -19,7 +19,7 @@ Key = tuple[str, str, str, int]
 RUN = ["dataset", "row", "seed", "run", "code"]
 CELL = ["dataset", "row", "metric", "level"]
 NOTICEABLE = 0.01  # the share of a value that counts as a loss where the ablation file declares no margin
-ROUNDING = 1e-6  # relative
+ROUNDING = 1e-6  # relative: what another CPU's rounding may do where there is no other spread
 
 
 def same_checkpoints(before: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:

@@ -162,7 +162,9 @@ class Report:
         lines = self.long.drop_duplicates("row")[["row", "variant"]]
         known = [VARIANTS[name].summary if name in VARIANTS else "a plug-in's variant" for name in lines["variant"]]
         sound = self.long[(self.long["status"] == "ok") & (self.long["reason"] != "")]
-        remarks = sound.groupby("row")["reason"].agg(lambda reasons: "; ".join(dict.fromkeys(reasons)))
+        remarks = sound.groupby("row")["reason"].agg(
+            lambda reasons: "; ".join(dict.fromkeys("; ".join(reasons).split("; ")))
+        )
         table = pd.DataFrame({"row": lines["row"].to_list(), "what it is": known})
         if len(remarks):
             table["in these runs"] = [remarks.get(row, "") for row in table["row"]]

@@ -45,7 +45,7 @@ def kept(name: str) -> pd.DataFrame:
 
 
 def kept_checkpoints(before: pd.DataFrame, now: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """Verdicts on checkpoints trained as they should be, measured plainly and with the attention's update doubled."""
+    """Verdicts on checkpoints trained as they should be, measured as they are and with what attention adds doubled."""
     statistics = load_ablation("ablation_levels").statistics
     found = check(before, now, alpha=statistics.regression_alpha, margin=statistics.margin)
     return {(cell.row, cell.column): cell.verdict for cell in found.cells}
@@ -57,7 +57,6 @@ def test_a_doubled_output_on_kept_checkpoints_is_caught_and_only_where_it_does_h
     worse = {name for name, verdict in found.items() if verdict == "regressed"}
     assert worse == {("aren-1-rpa", metric) for metric in ("mae", "psnr", "ssim", "perplexity@1")}
     assert {found["aren-1", metric] for metric in ("mae", "psnr", "ssim", "perplexity@1")} == {"same"}
-    assert found["aren-1-rpa-mean", "mae"] == "no worse"  # 0.01 %: there is nothing to double
 
 
 def test_without_proof_of_the_same_checkpoint_three_unruly_seeds_do_not_show_it() -> None:
