@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from avq.metrics.memory import seconds_of
 
 Work = Callable[[], object]
 _RESAMPLES = 2000
@@ -55,10 +56,3 @@ def ratio_of(ours: NDArray[np.float64], peer: NDArray[np.float64]) -> Ratio:
     low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
     median = float(np.median(ratios))
     return Ratio(median, float(low), float(high), float(np.median(ours)), float(np.median(peer)), len(ratios))
-
-
-def seconds_of(work: Work) -> float:
-    """Wall-clock seconds of one call."""
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import importlib
 import multiprocessing
-import sys
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
+
+from avq.metrics.memory import can_reset_peak, held_memory, peak_memory, reset_peak
 
 
 def extra_memory(maker: str, *arguments: Any) -> float | None:
@@ -23,7 +20,7 @@ def extra_memory(maker: str, *arguments: Any) -> float | None:
         maker: "module:function" that takes the arguments and gives the call.
         arguments: what is handed to it.
     """
-    if sys.platform != "linux":
+    if not can_reset_peak():
         return None
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measure, (maker, arguments))
@@ -33,16 +30,7 @@ def _measure(maker: str, arguments: tuple[Any, ...]) -> float:
     module, _, function = maker.partition(":")
     call: Callable[[], object] = getattr(importlib.import_module(module), function)(*arguments)
     call()
-    gc.collect()
-    with suppress(OSError, AttributeError):  # another C library than glibc
-        ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    before = _status("VmRSS")
+    held = held_memory()
+    reset_peak()
     call()
-    return (_status("VmHWM") - before) / 1024
-
-
-def _status(name: str) -> float:
-    """KiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return float(next(line for line in lines if line.startswith(f"{name}:")).split()[1])
+    return peak_memory() - held

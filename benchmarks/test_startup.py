@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from avq.metrics.memory import seconds_of
 from benchmarks.conftest import Report
-from benchmarks.interleave import seconds_of
 
 _AVQ = [sys.executable, "-m", "avq"]
 _ROOT = Path(__file__).parents[1]

@@ -50,14 +50,7 @@ class _Pixel(click.ParamType):  # type: ignore[type-arg]  # generic in new relea
     help="Pixel of the image, from 0,0 at the top left; repeatable.",
 )
 @options.written("Picture to write.", "attention.png")
-@click.option(
-    "--max-side",
-    type=click.IntRange(min=16),
-    default=512,
-    show_default=True,
-    help="Shrink an image whose longer side exceeds this many pixels.",
-)
-@options.stacked(options.device, options.plugin, options.table_format)
+@options.stacked(options.max_side, options.device, options.plugin, options.table_format)
 def command(
     image: Path,
     checkpoint: Path,

@@ -100,6 +100,13 @@ def written(help: str, default: str | None = None) -> Callable[[F], F]:
     )
 
 
+max_side = click.option(
+    "--max-side",
+    type=click.IntRange(min=16),
+    default=512,
+    show_default=True,
+    help="Shrink an image whose longer side exceeds this many pixels.",
+)
 weights_dir = click.option(
     "--weights-dir",
     type=click.Path(path_type=Path, file_okay=False, exists=True),

@@ -42,14 +42,7 @@ def shipped_checkpoint() -> Path:
     help="Trained tokenizer (.safetensors).  [default: the one that ships with avq-bench]",
 )
 @options.written("Picture to write.", "reconstruction.png")
-@click.option(
-    "--max-side",
-    type=click.IntRange(min=16),
-    default=512,
-    show_default=True,
-    help="Shrink images whose longer side exceeds this many pixels.",
-)
-@options.stacked(options.device, options.plugin, options.table_format)
+@options.stacked(options.max_side, options.device, options.plugin, options.table_format)
 def command(
     images: tuple[Path, ...],
     checkpoint: Path | None,

@@ -26,6 +26,13 @@ def attention_layers(model: Tokenizer) -> list[ResidualPixelAttention | None]:
     return [layer if isinstance(layer, ResidualPixelAttention) else None for layer in layers]
 
 
+def relative_gain(layer: ResidualPixelAttention, x: Tensor) -> Tensor:
+    """|W x| / |x| of each image `[B]`: what the layer adds to its residual base `[B, C, H, W]`, over that base."""
+    base, update = layer.parts(x)
+    gain: Tensor = update.flatten(1).norm(dim=1) / base.flatten(1).norm(dim=1)
+    return gain
+
+
 class AttentionWatch:
     """Collects gain, distance and entropy a level from every attention layer while the model runs.
 
@@ -62,9 +69,7 @@ class AttentionWatch:
     def _record(self, level: int) -> Callable[[ResidualPixelAttention, tuple[Tensor], Tensor], None]:
         def hook(layer: ResidualPixelAttention, inputs: tuple[Tensor], output: Tensor) -> None:
             (x,) = inputs
-            base, update = layer.parts(x)
-            gain = update.flatten(1).norm(dim=1) / base.flatten(1).norm(dim=1)
-            self.values.setdefault(GAIN, {})[level] = gain
+            self.values.setdefault(GAIN, {})[level] = relative_gain(layer, x)
             pixels = x.shape[2] * x.shape[3]
             wanted = max(1, min(IMAGES, _WEIGHTS // pixels**2)) - self.seen[level]
             spread = torch.full((2, len(x)), float("nan"), device=x.device)

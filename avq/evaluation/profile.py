@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +11,12 @@ import torch
 from torch import Tensor
 
 from avq.evaluation.profile_meter import BETWEEN, CONVOLUTION, ELEMENTWISE, OPTIMISER, Meter, Peaks, Spent
+from avq.metrics.counting import copy_rate, product_rate
+from avq.metrics.memory import seconds_of
 from avq.training.step import TrainStep
 
 _WARM_UP, _TRACED = 3, 2
-_COPIED = 2**26  # values: 256 MiB, far beyond any cache
+_COPIED = 256  # MiB, far beyond any cache
 _SIDE = 2048
 OVERHEAD = "between operations"
 
@@ -73,7 +74,7 @@ def profile_step(
 
     for _ in range(_WARM_UP):
         take()
-    unwatched = statistics.median(_seconds(take) for _ in range(steps))
+    unwatched = statistics.median(seconds_of(take) for _ in range(steps))
     peaks = measure_peaks(step.device)
     meter = Meter(step, peaks)
     watched = []
@@ -107,12 +108,6 @@ def _wanted(part: str, kind: str) -> bool:
     return in_model and kind in (CONVOLUTION, ELEMENTWISE)
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
-
-
 def _write_trace(take: Callable[[], None], path: Path) -> None:
     activities = [torch.profiler.ProfilerActivity.CPU]
     if torch.cuda.is_available():
@@ -124,21 +119,10 @@ def _write_trace(take: Callable[[], None], path: Path) -> None:
     profiler.export_chrome_trace(str(path))
 
 
-def measure_peaks(device: str, repeats: int = 5) -> Peaks:
-    """The best of a few matrix products (2048 a side, in each precision) and of a few copies of 256 MiB."""
-
-    def best(work: Callable[[], Tensor]) -> float:
-        def call() -> None:
-            if work().is_cuda:
-                torch.cuda.synchronize()
-
-        return min(_seconds(call) for _ in range(repeats))
-
-    rates = []
-    for dtype in (torch.float32, torch.bfloat16):
-        a, b = (torch.randn(_SIDE, _SIDE, device=device).to(dtype) for _ in range(2))
-        rates.append(2 * _SIDE**3 / best(lambda a=a, b=b: a @ b))  # type: ignore[misc]
-    source = torch.zeros(_COPIED, device=device)
-    target = torch.zeros_like(source)
-    rates.append(2 * source.nbytes / best(lambda: target.copy_(source)))
-    return Peaks(*rates)
+def measure_peaks(device: str) -> Peaks:
+    """Of matrix products (2048 a side, in each precision) and of copies of 256 MiB."""
+    return Peaks(
+        float32=product_rate(device, _SIDE),
+        bfloat16=product_rate(device, _SIDE, torch.bfloat16),
+        bytes=copy_rate(device, _COPIED),
+    )

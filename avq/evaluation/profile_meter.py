@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
+from avq.metrics.flops import operator_flops
 from avq.models.autoencoder import Autoencoder
 from avq.training.step import TrainStep
 
@@ -151,8 +151,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = func(*args, **kwargs)
         self._wait()
         seconds = time.perf_counter() - begun
-        count = flop_registry.get(func._overloadpacket)
-        flops = count(*args, **kwargs, out_val=result) if count else 0
+        flops = operator_flops(func, args, kwargs, result)
         tensors = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor)]
         size = sum(tensor.nbytes for tensor in tensors)
         if func.is_view:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from avq.evaluation.attention import relative_gain
 from avq.metrics.counting import Counts, Rates, count, counted, measure_rates
 from avq.metrics.memory import MIB, free_memory, measure_passes, status_field
 from avq.models.attention import ResidualPixelAttention, resolve_implementation, use_implementation
@@ -237,8 +238,7 @@ def _layer(point: Point, side: int) -> Made:
         if training:
             return None
         with torch.no_grad():
-            base, update = layer.parts(x)
-        return float((update.flatten(1).norm(dim=1) / base.flatten(1).norm(dim=1)).mean())
+            return float(relative_gain(layer, x).mean())
 
     return Made(call, gain)
 

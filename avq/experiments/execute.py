@@ -245,6 +245,20 @@ def failed(job: Job, reason: str) -> Outcome:
         return fail(job, store, folder, reason) if mine else Outcome("busy")
 
 
+def call_alone(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function gives in a process of its own; Ctrl-C stops the process too.
+
+    Raises:
+        AvqError: what the function raised, or its process died.
+    """
+    process = Process(function, *arguments)
+    try:
+        return process.result()
+    except KeyboardInterrupt:
+        process.kill()
+        raise
+
+
 def call_all(function: Callable[[Job], Any], jobs: Sequence[Job], devices: Sequence[str]) -> Generator[Any, None, None]:
     """`function` of every job, each in a process of its own, as many at once as there are devices.
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from avq.errors import UsageError, unknown
 from avq.experiments.environment import machine_name
 from avq.experiments.events import Eta, OnEvent
-from avq.experiments.execute import Process, execute, slots
+from avq.experiments.execute import call_alone, execute, slots
 from avq.experiments.job import Job, Outcome
 
 EXECUTORS = ("local", "ray")
@@ -57,12 +57,7 @@ class Local:
         return execute(jobs, self._devices, on_event, eta=eta, stop_at=stop_at)
 
     def alone(self, function: Callable[[Job], Any], job: Job) -> Any:
-        process = Process(function, replace(job, device=self._devices[0]))
-        try:
-            return process.result()
-        except KeyboardInterrupt:
-            process.kill()
-            raise
+        return call_alone(function, replace(job, device=self._devices[0]))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from avq.errors import AvqError
 from avq.experiments import tune
 from avq.experiments.compose import cost_path
 from avq.experiments.environment import machine_name
-from avq.experiments.events import AtWork, Event, OnEvent
+from avq.experiments.events import Event, OnEvent
 from avq.experiments.execute import call_all
 from avq.experiments.job import Job, build_model, is_finished, is_trained, measures_now, prepare
 from avq.experiments.plan import Plan, Run
@@ -203,6 +203,12 @@ def memory(store: Store, run: Run, machine: str, workers: int) -> float | None:
     return _together(float(model["memory"]), images) if model and images else None
 
 
+def model_cost(store: Store, run: Run, machine: str, workers: int) -> ModelCost | None:
+    """What `measure` found of a run's model; None where it was not measured."""
+    found = read_json(_paths(store, run, machine, workers)[0])
+    return ModelCost(**found) if found else None
+
+
 def _together(model: float, images: Mapping[str, Any]) -> float:
     """MiB of a model at work and the images that it is given, or of these while they are loaded."""
     return max(model + float(images.get("held", 0.0)), float(images["memory"]))  # older measurements lack `held`
@@ -305,47 +311,3 @@ def measure_loading(job: Job) -> dict[str, float]:
     seconds = time.perf_counter() - begun
     held = sum(split.images.nbytes for split in (data.train, data.validation, data.test)) / 2**20
     return {"seconds": seconds, "memory": peak_memory("cpu"), "held": held}
-
-
-class Forecast:
-    """The time that a running sweep has left, from what is known of each model: predicted, then observed."""
-
-    def __init__(self, store: Store, machine: str, workers: int) -> None:
-        self._store, self._machine, self._workers = store, machine, workers
-        self._seconds: dict[tuple[str, int], float | None] = {}
-        self._trained: dict[Run, bool] = {}  # as it was when first asked for
-
-    def seconds_left(self, waiting: Sequence[Job], active: Sequence[AtWork]) -> float | None:
-        """Seconds until the last run is over; None while nothing is known of any model."""
-        for item in active:
-            if item.seconds_left is not None:
-                self._seconds[self._key(item.job.run)] = item.elapsed + item.seconds_left
-        known = [seconds for seconds in map(self._of, [job.run for job in waiting]) if seconds is not None]
-        known += [seconds for seconds in self._seconds.values() if seconds is not None]
-        if not known:
-            return None
-        mean = sum(known) / len(known)
-        durations = [self._of(job.run) or mean for job in waiting]
-        loads = [self._left(item, mean) for item in active]
-        return schedule(durations, [*loads, *[0.0] * (self._workers - len(loads))])
-
-    def _left(self, item: AtWork, mean: float) -> float:
-        if item.seconds_left is not None:
-            return item.seconds_left
-        return max(0.0, (self._of(item.job.run) or mean) - item.elapsed)
-
-    def _of(self, run: Run) -> float | None:
-        key = self._key(run)
-        if key not in self._seconds:
-            predicted = read_json(_paths(self._store, run, self._machine, self._workers)[0])
-            known = run_seconds(run, ModelCost(**predicted), self._is_trained(run)) if predicted else None
-            self._seconds[key] = known
-        return self._seconds[key]
-
-    def _key(self, run: Run) -> tuple[str, int]:
-        return run.model_id, 0 if self._is_trained(run) else int(run.train["steps"])
-
-    def _is_trained(self, run: Run) -> bool:
-        if run not in self._trained:
-            self._trained[run] = is_trained(self._store, run)
-        return self._trained[run]

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avq.errors import AvqError, UsageError
-from avq.experiments import compose, kept, predict, tune
+from avq.experiments import compose, kept, tune
 from avq.experiments.ablation import Ablation, load_ablation
 from avq.experiments.cost_run import cost_job, failed_costs
 from avq.experiments.events import Event, OnEvent
 from avq.experiments.executors import Executor, opened
+from avq.experiments.forecast import Forecast
 from avq.experiments.job import Job, Measures, is_finished, measures_now
 from avq.experiments.plan import Choices, Plan, Run, make_plan
 from avq.experiments.presets import get_preset
@@ -168,7 +169,7 @@ class _Sweep:
             names = ", ".join(run.name for run in done)
             self.tell(Event("message", text=f"reusing {_runs(len(done))}: {names}"))
         jobs = [self.job(run) for run in runs if run not in done]
-        forecast = predict.Forecast(self.store, self.place.machine, self.place.workers)
+        forecast = Forecast(self.store, self.place.machine, self.place.workers)
         self.place.execute(jobs, self.tell, forecast.seconds_left, self.stop_at)
 
     def quiet_pass(self, made: Plan, stale: Mapping[Run, Path]) -> dict[Path, DataFrame]:

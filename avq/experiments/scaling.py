@@ -12,7 +12,7 @@ from avq.errors import AvqError, UsageError, unknown
 from avq.experiments.code_hash import scaling_hash
 from avq.experiments.environment import cores, describe_environment, machine_name
 from avq.experiments.events import Event, OnEvent
-from avq.experiments.execute import Process
+from avq.experiments.execute import call_alone
 from avq.experiments.record import canonical, to_csv, write_atomic
 from avq.experiments.scaling_records import long_table
 from avq.experiments.store import Store, read_json, write_json
@@ -194,7 +194,7 @@ class _Sweep:
         self._say(f"counting {len(points)} points")
         path = self._rates_path()
         kept = {} if self.fresh else read_json(path)
-        found, rates = _in_a_process(predict_points, list(points), Rates(**kept) if kept else None)
+        found, rates = call_alone(predict_points, list(points), Rates(**kept) if kept else None)
         write_json(path, asdict(rates))
         self.predictions |= dict(zip(points, found, strict=True))
 
@@ -204,7 +204,7 @@ class _Sweep:
 
         prediction = self.predictions[point]
         try:
-            outcome = _in_a_process(measure_point, point, prediction)
+            outcome = call_alone(measure_point, point, prediction)
         except AvqError as error:
             outcome = Outcome(reason=str(error).partition(";")[0], failed=True)
         self.outcomes[point] = outcome
@@ -258,12 +258,3 @@ def experiment_name(points: Sequence[Point]) -> str:
 
 def _tuples(kept: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
-
-
-def _in_a_process(function: Any, *arguments: Any) -> Any:
-    process = Process(function, *arguments)
-    try:
-        return process.result()
-    except KeyboardInterrupt:
-        process.kill()
-        raise

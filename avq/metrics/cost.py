@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode
 
 from avq.errors import AvqError
+from avq.metrics.flops import UNKNOWN_TO_TORCH
 from avq.metrics.measurement import Measurement, measured, protocol_id
 from avq.metrics.memory import seconds_of
 
@@ -51,7 +52,7 @@ def macs(call: Callable[[], Any]) -> int:
     Element-wise work is not counted. Call it with a batch of one to get the cost of an image. Attention counts as
     it is computed: the same in both implementations, but for keys that the fused kernel pads.
     """
-    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_UNKNOWN_TO_TORCH) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=UNKNOWN_TO_TORCH) as counter:
         call()
     return int(counter.get_total_flops()) // 2
 
@@ -65,15 +66,6 @@ def attention_matrix_bytes(pixels: int) -> int:
         pixels: pixels N of the latent.
     """
     return 4 * pixels**2
-
-
-def _fused_attention_flops(queries: Any, keys: Any, values: Any, *_: Any, **__: Any) -> int:
-    """FLOPs from the shapes of the first three arguments."""
-    return int(sdpa_flop_count(queries, keys, values))  # type: ignore[no-untyped-call]
-
-
-# torch counts every fused attention but that of the CPU (2.14), which then would cost nothing.
-_UNKNOWN_TO_TORCH = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _fused_attention_flops}
 
 
 def positive_copy(module: nn.Module) -> nn.Module:

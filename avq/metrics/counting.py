@@ -16,31 +16,13 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
+from avq.metrics.flops import operator_flops
 from avq.metrics.memory import MIB, seconds_of
 
 _RATE_SIDE = {"cpu": 1024, "cuda": 8192}  # of the matrices whose product is timed
 _RATE_MIB = {"cpu": 64, "cuda": 1024}  # of the block that is copied
 _RATE_REPEATS = 5
-
-
-def _fused(query: Tensor, key: Tensor, value: Tensor, *_args: Any, **_kwargs: Any) -> int:
-    return int(sdpa_flop_count(query.shape, key.shape, value.shape))  # type: ignore[no-untyped-call]
-
-
-def _fused_backward(grad: Tensor, query: Tensor, key: Tensor, value: Tensor, *_args: Any, **_kwargs: Any) -> int:
-    shapes = (grad.shape, query.shape, key.shape, value.shape)
-    return int(sdpa_backward_flop_count(*shapes))  # type: ignore[no-untyped-call]
-
-
-# torch counts its fused attention on CUDA devices alone, and no product that is added in place.
-_FORMULAS: dict[Any, Callable[..., int]] = {
-    **flop_registry,
-    torch.ops.aten.addmm_: flop_registry[torch.ops.aten.addmm],
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _fused,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _fused_backward,
-}
 
 
 def counted() -> FakeTensorMode:
@@ -129,9 +111,8 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if _address(tensor) not in there:
                 self._follow(tensor.untyped_storage())
         if not getattr(func, "is_view", False):
-            formula = _FORMULAS.get(func._overloadpacket)
-            flops = formula(*args, **kwargs, out_val=out) if formula else 0
-            self.counts.operations.append((int(flops), sum(map(_bytes, [*taken, *made]))))
+            flops = operator_flops(func, args, kwargs, out)
+            self.counts.operations.append((flops, sum(map(_bytes, [*taken, *made]))))
         return out
 
     def _follow(self, storage: torch.UntypedStorage) -> None:
@@ -158,14 +139,20 @@ def _bytes(tensor: Tensor) -> int:
 def measure_rates(device: str = "cpu") -> Rates:
     """Time a product of float32 matrices and a copy, with torch's present number of threads."""
     kind = torch.device(device).type
-    side = _RATE_SIDE[kind]
-    matrix = torch.ones(side, side, device=device)
-    block = torch.ones(_RATE_MIB[kind] * MIB // 4, device=device)
+    return Rates(product_rate(device, _RATE_SIDE[kind]), copy_rate(device, _RATE_MIB[kind]))
+
+
+def product_rate(device: str, side: int, dtype: torch.dtype = torch.float32) -> float:
+    """FLOP/s of a product of square matrices of that side, the best of repeats."""
+    matrix = torch.ones(side, side, dtype=dtype, device=device)
+    return 2 * side**3 / _best(lambda: matrix @ matrix)
+
+
+def copy_rate(device: str, mebibytes: int) -> float:
+    """Bytes/s, read and written, of the copy of a block, the best of repeats."""
+    block = torch.ones(mebibytes * MIB // 4, device=device)
     target = torch.empty_like(block)
-    return Rates(
-        flops=2 * side**3 / _best(lambda: matrix @ matrix),
-        traffic=2 * block.numel() * 4 / _best(lambda: target.copy_(block)),
-    )
+    return 2 * block.nbytes / _best(lambda: target.copy_(block))
 
 
 def _best(call: Callable[[], Any]) -> float:

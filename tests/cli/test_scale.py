@@ -22,7 +22,7 @@ def quick(in_empty_folder, monkeypatch):
             return Outcome(reason="does not fit: it needs about 35 GiB, and 9 GiB are free")
         return Outcome((1e-3 * point.latent_size**power,) * 3, (0.1, 0.2, 0.3), 1.5)
 
-    monkeypatch.setattr(scaling, "_in_a_process", call)
+    monkeypatch.setattr(scaling, "call_alone", call)
     return in_empty_folder
 
 
@@ -90,7 +90,7 @@ def test_failed_points_fail_the_command_after_the_table(call, quick, monkeypatch
             return [Prediction(reason="cannot be counted: so")], Rates(1e9, 1e9)
         return Outcome(reason="its process ended with exit code 7", failed=True)
 
-    monkeypatch.setattr(scaling, "_in_a_process", fail)
+    monkeypatch.setattr(scaling, "call_alone", fail)
     done = call("scale", "--latent-sizes", "8", "--similarities", "softmax", "--implementations", "linear",
                 "--passes", "forward", "--device", "cpu")  # fmt: skip
     assert done.exit_code == 1

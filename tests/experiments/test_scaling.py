@@ -43,7 +43,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, measure: Measure) -> list[Point]:
         points.append(arguments[0])
         return measure(*arguments)
 
-    monkeypatch.setattr(scaling, "_in_a_process", call)
+    monkeypatch.setattr(scaling, "call_alone", call)
     return points
 
 
@@ -131,7 +131,7 @@ def test_variants_stand_under_names_of_their_own(tmp_path: Path, measured: list[
 
 
 def test_a_killed_process_is_a_row_and_the_sweep_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = scaling._in_a_process
+    real = scaling.call_alone
 
     def call(function: Any, *arguments: Any) -> Any:
         if function is predict_points:
@@ -139,7 +139,7 @@ def test_a_killed_process_is_a_row_and_the_sweep_goes_on(tmp_path: Path, monkeyp
         point = arguments[0]
         return real(os.abort) if point.latent_size == 64 else grown(*arguments)
 
-    monkeypatch.setattr(scaling, "_in_a_process", call)
+    monkeypatch.setattr(scaling, "call_alone", call)
     long = sweep(tmp_path, implementations=["dense"])
     lost = long[long["status"] == "failed"]
     assert set(lost["row"]) == {"attention[64,softmax,dense,forward]"}
