@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import multiprocessing
-from collections.abc import Callable
 from typing import Any
 
 from avq.metrics.memory import can_reset_peak, held_memory, peak_memory, reset_peak
+from benchmarks.own_process import made
 
 
 def extra_memory(maker: str, *arguments: Any) -> float | None:
@@ -27,8 +26,7 @@ def extra_memory(maker: str, *arguments: Any) -> float | None:
 
 
 def _measure(maker: str, arguments: tuple[Any, ...]) -> float:
-    module, _, function = maker.partition(":")
-    call: Callable[[], object] = getattr(importlib.import_module(module), function)(*arguments)
+    call = made(maker, arguments)
     call()
     held = held_memory()
     reset_peak()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from avq.experiments.environment import cores
+from avq.models.convolution import TransposedConvolution
 from avq.models.tokenizer import Reconstruction
 from avq.models.zoo import create_variant
+from avq.training.allocator import keep_freed_memory
 from avq.training.config import TrainConfig
 from avq.training.step import TrainStep
-from benchmarks.conftest import Report
+from benchmarks.conftest import Compare, Report
 from benchmarks.interleave import in_turns, ratio_of
+from benchmarks.own_process import OwnProcess
 from benchmarks.plain_vqvae2 import PlainStep
 
 _ROUNDS = 15
@@ -30,29 +35,35 @@ class _StandardLayout(TrainStep):
         return super().reconstruct(images.contiguous())
 
 
-def corner(which: str, precision: str) -> TrainStep | PlainStep:
-    """`ours` or `plain`, in `float32` with the standard layout or `bfloat16` with channels-last."""
+def corner(which: str, precision: str) -> Callable[[], object]:
+    """A training step of `ours` or the `plain` one, in `float32` with the standard layout or `bfloat16` with
+    channels-last, on a batch of 4 at 128x128; `kept-memory` is the plain one with our setting of malloc.
+    """
     torch.manual_seed(0)
+    batch = torch.randint(256, (4, 128, 128, 3), dtype=torch.uint8)
     fast = precision == "bfloat16"
-    if which == "plain":
-        return PlainStep(bfloat16=fast, channels_last=fast)
+    if which != "ours":
+        if which == "kept-memory":
+            keep_freed_memory()
+        plain = PlainStep(bfloat16=fast, channels_last=fast)
+        assert _values(plain.model) == _values(create_variant("vqvae2", image_size=128)), "not the same architecture"
+        return lambda: plain(batch)
     config = TrainConfig(batch_size=4, loss="mse", precision=precision)  # type: ignore[arg-type]
-    return (TrainStep if fast else _StandardLayout)(create_variant("vqvae2", image_size=128).train(), config, "cpu")
+    step = (TrainStep if fast else _StandardLayout)(create_variant("vqvae2", image_size=128).train(), config, "cpu")
+    return lambda: step(batch, 0, check=True).item()
+
+
+def _values(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 @pytest.mark.benchmark(group="train step")
 @pytest.mark.timeout(1200)
 @pytest.mark.skipif(not torch.cpu._is_avx512_bf16_supported(), reason="this CPU does not compute in bfloat16")
 def test_vqvae2_train_step(benchmark: Any, report: Report) -> None:
-    batch = torch.randint(256, (4, 128, 128, 3), dtype=torch.uint8)
-    corners = {(which, p): corner(which, p) for which in ("ours", "plain") for p in ("float32", "bfloat16")}
-    values = {sum(p.numel() for p in step.model.parameters()) for step in corners.values()}
-    assert len(values) == 1, "not the same architecture"
-
-    def work(step: TrainStep | PlainStep) -> object:
-        return step(batch) if isinstance(step, PlainStep) else step(batch, 0, check=True)
-
-    works = [lambda step=step: work(step) for step in corners.values()]
+    """Each corner in a process of its own, for ours keeps its freed memory by a setting of its whole process."""
+    corners = [(which, p) for which in ("ours", "plain", "kept-memory") for p in ("float32", "bfloat16")]
+    works = [OwnProcess("benchmarks.test_train_step:corner", *which, threads=cores()) for which in corners]
     seconds = benchmark.pedantic(lambda: in_turns(works, _ROUNDS), rounds=1)
     of = dict(zip(corners, seconds.T, strict=True))
 
@@ -64,8 +75,27 @@ def test_vqvae2_train_step(benchmark: Any, report: Report) -> None:
             rounds=ratio.rounds,
         )  # fmt: skip
 
-    shipped, faster = ("plain", "float32"), ("plain", "bfloat16")
-    line("default (bf16, channels-last)", ("ours", "bfloat16"), shipped, "plain port, fp32", 2.0)
-    line("both bf16 and channels-last", ("ours", "bfloat16"), faster, "plain port, bf16 channels-last", 1.15)
-    line("both fp32, standard layout", ("ours", "float32"), shipped, "plain port, fp32", 1.15)
+    ours, shipped, faster = ("ours", "bfloat16"), ("plain", "float32"), ("plain", "bfloat16")
+    line("default (bf16, channels-last)", ours, shipped, "plain port, fp32", 2.0)
+    line("both bf16 and channels-last", ours, faster, "plain port, bf16 channels-last", 1.15)
+    line("both bf16, channels-last and our malloc", ours, ("kept-memory", "bfloat16"),
+         "plain port, bf16 channels-last, memory kept", None)  # fmt: skip
+    line("both fp32, standard layout", ("ours", "float32"), shipped, "plain port, fp32", None)
     line("the port itself, bf16 and channels-last", faster, shipped, "plain port, fp32", None)
+    line("the port itself, our malloc", ("kept-memory", "float32"), shipped, "plain port, fp32", None)
+
+
+@pytest.mark.benchmark(group="train step")
+@pytest.mark.skipif(not torch.cpu._is_avx512_bf16_supported(), reason="this CPU does not compute in bfloat16")
+def test_transposed_convolution(compare: Compare) -> None:
+    """The decoder's, 4 x 128 x 32 x 32 to 64 x 64 x 64, forward and backward in bfloat16 and channels-last."""
+    keep_freed_memory()
+    compare("transposed convolution, 4 x 128 x 32 x 32 to 64 channels, bf16", _transposed(TransposedConvolution),
+            _transposed(nn.ConvTranspose2d), "torch's own", rounds=101)  # fmt: skip
+
+
+def _transposed(kind: type[nn.ConvTranspose2d]) -> Callable[[], object]:
+    layer = kind(128, 64, 4, 2, 1).to(torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = torch.randn(4, 128, 32, 32, dtype=torch.bfloat16).to(memory_format=torch.channels_last).requires_grad_()
+    slope = torch.randn_like(layer(x))
+    return lambda: torch.autograd.grad(layer(x), [x, *layer.parameters()], slope)

@@ -121,5 +121,6 @@ def _summary(found: Profile, batch_size: int, device: str) -> str:
         f"{found.peaks.float32 / 1e9:.0f} GFLOP/s in float32, {found.peaks.bfloat16 / 1e9:.0f} in bfloat16, and "
         f"{found.peaks.bytes / 1e9:.1f} GB/s.\n"
         f"{100 * found.outside_share:.1f} % lies outside convolutions with their activations and residual sums, "
-        "attention, quantiser and optimiser."
+        f"attention, quantiser and optimiser; casts for the convolutions, counted as theirs, take "
+        f"{100 * found.casts_share:.1f} %."
     )

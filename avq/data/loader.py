@@ -70,12 +70,8 @@ class Batches:
         batch = self.images.index_select(0, torch.from_numpy(self.indices(step)[self._share])).to(self.device)
         if self.flip:
             coins = words(self.seed, Stream.FLIP, step, self.batch_size)[self._share] >> np.uint64(63)
-            mirrored = np.flatnonzero(coins).tolist()
-            if batch.device.type == "cpu":
-                for place in mirrored:
-                    batch[place] = batch[place].flip(1)
-            else:
-                batch[mirrored] = batch[mirrored].flip(2)
+            mirrored = torch.from_numpy(np.flatnonzero(coins)).to(self.device)
+            batch.index_copy_(0, mirrored, batch.index_select(0, mirrored).flip(2))
         return batch
 
     def indices(self, step: int) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from avq.evaluation.profile_meter import BETWEEN, CONVOLUTION, ELEMENTWISE, OPTIMISER, Meter, Peaks, Spent
+from avq.evaluation.profile_meter import BETWEEN, CAST, CONVOLUTION, ELEMENTWISE, OPTIMISER, Meter, Peaks, Spent
 from avq.metrics.counting import copy_rate, product_rate
 from avq.metrics.memory import seconds_of
 from avq.training.step import TrainStep
@@ -32,22 +32,33 @@ class Profile:
         parts: part -> what a step spends in it; the last is the time between operations (Python, autograd).
         outside: seconds of a step outside convolutions with their activations and residual sums, attention, quantiser
             and optimiser.
+        casts: seconds of what autocast does for convolutions, weights and activations to bfloat16 and gradients back:
+            theirs, so not in `outside`.
         precision: of the convolutions.
     """
 
     step: float
     parts: dict[str, Spent]
     outside: float
+    casts: float
     peaks: Peaks
     precision: str
 
     def share(self, part: str) -> float:
         """Of the step's time."""
-        return self.parts[part].seconds / sum(spent.seconds for spent in self.parts.values())
+        return self.parts[part].seconds / self._total
 
     @property
     def outside_share(self) -> float:
-        return self.outside / sum(spent.seconds for spent in self.parts.values())
+        return self.outside / self._total
+
+    @property
+    def casts_share(self) -> float:
+        return self.casts / self._total
+
+    @property
+    def _total(self) -> float:
+        return sum(spent.seconds for spent in self.parts.values())
 
     def of_peak(self, part: str) -> float | None:
         """The time that the machine's peaks would need over the time taken; above 1 where the cache holds the data."""
@@ -90,22 +101,27 @@ def profile_step(
 
 def _summed(watched: Sequence[Spending], unwatched: float, peaks: Peaks, precision: str) -> Profile:
     parts: dict[str, Spent] = {}
-    outside = 0.0
+    outside = casts = 0.0
     for (part, kind), first in watched[0].items():
         seconds = statistics.median(step[part, kind].seconds for step in watched)
         parts.setdefault(part, Spent()).add(replace(first, seconds=seconds))
         if not _wanted(part, kind):
             outside += seconds
+        elif kind == CAST and _convolves(part):
+            casts += seconds
     overhead = max(0.0, unwatched - sum(spent.seconds for spent in parts.values()))
     ordered = dict(sorted(parts.items(), key=lambda item: -item[1].seconds))
-    return Profile(unwatched, ordered | {OVERHEAD: Spent(overhead)}, outside + overhead, peaks, precision)
+    return Profile(unwatched, ordered | {OVERHEAD: Spent(overhead)}, outside + overhead, casts, peaks, precision)
 
 
 def _wanted(part: str, kind: str) -> bool:
     if part == OPTIMISER or part.startswith(("attention", "quantiser")):
         return True
-    in_model = part == BETWEEN or part.startswith(("encoder", "decoder"))
-    return in_model and kind in (CONVOLUTION, ELEMENTWISE)
+    return _convolves(part) and kind in (CONVOLUTION, ELEMENTWISE, CAST)
+
+
+def _convolves(part: str) -> bool:
+    return part == BETWEEN or part.startswith(("encoder", "decoder"))
 
 
 def _write_trace(take: Callable[[], None], path: Path) -> None:

@@ -18,9 +18,9 @@ from avq.models.autoencoder import Autoencoder
 from avq.training.step import TrainStep
 
 DATA, LOSS, CLIPPING, OPTIMISER, BETWEEN = "data", "loss", "gradient clipping", "optimiser", "joining of levels"
-CONVOLUTION, ELEMENTWISE, REST = "convolutions", "activations and sums", "casts, copies and the rest"
+CONVOLUTION, ELEMENTWISE, CAST, REST = "convolutions", "activations and sums", "casts", "copies and the rest"
 
-_CONVOLUTIONS = {"convolution", "convolution_backward"}
+_CONVOLUTIONS = {"convolution", "convolution_backward", "sum"}  # the sum: a transposed one's gradient for its bias
 _ELEMENTWISE = {
     "relu", "relu_", "threshold_backward", "add", "add_", "leaky_relu", "leaky_relu_backward", "native_batch_norm",
     "native_batch_norm_backward", "_native_batch_norm_legit", "_batch_norm_with_update", "batch_norm_backward",
@@ -61,7 +61,9 @@ def kind_of(operation: str) -> str:
     """What sort of operation it is, by its ATen name."""
     if operation in _CONVOLUTIONS:
         return CONVOLUTION
-    return ELEMENTWISE if operation in _ELEMENTWISE else REST
+    if operation in _ELEMENTWISE:
+        return ELEMENTWISE
+    return CAST if operation == "_to_copy" else REST
 
 
 def parts_of(model: nn.Module) -> dict[nn.Module, str]:

@@ -65,7 +65,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, similarity: str, imple
         similarity: `sigmoid`, `sigmoid-bias`, `sigmoid-mean` or `softmax`.
         implementation: "dense" builds W and keeps it for backward, N x N an image; "linear" gives the same within
             rounding from pieces of W, and keeps the arguments alone. An image whose W is no larger than one piece
-            (362 pixels) has it whole in both. "auto" picks (`resolve_implementation`).
+            (256 pixels) has it whole in both. "auto" picks (`resolve_implementation`).
     """
     pixels = keys.shape[1]
     picked = resolve_implementation(implementation, pixels, values.device)

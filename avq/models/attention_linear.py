@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-TILE = 2**17
-"""Weights in a tile: 512 KiB in float32, so that a tile and its gradient stay in a core's cache."""
-COLUMNS = 512
-BAND = 2**19
+TILE = 2**16
+"""Weights in a tile: 256 KiB in float32, so that a tile and its gradient stay in a core's cache."""
+COLUMNS = 256
+BAND = 2**17
 """Weights in a band of whole rows; products of fewer rows are slow, so there are at least `LEAST_ROWS`."""
 LEAST_ROWS = 32
 _FUSED_WIDTH = 256  # channels of a value that the fused CUDA kernels take at most
@@ -75,9 +75,10 @@ class TiledAttention(torch.autograd.Function):
         ctx.similarity = similarity
         scale, bias = _scale_and_bias(similarity, keys.shape[1])
         out = torch.empty_like(values)
+        room = _room(keys, similarity)
         for query, key, value, result in zip(queries, keys, values, out, strict=True):
             for rows, columns in _tiles(len(key), similarity):
-                weights = _weights(query[rows], key[columns], similarity, bias)
+                weights = _weights(query[rows], key[columns], similarity, bias, room)
                 _add(result[rows], weights, value[columns], scale, columns.start == 0)
         return out
 
@@ -88,12 +89,14 @@ class TiledAttention(torch.autograd.Function):
         scale, bias = _scale_and_bias(ctx.similarity, grad.shape[1])
         grads = torch.empty_like(inputs[0]), torch.empty_like(inputs[1]), torch.empty_like(inputs[2])
         images = zip(*inputs, *grads, grad.contiguous(), strict=True)
+        room, more_room = _room(inputs[1], ctx.similarity), _room(inputs[1], ctx.similarity)
         with torch.autocast(grad.device.type, enabled=False):
             for query, key, value, to_query, to_key, to_value, slope in images:
                 for rows, columns in _tiles(len(key), ctx.similarity):
-                    weights = _weights(query[rows], key[columns], ctx.similarity, bias)
+                    weights = _weights(query[rows], key[columns], ctx.similarity, bias, room)
                     _add(to_value[columns], weights.mT, slope[rows], scale, rows.start == 0)
-                    logits = _through(slope[rows] @ value[columns].mT, weights, ctx.similarity)
+                    to_weights = _product(slope[rows], value[columns], more_room)
+                    logits = _through(to_weights, weights, ctx.similarity)
                     _add(to_query[rows], logits, key[columns], scale, columns.start == 0)
                     _add(to_key[columns], logits.mT, query[rows], scale, rows.start == 0)
         return *grads, None
@@ -112,27 +115,45 @@ def _scale_and_bias(similarity: str, pixels: int) -> tuple[float, float]:
     return 1 / pixels if similarity == "sigmoid-mean" else 1, -math.log(pixels) if similarity == "sigmoid-bias" else 0
 
 
-def _tiles(pixels: int, similarity: str) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of each tile; all of one size, whatever N is, but for the last ones."""
+def _shape(pixels: int, similarity: str) -> tuple[int, int]:
+    """Rows and columns of a tile."""
     softmax = similarity == "softmax"
     columns = pixels if softmax else min(pixels, COLUMNS)
-    rows = min(pixels, max(LEAST_ROWS, (BAND if softmax else TILE) // columns))
+    return min(pixels, max(LEAST_ROWS, (BAND if softmax else TILE) // columns)), columns
+
+
+def _tiles(pixels: int, similarity: str) -> Iterator[tuple[slice, slice]]:
+    """Where each tile lies; all of one size, whatever N is, but for the last ones."""
+    rows, columns = _shape(pixels, similarity)
     for row in range(0, pixels, rows):
         for column in range(0, pixels, columns):
             yield slice(row, row + rows), slice(column, column + columns)
 
 
-def _weights(queries: Tensor, keys: Tensor, similarity: str, bias: float) -> Tensor:
-    """A tile of weights before `scale`, from rows of queries and keys."""
-    logits = queries @ keys.mT
+def _room(keys: Tensor, similarity: str) -> Tensor:
+    """Memory of one tile, used again for each."""
+    rows, columns = _shape(keys.shape[1], similarity)
+    return keys.new_empty(rows * columns)
+
+
+def _product(left: Tensor, right: Tensor, room: Tensor) -> Tensor:
+    """left right^T, in that memory."""
+    shape = len(left), len(right)
+    return torch.mm(left, right.mT, out=room[: shape[0] * shape[1]].view(shape))
+
+
+def _weights(queries: Tensor, keys: Tensor, similarity: str, bias: float, room: Tensor) -> Tensor:
+    """A tile of weights before `scale`, from rows of queries and keys, in that memory."""
+    logits = _product(queries, keys, room)
     if similarity == "softmax":
-        return torch.softmax(logits, -1)
+        return torch.softmax(logits, -1, out=logits)
     return (logits.add_(bias) if bias else logits).sigmoid_()
 
 
 def _through(grad: Tensor, weights: Tensor, similarity: str) -> Tensor:
     """The gradient of the logits from that of their weights."""
     if similarity == "softmax":
-        return torch._softmax_backward_data(grad, weights, -1, grad.dtype)
-    through: Tensor = torch.ops.aten.sigmoid_backward.grad_input(grad, weights, grad_input=grad)
+        through: Tensor = torch.ops.aten._softmax_backward_data.out(grad, weights, -1, grad.dtype, grad_input=grad)
+        return through
+    through = torch.ops.aten.sigmoid_backward.grad_input(grad, weights, grad_input=grad)
     return through

@@ -8,6 +8,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avq.models.convolution import TransposedConvolution
+
 
 def _convolution(block: str, in_channels: int, layer: nn.Module) -> nn.Module:
     """A convolution, preceded in block generation v2 by batch normalisation and ReLU."""
@@ -62,9 +64,9 @@ class TransposedResBlock(nn.Module):
 
     def __init__(self, width: int, block: str = "v1") -> None:
         super().__init__()
-        up = nn.ConvTranspose2d(width, width, 4, 2, padding=1)
+        up = TransposedConvolution(width, width, 4, 2, padding=1)
         self.body = _TwoConvolutions(block, width, width, up)
-        self.skip = nn.ConvTranspose2d(width, width, 2, 2)
+        self.skip = TransposedConvolution(width, width, 2, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.body(x)

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from avq.models.blocks import BottleneckResBlock, IdResBlock, TransposedResBlock
 from avq.models.config import AutoencoderConfig
+from avq.models.convolution import TransposedConvolution
 
 
 def decoder(config: AutoencoderConfig, in_channels: int) -> nn.Module:
@@ -20,14 +21,14 @@ def decoder(config: AutoencoderConfig, in_channels: int) -> nn.Module:
             TransposedResBlock(width, config.block),
             IdResBlock(width, config.block),
             IdResBlock(width, config.block),
-            nn.ConvTranspose2d(width, 3, 4, 2, padding=1),
+            TransposedConvolution(width, 3, 4, 2, padding=1),
         )
     inner = width if config.trunk == "vqvae" else width // 2
     return nn.Sequential(
         *_residual_head(config, in_channels),
-        nn.ConvTranspose2d(width, inner, 4, 2, padding=1),
+        TransposedConvolution(width, inner, 4, 2, padding=1),
         nn.ReLU(),
-        nn.ConvTranspose2d(inner, 3, 4, 2, padding=1),
+        TransposedConvolution(inner, 3, 4, 2, padding=1),
     )
 
 
@@ -58,10 +59,10 @@ class Resize(nn.Module):
         self.mode, self.scale = mode, 2**levels
         self.learned: nn.Module | None = None
         if mode == "transposed":
-            ups = (nn.ConvTranspose2d(config.dim, config.dim, 4, 2, padding=1) for _ in range(levels))
+            ups = (TransposedConvolution(config.dim, config.dim, 4, 2, padding=1) for _ in range(levels))
             self.learned = nn.Sequential(*ups)
         elif mode == "decoder":
-            up = nn.ConvTranspose2d(config.width, config.dim, 4, 2, padding=1)
+            up = TransposedConvolution(config.width, config.dim, 4, 2, padding=1)
             self.learned = nn.Sequential(*_residual_head(config, config.dim), up)
 
     def forward(self, latents: Tensor) -> Tensor:

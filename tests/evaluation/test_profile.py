@@ -93,9 +93,10 @@ def test_a_plug_ins_model_is_parted_by_its_children() -> None:
 
 
 def test_shares_and_the_distance_to_the_peaks() -> None:
-    found = Profile(1.0, {"decoder": Spent(0.6, 0.3), OVERHEAD: Spent(0.2)}, 0.2, Peaks(1, 1, 1), "float32")
+    found = Profile(1.0, {"decoder": Spent(0.6, 0.3), OVERHEAD: Spent(0.2)}, 0.2, 0.1, Peaks(1, 1, 1), "float32")
     assert found.share("decoder") == pytest.approx(0.75)
     assert found.outside_share == pytest.approx(0.25)
+    assert found.casts_share == pytest.approx(0.125)
     assert found.of_peak("decoder") == pytest.approx(0.5)
     assert found.of_peak(OVERHEAD) is None
     assert Peaks(10.0, 20.0, 5.0).seconds(40.0, 5.0, torch.bfloat16) == 2.0
@@ -107,7 +108,8 @@ def test_shares_and_the_distance_to_the_peaks() -> None:
     [
         ("convolution_backward", "convolutions"),
         ("relu_", "activations and sums"),
-        ("cat", "casts, copies and the rest"),
+        ("_to_copy", "casts"),
+        ("cat", "copies and the rest"),
     ],
 )
 def test_kinds_of_operations(operation: str, kind: str) -> None:
