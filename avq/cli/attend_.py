@@ -104,7 +104,7 @@ def _check_attention(model: Tokenizer, checkpoint: Path) -> None:
 
     if not any(attention_layers(model)):
         variant = checkpoint_info(checkpoint)["variant"]
-        raise UsageError(f"{checkpoint} is a {variant}, which has no attention between pixels; one of aren-1-rpa has")
+        raise UsageError(f"{checkpoint} holds {variant}, which has no attention between pixels; one of aren-1-rpa has")
 
 
 def _line(name: str, one: Look, framed: Framed) -> Row:

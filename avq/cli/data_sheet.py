@@ -24,18 +24,14 @@ def sheet(name: str, output: Path, size: int | None, images: int, split: str, da
       avq-bench data sheet synthetic-faces -o faces.png
       avq-bench data sheet cifar10 --data-root ../shared/data --split train -o things.png
     """
+    from avq.cli import pictures
     from avq.data.config import DataConfig
     from avq.data.sheet import contact_sheet
     from avq.data.sources import load_dataset
-    from avq.errors import UsageError
 
-    if not output.parent.is_dir():
-        raise UsageError(f"there is no folder {output.parent} for the picture")
+    pictures.check_picture_name(output)
     dataset = load_dataset(DataConfig(name, size), data_root)
     pixels = getattr(dataset, split).images[:images]
     picture = contact_sheet(pixels, zoom=max(1, 64 // dataset.image_size))
-    try:
-        picture.save(output)
-    except ValueError as error:
-        raise UsageError(f"cannot write {output} ({error}): give it the ending .png or .jpg") from error
+    pictures.save_picture(picture, output)
     click.echo(f"{output}: {len(pixels)} images of {name}, {split}, {dataset.image_size}x{dataset.image_size}")

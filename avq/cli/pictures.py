@@ -148,7 +148,9 @@ def _enlarged(pixels: Pixels) -> Image.Image:
 
 
 def check_picture_name(path: Path) -> None:
-    """UsageError where the name's ending tells no picture format, before anything is computed."""
+    """UsageError where the name's ending tells no picture format or its folder is missing, before any work is done."""
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent} for the picture")
     if path.suffix.lower() not in Image.registered_extensions():
         raise UsageError(f"cannot tell a picture format from '{path.name}'; end it in .png")
 

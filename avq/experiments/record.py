@@ -131,7 +131,8 @@ def read_records(path: Path) -> DataFrame:
     except OSError as error:
         raise AvqError(f"cannot read {path}: {error.strerror or error}.") from None
     except ValueError as error:  # what pandas and pyarrow raise derives from it
-        raise UsageError(f"{path} holds no results: {str(error).splitlines()[0]}") from None
+        kind = "parquet" if path.suffix == ".parquet" else "CSV"
+        raise UsageError(f"{path} holds no results: it is no table in {kind}, or a damaged one.") from error
     return _checked(frame, path)
 
 

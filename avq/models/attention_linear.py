@@ -151,9 +151,9 @@ def _weights(queries: Tensor, keys: Tensor, similarity: str, bias: float, room: 
 
 
 def _through(grad: Tensor, weights: Tensor, similarity: str) -> Tensor:
-    """The gradient of the logits from that of their weights."""
+    """The gradient of the logits from that of their weights, in the latter's memory."""
     if similarity == "softmax":
-        through: Tensor = torch.ops.aten._softmax_backward_data.out(grad, weights, -1, grad.dtype, grad_input=grad)
-        return through
-    through = torch.ops.aten.sigmoid_backward.grad_input(grad, weights, grad_input=grad)
-    return through
+        torch.ops.aten._softmax_backward_data.out(grad, weights, -1, grad.dtype, grad_input=grad)
+    else:
+        torch.ops.aten.sigmoid_backward.grad_input(grad, weights, grad_input=grad)
+    return grad

@@ -18,7 +18,8 @@ def rate_distortion(long: pd.DataFrame, split: str = "test") -> pd.DataFrame:
 
     Columns: `dataset` (where there are several), `row`, `seeds`, `bits-per-pixel`, `bits-per-pixel-entropy`, and of
     `DISTORTIONS` those that were measured, mean over seeds with `:sd` beside it; last `note`: `floor`, and `front`
-    where no other row has at most its nominal rate and a lower mean MAE. That is a comparison of means: whether two
+    where no other row has at most its nominal rate and a lower mean MAE; rows whose rate is not known come last, and
+    say so. That is a comparison of means: whether two
     rows differ, the contrasts say.
 
     Raises:
@@ -29,15 +30,19 @@ def rate_distortion(long: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     table = wide_table(part, split) if len(part) else pd.DataFrame()
     if RATE not in table or not any(name in table for name in DISTORTIONS):
         raise UsageError(f"no row of these results has both bits per pixel and {METRICS['mae'].label} on {split}.")
-    table = table[table[RATE].notna()].drop(columns="reason")
+    table = table.drop(columns="reason")
     keys = [name for name in ("dataset", RATE, "mae") if name in table]
     table = table.sort_values(keys, kind="stable", ignore_index=True)
     frame = rows_of(long, split)
     floors = set(frame.loc[frame["variant"] == FLOOR, "row"])
     front = _front(table) if "mae" in table else set()
     notes = [
-        ", ".join([*(["floor"] if row in floors else []), *(["front"] if index in front else [])])
-        for index, row in table["row"].items()
+        ", ".join(
+            word
+            for word, holds in {"floor": row in floors, "front": index in front, "no rate": rate != rate}.items()
+            if holds
+        )
+        for index, row, rate in zip(table.index, table["row"], table[RATE], strict=True)
     ]
     return table.assign(note=notes)
 

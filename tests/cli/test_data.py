@@ -65,7 +65,7 @@ def test_prepare_check_and_sheet(call, source, tmp_path):
         (["check"], "nothing of any dataset is prepared in"),
         (["check", "celebahq", "--size", "64"], "nothing of celebahq at 64 pixels is prepared"),
         (["sheet", "celebahq", "-o", "nowhere/x.png"], "there is no folder nowhere"),
-        (["sheet", "synthetic-faces", "-o", "x.nonsense"], "give it the ending .png"),
+        (["sheet", "synthetic-faces", "-o", "x.nonsense"], "end it in .png"),
         (["prepair"], "No such command"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

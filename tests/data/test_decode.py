@@ -157,7 +157,7 @@ def test_no_warning_escapes() -> None:
     st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=30),
     st.integers(0, 10**6) | st.none(),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_damage_gives_an_image_or_a_reason(form: str, hits: list[tuple[int, int]], cut: int | None) -> None:
     data = bytearray(encoded(picture(7, 20, 18), form))
     for place, value in hits:

@@ -133,7 +133,7 @@ def test_many_damaged_images_are_counted(copy: Path) -> None:
     st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=40),
     st.integers(0, 10**6) | st.none(),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damage_gives_one_clear_error_or_none(
     celebahq_root: Path, tmp_path: Path, number: int, hits: list[tuple[int, int]], cut: int | None
 ) -> None:

@@ -22,7 +22,7 @@ def numbered(length: int) -> ImageSet:
 
 
 @given(lengths, sizes, seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_each_epoch_holds_each_image_once(length: int, size: int, seed: int) -> None:
     batches = Batches(numbered(length), size, seed, flip=False)
     steps = -(-3 * length // size)
@@ -32,7 +32,7 @@ def test_each_epoch_holds_each_image_once(length: int, size: int, seed: int) -> 
 
 
 @given(lengths, sizes, seeds, st.integers(0, 5000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_resuming_equals_going_on(length: int, size: int, seed: int, step: int) -> None:
     continuous = Batches(numbered(length), size, seed, flip=True)
     before = [continuous.batch(number) for number in range(max(0, step - 3), step + 2)]
@@ -97,7 +97,7 @@ def test_to_uint8_clamps_and_rounds() -> None:
 
 
 @given(lengths, st.integers(1, 12), st.integers(1, 6), seeds, st.integers(0, 500), st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_ranks_share_the_batches_that_one_would_have(
     length: int, share: int, ranks: int, seed: int, step: int, flip: bool
 ) -> None:

@@ -165,7 +165,7 @@ def test_what_cannot_be_used_is_listed_with_the_reason(kind: str, files: Files, 
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 def test_a_hundred_damaged_among_a_thousand(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
     """Cut off, overwritten or emptied: each is named, the others are all there, and nothing falls."""
     generator = np.random.default_rng(seed)

@@ -24,7 +24,7 @@ def faces() -> dict[Version, Faces]:
 
 
 @given(st.integers(0, 400), st.integers(1, 30), st.integers(0, 29), st.sampled_from(VERSIONS))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_picture_depends_on_its_index_alone(start: int, count: int, offset: int, version: Version) -> None:
     many = draw_faces(start, start + count, 16, version)
     index = start + offset % count
@@ -34,7 +34,7 @@ def test_a_picture_depends_on_its_index_alone(start: int, count: int, offset: in
 
 
 @given(st.integers(16, 70))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_any_size_gives_pictures_with_a_second_eye(size: int) -> None:
     drawn = draw_faces(0, 40, size)
     assert drawn.images.shape == (40, size, size, 3)

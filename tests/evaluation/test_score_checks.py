@@ -18,7 +18,7 @@ from avq.evaluation.outside_codes import open_codes
 from avq.evaluation.score import open_pairs, score
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
-ANY_FILE = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ANY_FILE = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def write(folder: Path, names: list[str], mode: str = "RGB", **options: object) -> Path:

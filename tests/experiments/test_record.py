@@ -54,7 +54,7 @@ def test_a_failure_is_a_row_with_its_reason_in_one_line() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "holds no results"),
+        (b"", "it is no table in CSV"),
         (b"a,b\n1,2\n", "column 'schema_version' is missing"),
         (b"\x89PNG\r\n\x1a\n\x00\x00", "r.csv"),
         (to_csv(frame()).replace("\n1,", "\n9,").encode(), "schema version 9"),

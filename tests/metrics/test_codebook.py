@@ -75,7 +75,7 @@ def test_perplexity_is_over_the_split_and_not_a_mean_over_batches() -> None:
 
 
 @given(cuts=st.lists(st.integers(1, 8), max_size=4), k=st.integers(2, 40), seed=st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_batches_and_merges_change_no_bit(cuts: list[int], k: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     codes = [torch.randint(k, (9, side, side), generator=generator) for side in (4, 2)]

@@ -62,7 +62,7 @@ def test_the_reconstruction_is_clamped_to_the_range() -> None:
 
 @pytest.mark.parametrize("kind", ALL)
 @given(cuts=st.lists(st.integers(1, 9), max_size=4), seed=st.integers(0, 99))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_batches_and_merges_do_not_matter(kind: type[PerImageMetric], cuts: list[int], seed: int) -> None:
     reference, rebuilt = images(10, seed), images(10, seed + 1)
     whole = kind()

@@ -48,7 +48,7 @@ def by_hand(layer: ResidualPixelAttention, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 @pytest.mark.parametrize("form", ["literal", "projected"])
 @given(height=st.integers(1, 4), width=st.integers(1, 4), seed=st.integers(0, 99))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_equals_the_formula(form: str, similarity: str, height: int, width: int, seed: int) -> None:
     torch.manual_seed(seed)
     layer = ResidualPixelAttention(5, 5 if form == "projected" else 3, form, similarity).double()

@@ -93,7 +93,7 @@ def test_gradcheck(similarity: str, values: int) -> None:
     height=st.integers(1, 7), width=st.integers(1, 7), batch=st.integers(1, 3), heads=st.sampled_from([1, 2, 3]),
     filters=st.sampled_from([1, 4]), seed=st.integers(0, 99),
 )  # fmt: skip
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_the_layer_is_the_same_either_way(
     form: str, similarity: str, height: int, width: int, batch: int, heads: int, filters: int, seed: int
 ) -> None:

@@ -24,7 +24,7 @@ def pair(kernel: int, stride: int, padding: int, bias: bool = True) -> tuple[nn.
     kernel=st.integers(1, 4), stride=st.integers(1, 3), height=st.integers(1, 6), width=st.integers(1, 6),
     images=st.integers(1, 3), last=st.booleans(),
 )  # fmt: skip
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_values_and_gradients_are_those_of_torch(
     kernel: int, stride: int, height: int, width: int, images: int, last: bool
 ) -> None:

@@ -12,7 +12,7 @@ from avq.models.quantiser import VectorQuantizer, _argmax, cluster_sums, kmeans,
 
 
 @given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 12), st.integers(0, 9))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_codes_are_a_float64_searchs_wherever_the_margin_exceeds_rounding(n: int, k: int, d: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     vectors, codebook = torch.randn(n, d, generator=generator), torch.randn(k, d, generator=generator)
@@ -35,7 +35,7 @@ def test_codes_of_a_large_codebook_are_those_of_a_float64_search(num_codes: int)
 
 
 @given(st.integers(1, 20), st.integers(1, 600), st.integers(0, 9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_first_of_equal_scores_is_taken(rows: int, columns: int, seed: int) -> None:
     scores = torch.randint(5, (rows, columns), generator=torch.Generator().manual_seed(seed)).float()
     first = [row.index(max(row)) for row in scores.tolist()]
@@ -142,7 +142,7 @@ def test_without_restarts_dead_codes_stay_dead() -> None:
 
 
 @given(st.integers(1, 40), st.integers(2, 40))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_initialising_works_with_fewer_and_more_latents_than_codes(n: int, k: int) -> None:
     quantiser = VectorQuantizer(k, 3, ema_decay=0.99, restarts=True)
     quantiser.initialise(torch.randn(1, 3, n, 1))

@@ -87,7 +87,7 @@ def test_width_shrinks_every_trained_variant(name: str) -> None:
 
 
 @given(st.sampled_from(list_variants()), st.integers(1, 80))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_image_size_its_strides_divide_and_no_other(name: str, size: int) -> None:
     stride = 4 * 2 ** (variant_config(name).get("levels", 1) - 1)
     if size % stride:

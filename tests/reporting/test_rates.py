@@ -35,7 +35,7 @@ def test_rows_stand_by_rate_and_the_front_is_marked(rates: pd.DataFrame) -> None
     table = rate_distortion(rates)
     assert list(zip(table["row"], table["note"], strict=True)) == [
         ("lean", "front"), ("middle", "front"), ("patch-kmeans", "floor"), ("dear", ""), ("rich", "front"),
-        ("wasteful", ""),
+        ("wasteful", ""), ("no codes", "no rate"),
     ]  # fmt: skip
     assert "ssim" not in table
     assert table["mae"][0] == pytest.approx(0.0705)

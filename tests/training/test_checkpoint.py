@@ -56,7 +56,7 @@ def test_other_files_are_named_for_what_they_are(tmp_path: Path) -> None:
 
 
 @given(st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_damaged_file_is_one_clear_line(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     whole = saved(tmp_path_factory.mktemp("c") / "m.safetensors")
     content = bytearray(whole.read_bytes())

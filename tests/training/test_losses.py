@@ -19,7 +19,7 @@ logits = st.lists(st.floats(-20, 20, width=32), min_size=4, max_size=4)
 
 
 @given(logits, logits)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_bce_is_the_cross_entropy_of_real_and_fake(real: list[float], fake: list[float]) -> None:
     true, false = torch.tensor(real), torch.tensor(fake)
     ones, zeros = torch.ones(4), torch.zeros(4)

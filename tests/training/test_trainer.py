@@ -304,7 +304,7 @@ def test_an_overflow_names_the_module_it_comes_from(faces: Dataset) -> None:
 
 
 @given(st.integers(1, 500), st.integers(0, 200))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_learning_rate_rises_then_falls_to_zero(steps: int, warmup: int) -> None:
     config = TrainConfig(steps=steps, warmup_steps=warmup, learning_rate=1.0)
     rates = [learning_rate(config, step) for step in range(steps)]
