@@ -13,7 +13,7 @@ from avq.metrics.memory import seconds_of
 
 Work = Callable[[], object]
 _RESAMPLES = 2000
-_UNTIL_ASLEEP = 0.005
+_PAUSE = 0.005
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ def interleaved(ours: Work, peer: Work, rounds: int) -> Ratio:
 def in_turns(works: Sequence[Work], rounds: int) -> NDArray[np.float64]:
     """Seconds of each work in each round, `[rounds, works]`.
 
-    Each round begins with another one; a round that does not count goes before. Threads of the one before, which
-    may wait in a loop for more, have gone to sleep when the next is timed.
+    Each round begins with another one; a round that does not count goes before. Between two is a pause, after which
+    threads of GNU OpenMP (torch's on Linux) no longer wait in a loop for more work of the one before.
     """
     seconds = np.zeros((rounds + 1, len(works)))
     for number in range(rounds + 1):
         for place in range(len(works)):
             which = (number + place) % len(works)
-            time.sleep(_UNTIL_ASLEEP)
+            time.sleep(_PAUSE)
             seconds[number, which] = seconds_of(works[which])
     return seconds[1:]
 

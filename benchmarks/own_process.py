@@ -6,7 +6,7 @@ import importlib
 import multiprocessing
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Self
 
 _WARM_UP = 5
 
@@ -19,24 +19,42 @@ def made(maker: str, arguments: tuple[Any, ...]) -> Callable[[], object]:
 
 
 class OwnProcess:
-    """Calling it makes the call there, once, and returns when it is done.
+    """Calling it makes the call there, once, and returns when it is done; the process ends with the `with` block.
 
     Args:
         maker: "module:function" that takes the arguments and gives the call.
         arguments: what is handed to it.
         threads: of torch, in that process.
+
+    Raises:
+        RuntimeError: the process ended; what it said stands on stderr.
     """
 
     def __init__(self, maker: str, *arguments: Any, threads: int) -> None:
+        self._maker = maker
         context = multiprocessing.get_context("spawn")
         self._there, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, maker, arguments, threads), daemon=True)
-        process.start()
-        self._there.recv()  # warm
+        self._process = context.Process(target=_serve, args=(theirs, maker, arguments, threads), daemon=True)
+        self._process.start()
+        theirs.close()  # so that the end of the process is the end of what it says
+        self._wait()  # until it is warm
 
     def __call__(self) -> None:
         self._there.send(None)
-        self._there.recv()
+        self._wait()
+
+    def _wait(self) -> None:
+        try:
+            self._there.recv()
+        except EOFError:
+            raise RuntimeError(f"the process of {self._maker} ended") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._there.close()
+        self._process.join()
 
 
 def _serve(calls: Connection, maker: str, arguments: tuple[Any, ...], threads: int) -> None:
@@ -46,7 +64,11 @@ def _serve(calls: Connection, maker: str, arguments: tuple[Any, ...], threads: i
     call = made(maker, arguments)
     for _ in range(_WARM_UP):
         call()
+    calls.send(None)
     while True:
-        calls.send(None)
-        calls.recv()
+        try:
+            calls.recv()
+        except EOFError:
+            return
         call()
+        calls.send(None)

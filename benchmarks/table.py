@@ -111,15 +111,19 @@ def _cells(line: Line) -> list[str]:
     return [line.case, here, peer, ratio, goal, memory]
 
 
+def for_readme(lines: Sequence[Line]) -> str:
+    """The lines that have a goal."""
+    return markdown([line for line in lines if line.goal or line.limit or line.memory_goal])
+
+
 def write_pages(path: Path = CSV) -> None:
-    """Markdown beside the CSV; between the README's marks, where it has them, the lines that have a goal."""
+    """Markdown beside the CSV; between the README's marks, where it has them, `for_readme`."""
     table = markdown(load(path))
     path.with_suffix(".md").write_text(f"# Benchmarks\n\n`make bench` writes this page.\n\n{table}\n", encoding="utf-8")
     text = README.read_text(encoding="utf-8")
     if path == CSV and BEGIN in text and END in text:
         before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-        wanted = [line for line in load(path) if line.goal or line.limit or line.memory_goal]
-        README.write_text(f"{before}{BEGIN}\n{markdown(wanted)}\n{END}{after}", encoding="utf-8")
+        README.write_text(f"{before}{BEGIN}\n{for_readme(load(path))}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ sys.path.append(str(ROOT))  # benchmarks are no part of the package
 from benchmarks import table  # noqa: E402
 from benchmarks.interleave import in_turns, interleaved, ratio_of  # noqa: E402
 from benchmarks.memory import extra_memory  # noqa: E402
+from benchmarks.own_process import OwnProcess  # noqa: E402
 
 LINE = table.Line("a case", "ms", 10.0, "a peer 1.0", 50.0, 5.0, 4.5, 5.5, goal=4.0, ours_mib=10.0, peer_mib=30.0)
 
@@ -54,6 +56,38 @@ def test_the_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert "5.00 (4.50 to 5.50)" in path.with_suffix(".md").read_text()
 
 
+def test_the_readme_has_the_lines_with_a_goal_between_its_marks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path, readme = tmp_path / "benchmarks.csv", tmp_path / "README.md"
+    readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    monkeypatch.setattr(table, "CSV", path)
+    monkeypatch.setattr(table, "README", readme)
+    table.save([LINE, table.Line("without", "s", 0.1)], path)
+    text = readme.read_text()
+    assert text.startswith(f"before\n{table.BEGIN}\n| case")
+    assert text.endswith(f"{table.END}\nafter\n")
+    assert "a case" in text
+    assert "without" not in text
+    assert "without" in path.with_suffix(".md").read_text()
+
+
+def test_a_call_in_its_own_process_and_one_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "made_marks.py").write_text(
+        "import os\nfrom pathlib import Path\n"
+        "def make(path):\n    return lambda: Path(path).write_text(str(os.getpid()))\n"
+        "def fail():\n    raise ValueError('not the same')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    mark = tmp_path / "mark"
+    with OwnProcess("made_marks:make", str(mark), threads=1) as there:
+        mark.unlink()
+        there()
+        assert int(mark.read_text()) not in (0, os.getpid())
+    with pytest.raises(RuntimeError, match="process of made_marks:fail ended"):
+        OwnProcess("made_marks:fail", threads=1)
+
+
 def test_missed_goals_are_named() -> None:
     from dataclasses import replace
 
@@ -66,4 +100,4 @@ def test_missed_goals_are_named() -> None:
 def test_the_readme_shows_the_committed_table() -> None:
     text = table.README.read_text(encoding="utf-8")
     shown = text.partition(table.BEGIN)[2].partition(table.END)[0].strip()
-    assert shown == (table.markdown(table.load()) if table.CSV.exists() else "")
+    assert shown == (table.for_readme(table.load()) if table.CSV.exists() else "")

@@ -81,7 +81,7 @@ def command(
     from avq.reporting.figures.attention import attention_picture
     from avq.training.precision import resolve_device
 
-    pictures.check_picture_name(output)
+    pictures.check_picture(output)
     place = torch.device(resolve_device(device))
     model = load_model(checkpoint).to(place)
     _check_attention(model, checkpoint)

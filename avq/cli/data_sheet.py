@@ -29,7 +29,7 @@ def sheet(name: str, output: Path, size: int | None, images: int, split: str, da
     from avq.data.sheet import contact_sheet
     from avq.data.sources import load_dataset
 
-    pictures.check_picture_name(output)
+    pictures.check_picture(output)
     dataset = load_dataset(DataConfig(name, size), data_root)
     pixels = getattr(dataset, split).images[:images]
     picture = contact_sheet(pixels, zoom=max(1, 64 // dataset.image_size))

@@ -147,11 +147,11 @@ def _enlarged(pixels: Pixels) -> Image.Image:
     return Image.fromarray(pixels.repeat(factor, 0).repeat(factor, 1))
 
 
-def check_picture_name(path: Path) -> None:
+def check_picture(path: Path) -> None:
     """UsageError where the name's ending tells no picture format or its folder is missing, before any work is done."""
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent} for the picture")
-    if path.suffix.lower() not in Image.registered_extensions():
+    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
         raise UsageError(f"cannot tell a picture format from '{path.name}'; end it in .png")
 
 

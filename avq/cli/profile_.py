@@ -52,7 +52,9 @@ def command(
 
     A part is forward and backward together. "of peak" is the time that each operation's FLOPs or bytes would need at
     the measured peaks of a matrix product and of a copy, over the time taken; it passes 100 where data come from the
-    cache. Only convolutions and products count as FLOPs. Nothing else should run on the machine meanwhile.
+    cache. Only convolutions and products count as FLOPs. The last line says how much of a step is no convolution (with
+    its bias, activation and residual sum), attention, quantiser or optimiser, without and with the casts between
+    float32 and bfloat16 in encoder and decoder. Nothing else should run on the machine meanwhile.
 
     \b
     Examples:
@@ -121,6 +123,6 @@ def _summary(found: Profile, batch_size: int, device: str) -> str:
         f"{found.peaks.float32 / 1e9:.0f} GFLOP/s in float32, {found.peaks.bfloat16 / 1e9:.0f} in bfloat16, and "
         f"{found.peaks.bytes / 1e9:.1f} GB/s.\n"
         f"{100 * found.outside_share:.1f} % lies outside convolutions with their activations and residual sums, "
-        f"attention, quantiser and optimiser; casts for the convolutions, counted as theirs, take "
-        f"{100 * found.casts_share:.1f} %."
+        f"attention, quantiser and optimiser; with the casts for bfloat16 convolutions it is "
+        f"{100 * (found.outside_share + found.casts_share):.1f} %."
     )

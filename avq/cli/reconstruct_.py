@@ -69,7 +69,7 @@ def command(
     from avq.metrics.codebook import nominal_rate
     from avq.training.precision import resolve_device
 
-    pictures.check_picture_name(output)
+    pictures.check_picture(output)
     place = torch.device(resolve_device(device))
     model = load_model(checkpoint or shipped_checkpoint()).to(place)
     multiple = model_stride(model, place)

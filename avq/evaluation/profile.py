@@ -32,8 +32,8 @@ class Profile:
         parts: part -> what a step spends in it; the last is the time between operations (Python, autograd).
         outside: seconds of a step outside convolutions with their activations and residual sums, attention, quantiser
             and optimiser.
-        casts: seconds of what autocast does for convolutions, weights and activations to bfloat16 and gradients back:
-            theirs, so not in `outside`.
+        casts: seconds that encoder and decoder take to bring weights and activations to bfloat16, and gradients back:
+            without them there were no bfloat16 convolutions, so they are not in `outside`.
         precision: of the convolutions.
     """
 

@@ -13,14 +13,16 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from avq.metrics.counting import tensors_read
 from avq.metrics.flops import operator_flops
 from avq.models.autoencoder import Autoencoder
+from avq.models.convolution import SumToBias
 from avq.training.step import TrainStep
 
 DATA, LOSS, CLIPPING, OPTIMISER, BETWEEN = "data", "loss", "gradient clipping", "optimiser", "joining of levels"
 CONVOLUTION, ELEMENTWISE, CAST, REST = "convolutions", "activations and sums", "casts", "copies and the rest"
 
-_CONVOLUTIONS = {"convolution", "convolution_backward", "sum"}  # the sum: a transposed one's gradient for its bias
+_CONVOLUTIONS = {"convolution", "convolution_backward"}
 _ELEMENTWISE = {
     "relu", "relu_", "threshold_backward", "add", "add_", "leaky_relu", "leaky_relu_backward", "native_batch_norm",
     "native_batch_norm_backward", "_native_batch_norm_legit", "_batch_norm_with_update", "batch_norm_backward",
@@ -154,15 +156,25 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._wait()
         seconds = time.perf_counter() - begun
         flops = operator_flops(func, args, kwargs, result)
-        tensors = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor)]
+        made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        tensors = [*tensors_read(args, kwargs, made), *made]
         size = sum(tensor.nbytes for tensor in tensors)
         if func.is_view:
             size = 0
         elif operation in _CHOOSING:
             size = 2 * result.nbytes
         least = self._peaks.seconds(flops, size, tensors[0].dtype) if tensors else 0.0
-        self.spent.setdefault((part, kind_of(operation)), Spent()).add(Spent(seconds, least, flops, size))
+        kind = CONVOLUTION if operation == "sum" and _in_bias_gradient() else kind_of(operation)
+        if kind == CAST and tensors[0].dtype == tensors[-1].dtype:
+            kind = REST
+        self.spent.setdefault((part, kind), Spent()).add(Spent(seconds, least, flops, size))
         return result
+
+
+def _in_bias_gradient() -> bool:
+    """Whether a transposed convolution's gradient for its bias is being summed."""
+    node: Any = torch._C._current_autograd_node()
+    return node is not None and type(node).__name__.startswith(SumToBias.__name__)
 
 
 def _next_node() -> int:

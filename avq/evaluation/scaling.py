@@ -28,7 +28,9 @@ Pass = Literal["forward", "training-step"]
 PASSES: tuple[Pass, ...] = ("forward", "training-step")
 LAYER = "attention"
 STRIDE = 4  # of a variant's bottom level, whose latent gives the point its size
-_COUNTED_SIDES = (32, 40, 48)  # large enough that no piece of a layer is larger at a larger latent
+# Large enough that no piece of a layer is larger at a larger latent, but for bands of a softmax with narrow keys
+# beyond a side of 64: 5 % of that layer's memory.
+_COUNTED_SIDES = (32, 40, 48)
 # A latent on which libraries load their code and take the buffers that they keep: products of the layer's pieces are as
 # large as at any larger latent. What its tensors took is given back before what is held is measured.
 _WARM_SIDE = 32

@@ -132,7 +132,8 @@ def read_records(path: Path) -> DataFrame:
         raise AvqError(f"cannot read {path}: {error.strerror or error}.") from None
     except ValueError as error:  # what pandas and pyarrow raise derives from it
         kind = "parquet" if path.suffix == ".parquet" else "CSV"
-        raise UsageError(f"{path} holds no results: it is no table in {kind}, or a damaged one.") from error
+        reason = str(error).strip().partition("\n")[0]
+        raise UsageError(f"{path} holds no results: it is no table in {kind}, or a damaged one ({reason}).") from error
     return _checked(frame, path)
 
 

@@ -7,7 +7,7 @@ machine.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,7 +105,7 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         else:
             out = func(*args, **kwargs)
         made = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
-        taken = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        taken = tensors_read(args, kwargs, made)
         there = {_address(tensor) for tensor in taken}
         for tensor in made:
             if _address(tensor) not in there:
@@ -126,6 +126,13 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _forget(self, key: int) -> None:
         self._total -= self._live.pop(key)
+
+
+def tensors_read(args: Any, kwargs: Any, made: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors among an operator's arguments, less those that only receive a result, as by `out=`."""
+    receiving = {id(tensor) for tensor in made}
+    given = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
+    return given + [leaf for leaf in tree_leaves(kwargs) if isinstance(leaf, Tensor) and id(leaf) not in receiving]
 
 
 def _address(tensor: Tensor) -> int:

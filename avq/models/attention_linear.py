@@ -20,7 +20,8 @@ TILE = 2**16
 """Weights in a tile: 256 KiB in float32, so that a tile and its gradient stay in a core's cache."""
 COLUMNS = 256
 BAND = 2**17
-"""Weights in a band of whole rows; products of fewer rows are slow, so there are at least `LEAST_ROWS`."""
+"""Weights in a band of whole rows. Products of few rows are slow, so there are at least `LEAST_ROWS`: beyond 4,096
+pixels a band grows with N."""
 LEAST_ROWS = 32
 _FUSED_WIDTH = 256  # channels of a value that the fused CUDA kernels take at most
 _ALIGNMENT = 8
@@ -123,7 +124,7 @@ def _shape(pixels: int, similarity: str) -> tuple[int, int]:
 
 
 def _tiles(pixels: int, similarity: str) -> Iterator[tuple[slice, slice]]:
-    """Where each tile lies; all of one size, whatever N is, but for the last ones."""
+    """Where each tile lies; all of one size but for the last ones."""
     rows, columns = _shape(pixels, similarity)
     for row in range(0, pixels, rows):
         for column in range(0, pixels, columns):

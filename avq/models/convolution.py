@@ -12,8 +12,8 @@ from torch.nn import functional as F
 class TransposedConvolution(nn.ConvTranspose2d):
     """`nn.ConvTranspose2d`, the same values and gradients; the bias's gradient is summed apart.
 
-    oneDNN, asked for it together with the weights' gradient, takes half as long again as for that alone
-    (`benchmarks/test_train_step.py`).
+    Asked for it together with the weights' gradient, oneDNN takes far longer than the sum does: forward and backward of
+    the decoder's layer gain a sixth (`benchmarks/test_train_step.py`).
     """
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
@@ -25,10 +25,10 @@ class TransposedConvolution(nn.ConvTranspose2d):
             x, self.weight, self.bias.detach(), self.stride, self.padding, self.output_padding, self.groups,
             self.dilation,
         )  # fmt: skip
-        return cast(Tensor, _SumToBias.apply(out, self.bias))
+        return cast(Tensor, SumToBias.apply(out, self.bias))
 
 
-class _SumToBias(torch.autograd.Function):
+class SumToBias(torch.autograd.Function):
     """Maps that have had their bias added already: in backward, the bias's share of the gradient."""
 
     @staticmethod
@@ -39,4 +39,5 @@ class _SumToBias(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        return grad, grad.sum((0, 2, 3), dtype=ctx.dtype)
+        maps = [dim for dim in range(grad.ndim) if dim != grad.ndim - 3]  # channels stay
+        return grad, grad.sum(maps).to(ctx.dtype)

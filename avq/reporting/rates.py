@@ -17,10 +17,9 @@ def rate_distortion(long: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     """One line a row in the order of its nominal rate, then of its MAE.
 
     Columns: `dataset` (where there are several), `row`, `seeds`, `bits-per-pixel`, `bits-per-pixel-entropy`, and of
-    `DISTORTIONS` those that were measured, mean over seeds with `:sd` beside it; last `note`: `floor`, and `front`
-    where no other row has at most its nominal rate and a lower mean MAE; rows whose rate is not known come last, and
-    say so. That is a comparison of means: whether two
-    rows differ, the contrasts say.
+    `DISTORTIONS` those that were measured, mean over seeds with `:sd` beside it; last `note`: `floor`, `front` where no
+    other row has at most its nominal rate and a lower mean MAE, and `no rate` for rows whose rate is not known, which
+    come last of their dataset. A front is a comparison of means: whether two rows differ, the contrasts say.
 
     Raises:
         UsageError: no row has both a rate and a distortion.
@@ -36,15 +35,11 @@ def rate_distortion(long: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     frame = rows_of(long, split)
     floors = set(frame.loc[frame["variant"] == FLOOR, "row"])
     front = _front(table) if "mae" in table else set()
-    notes = [
-        ", ".join(
-            word
-            for word, holds in {"floor": row in floors, "front": index in front, "no rate": rate != rate}.items()
-            if holds
-        )
-        for index, row, rate in zip(table.index, table["row"], table[RATE], strict=True)
-    ]
-    return table.assign(note=notes)
+    marks = {"floor": table["row"].isin(floors), "front": table.index.isin(list(front)), "no rate": table[RATE].isna()}
+    return table.assign(note=[
+        ", ".join(word for word, holds in zip(marks, line, strict=True) if holds)
+        for line in zip(*marks.values(), strict=True)
+    ])  # fmt: skip
 
 
 def _front(table: pd.DataFrame) -> set[object]:

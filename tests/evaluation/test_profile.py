@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from avq.evaluation import profile
-from avq.evaluation.profile import OVERHEAD, Profile, profile_step
-from avq.evaluation.profile_meter import Peaks, Spent, kind_of
+from avq.evaluation import profile, profile_meter
+from avq.evaluation.profile import OVERHEAD, Profile, _summed, profile_step
+from avq.evaluation.profile_meter import Meter, Peaks, Spent, kind_of
 from avq.models import create_variant
 from avq.training.config import TrainConfig
 from avq.training.step import TrainStep
@@ -101,6 +101,33 @@ def test_shares_and_the_distance_to_the_peaks() -> None:
     assert found.of_peak(OVERHEAD) is None
     assert Peaks(10.0, 20.0, 5.0).seconds(40.0, 5.0, torch.bfloat16) == 2.0
     assert Peaks(10.0, 20.0, 5.0).seconds(40.0, 50.0, torch.float32) == 10.0
+
+
+def test_what_lies_outside_and_what_casts_take() -> None:
+    seconds = {
+        ("encoder level 1", "convolutions"): 4.0, ("decoder", "casts"): 0.5, ("loss", "casts"): 0.25,
+        ("decoder", "copies and the rest"): 0.125, ("quantiser level 1", "casts"): 1.0, ("optimiser", "casts"): 1.0,
+    }  # fmt: skip
+    found = _summed([{key: Spent(value) for key, value in seconds.items()}], 8.0, Peaks(1, 1, 1), "bfloat16")
+    between = 8.0 - sum(seconds.values())
+    assert found.casts == 0.5  # of encoder and decoder alone
+    assert found.outside == 0.25 + 0.125 + between
+    assert found.parts[OVERHEAD].seconds == between
+
+
+def test_in_bfloat16_casts_and_bias_gradients_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = TrainStep(create_variant("aren-1", width=8).train(), TrainConfig(precision="bfloat16"), "cpu")
+
+    def decoder() -> dict[str, Spent]:
+        meter = Meter(step, Peaks(1, 1, 1))
+        with meter.watching():
+            step(BATCH, 0)
+        return {kind: spent for (part, kind), spent in meter.spent.items() if part == "decoder"}
+
+    found = decoder()
+    assert found["casts"].seconds > 0
+    monkeypatch.setattr(profile_meter, "_in_bias_gradient", lambda: False)
+    assert decoder()["convolutions"].bytes < found["convolutions"].bytes
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,14 @@ def test_traffic_is_what_operators_read_and_write() -> None:
     assert count(lambda: a.mT[3:]).traffic == 0  # views
 
 
+def test_what_only_receives_a_result_is_not_read() -> None:
+    a, b, out = torch.ones(N, C), torch.ones(C, N), torch.empty(N, N)
+    counts = count(lambda: torch.mm(a, b, out=out))
+    assert counts.traffic == 2 * VECTORS + MATRIX
+    assert counts.flops == 2 * N * N * C
+    assert count(lambda: torch.addmm(out, a, b, out=out)).traffic == 2 * VECTORS + 2 * MATRIX  # read, and written
+
+
 def test_products_in_place_and_fused_attention_have_their_flops() -> None:
     a, b, out = torch.ones(N, C), torch.ones(C, N), torch.ones(N, N)
     assert count(lambda: out.addmm_(a, b)).flops == 2 * N * N * C

@@ -41,6 +41,16 @@ def test_values_and_gradients_are_those_of_torch(
         torch.testing.assert_close(ours, theirs)
 
 
+def test_one_image_without_a_batch() -> None:
+    ours, theirs = pair(4, 2, 1)
+    x = torch.randn(5, 3, 4, dtype=torch.float64)
+    for layer in (ours, theirs):
+        layer(x).square().sum().backward()
+    assert ours.bias is not None
+    assert theirs.bias is not None
+    torch.testing.assert_close(ours.bias.grad, theirs.bias.grad)
+
+
 def test_gradcheck() -> None:
     layer, _ = pair(4, 2, 1)
     x = torch.randn(2, 5, 3, 2, dtype=torch.float64, requires_grad=True)
