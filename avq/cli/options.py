@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +86,12 @@ def _make_weights(ctx: click.Context, param: click.Parameter, folder: Path | Non
     if folder is not None and not ctx.resilient_parsing:
         folder.mkdir(parents=True, exist_ok=True)
     _name_weights(ctx, param, folder)
+
+
+def _finite(_ctx: click.Context, _param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter("it must be a finite number.")
+    return value
 
 
 def written(help: str, default: str | None = None) -> Callable[[F], F]:
@@ -203,6 +210,7 @@ keep_stale = click.option(
 max_minutes = click.option(
     "--max-minutes",
     type=click.FloatRange(min=0, min_open=True),
+    callback=_finite,
     metavar="M",
     help="Stop after M minutes, with what is in training kept (exit code 4); the same command goes on.",
 )

@@ -86,10 +86,12 @@ def carry_out(ablation: Ablation, request: Request, style: str, called: str) -> 
     _say_where(long, request, to_stderr=style != "table")
     if request.preset in (None, "smoke") and request.dataset is None:
         _say_how_to_go_on(called, to_stderr=style != "table")
+    if request.tensorboard:
+        _say_what_has_no_curves(long, request.output / "runs")
     failed = _failed_runs(long)
     if failed:
         raise AvqError(
-            f"{len(failed)} of {long['run'].nunique()} runs failed: {', '.join(failed)}; "
+            f"{len(failed)} of {long.loc[long['run'] != '', 'run'].nunique()} runs failed: {', '.join(failed)}; "
             "the same command tries them again"
         )
 
@@ -102,6 +104,18 @@ def with_training(settings: dict[str, Any], **options: str | None) -> dict[str, 
 def _failed_runs(long: pd.DataFrame) -> list[str]:
     failed = long[long["status"] == "failed"]
     return sorted(set(failed["run"]))
+
+
+def _say_what_has_no_curves(long: pd.DataFrame, runs: Path) -> None:
+    from avq.experiments.job import LOG
+    from avq.experiments.watch import TENSORBOARD
+
+    trained = [name for name in set(long["run"]) - {""} if (runs / name / LOG).exists()]
+    without = sum(not (runs / name / TENSORBOARD).is_dir() for name in trained)
+    if without:
+        click.echo(
+            f"no TensorBoard files of {without} runs that were finished before; --fresh trains them anew", err=True
+        )
 
 
 def _say_where(long: pd.DataFrame, request: Request, to_stderr: bool) -> None:

@@ -141,7 +141,7 @@ class Tally:
 
     def _said(self, why: str) -> str:
         again = " without --fresh" if any(job.fresh for job in self.jobs) else ""
-        kept = f"{len(self.outcomes)} of {len(self.jobs)} runs are finished and kept"
+        kept = f"{len(self.outcomes)} of {len(self.jobs)} runs are finished; begun ones are kept"
         return f"{why}; {kept}: give the same command again{again} to go on."
 
     def _tell(self, kind: Any, job: Job, **more: Any) -> None:

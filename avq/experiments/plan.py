@@ -218,12 +218,26 @@ def make_plan(
     if any(row.match != "steps" for row in rows):
         everything = plan_rows(ablation, replace(preset, smoke_rows=False), replace(choices, only=None))
         rows = match_rows(rows, everything, ablation.budget.reference)
+    _refuse_idle(ablation, preset, choices)
     fingerprints: dict[str, str] = {}
     entries = []
     for row in rows:
         code = code_of_factory(variant_entry(row.variant).factory)
         entries += [Entry(row, make_run(row, seed, code, data_root, device, fingerprints)) for seed in seeds]
     return Plan(ablation, preset, tuple(rows), seeds, tuple(entries), dict(choices.settings))
+
+
+def _refuse_idle(ablation: Ablation, preset: Preset, choices: Choices) -> None:
+    """UsageError for a setting of `--set` that does nothing in any row, those that `--only` leaves out among them."""
+    from avq.training.config import NEEDS, TrainConfig
+
+    asked = [name for name in choices.settings if name in NEEDS]
+    if not asked:
+        return
+    trainings = [asdict(row.values(TrainConfig)) for row in plan_rows(ablation, preset, replace(choices, only=None))]
+    for name in asked:
+        if all(training[NEEDS[name]] == "none" for training in trainings):
+            raise UsageError(f"--set {name} does nothing: {NEEDS[name]} is 'none' in every row; set it too.")
 
 
 def code_of_factory(factory: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -72,6 +73,10 @@ def check_value(kind: type, name: str, value: Any, origin: str) -> Any:
     from pydantic import TypeAdapter, ValidationError
 
     hint = get_type_hints(kind)[name]
+    if hint is bool:
+        value = {"yes": True, "no": False}.get(value, value)  # as `list settings` shows them
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{name} = {value} ({origin}): it must be a finite number.")
     try:
         return TypeAdapter(hint).validate_python(value, strict=True)
     except ValidationError as error:

@@ -22,8 +22,8 @@ class NonFiniteLoss(AvqError):
     """
 
 
-def first_non_finite(model: nn.Module, images: Tensor) -> str:
-    """Which tensor is not finite first: a weight, else a module's output on these images, else a gradient."""
+def first_non_finite(model: nn.Module, images: Tensor) -> str | None:
+    """Which tensor is not finite first: a weight, else a module's output on these images, else a gradient, if any."""
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if not tensor.isfinite().all():
             return f"weight {name}"
@@ -39,7 +39,7 @@ def first_non_finite(model: nn.Module, images: Tensor) -> str:
         return f"output of {found[0]}"
     gradients = ((name, p.grad) for name, p in model.named_parameters() if p.grad is not None)
     spoilt = [name for name, gradient in gradients if not gradient.isfinite().all()]
-    return f"gradient of {spoilt[0]}" if spoilt else "the loss itself"
+    return f"gradient of {spoilt[0]}" if spoilt else None
 
 
 def remarks(rows: Sequence[Mapping[str, float]], num_codes: Sequence[int]) -> list[str]:

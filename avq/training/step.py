@@ -172,9 +172,13 @@ class TrainStep:
 
     def _non_finite(self, name: str, step: int, loss: Tensor, norm: Tensor, images: Tensor) -> NonFiniteLoss:
         whose = "the loss" if name == "model" else f"the {name}'s loss"
-        rate = "learning_rate" if name == "model" else f"{name}_learning_rate"
+        advice = "learning_rate" if name == "model" else f"{name}_learning_rate"
+        if name == "model" and self._adversary.plays(step):
+            advice += " or adversarial_weight"
+        first = first_non_finite(self._bare[name], images)
+        if first is None:
+            first = "the gradient's norm" if loss.isfinite() else "the loss itself"
         return NonFiniteLoss(
-            f"{self.variant}: {whose} is {loss.item()} and the gradient {norm.item()} at step {step + 1} of "
-            f"{self.config.steps}; first tensor that is not finite: "
-            f"{first_non_finite(self._bare[name], images)}. Try a lower {rate}."
+            f"{self.variant}: {whose} is {loss.item()} and the gradient's norm {norm.item()} at step {step + 1} of "
+            f"{self.config.steps}; first tensor that is not finite: {first}. Try a lower {advice}."
         )

@@ -157,13 +157,14 @@ def test_run_passes_every_option_on(call, running, in_empty_folder):
 
 def test_time_that_is_over_is_no_error_and_has_an_exit_code_of_its_own(call, monkeypatch, in_empty_folder):
     def run(*_, **__):
-        raise Stopped("the time is over; 1 of 2 runs are finished and kept: give the same command again to go on.")
+        raise Stopped("the time is over; 1 of 2 runs are finished; begun ones are kept: give the same command again.")
 
     monkeypatch.setattr(avq, "run", run, raising=False)
     done = call("run", "ablation_levels", "--max-minutes", "1")
     assert done.exit_code == 4
-    assert done.stderr.splitlines()[-1].startswith("The time is over; 1 of 2 runs are finished and kept:")
-    assert call("run", "ablation_levels", "--max-minutes", "0").exit_code == 2
+    assert done.stderr.splitlines()[-1].startswith("The time is over; 1 of 2 runs are finished; begun ones are kept:")
+    for wrong in ("0", "nan", "inf"):
+        assert call("run", "ablation_levels", "--max-minutes", wrong).exit_code == 2
 
 
 def test_run_says_what_it_reuses_where_things_lie_and_how_to_go_on(call, running, in_empty_folder):

@@ -219,7 +219,8 @@ def test_errors_come_back_from_a_process(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("fresh", "again"), [(False, "again to go on"), (True, "again without --fresh to go on")])
 def test_no_run_is_begun_when_the_time_is_over(tmp_path: Path, fresh: bool, again: str) -> None:
     jobs = [make_job(tmp_path, make_run("aren-1"), fresh)]
-    with pytest.raises(Stopped, match=f"the time is over; 0 of 1 runs are finished and kept: .* {again}") as stopped:
+    said = f"the time is over; 0 of 1 runs are finished; begun ones are kept: .* {again}"
+    with pytest.raises(Stopped, match=said) as stopped:
         execute(jobs, ["cpu"], lambda _event: None, function=fakes.train_fake, stop_at=time.time())
     assert stopped.value.exit_code == 4
     assert not Store(tmp_path).folder(jobs[0].run).exists()

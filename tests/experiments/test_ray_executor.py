@@ -201,7 +201,7 @@ def test_ctrl_c_stops_the_tasks_too(cluster: Any, tmp_path: Path) -> None:
     sweep.send_signal(signal.SIGINT)
     out, said = sweep.communicate()
     assert (sweep.returncode, out) == (130, "")
-    assert said.strip().splitlines()[-1].startswith("Stopped; 0 of 2 runs are finished and kept")
+    assert said.strip().splitlines()[-1].startswith("Stopped; 0 of 2 runs are finished; begun ones are kept")
     until = time.monotonic() + 30
     while any(is_locked(folder) for folder in store.glob("runs/*")):
         assert time.monotonic() < until, "a task goes on"

@@ -12,14 +12,16 @@ from avq.errors import UsageError
 from avq.experiments import results
 from avq.experiments.ablation import load_ablation
 from avq.experiments.compose import compose
-from avq.experiments.plan import Choices, Plan, plan_rows
+from avq.experiments.plan import Choices, Plan, make_plan, plan_rows
 from avq.experiments.presets import get_preset
 from avq.experiments.quality import with_time_to_quality
 from avq.experiments.record import record_frame
+from avq.experiments.settings import check_value
 from avq.experiments.store import Store
 from avq.metrics.measurement import measured
 from avq.metrics.weights import ENVIRONMENT_VARIABLE
 from avq.reporting.tables import wide_table
+from avq.training.config import TrainConfig
 
 from .conftest import make_run
 
@@ -143,3 +145,26 @@ def test_a_sweep_records_time_to_quality_and_the_gap(tmp_path: Path) -> None:
     assert isinstance(plan, Plan)
     again = compose(plan, Store(tmp_path), {}, "cpu")
     assert (again.loc[again["metric"] == "time-to-quality", "status"] == "n/a").all()
+
+
+def test_a_setting_that_does_nothing_in_any_row_is_refused() -> None:
+    with pytest.raises(UsageError, match="--set r1 does nothing: adversarial is 'none' in every row"):
+        make_plan(load_ablation("levels"), get_preset("smoke"), Choices({"r1": 1.0}), data_root=None, device="cpu")
+    only = Choices({"r1": 1.0}, only=["aren-1-rpa-mean[adversarial=none]"])  # other rows of the file have it
+    assert len(make_plan(load_ablation("training"), get_preset("smoke"), only, data_root=None, device="cpu").runs) == 1
+
+
+def test_a_discriminator_that_would_never_begin_is_refused() -> None:
+    with pytest.raises(UsageError, match="adversarial_start = 20 is not below steps = 20"):
+        TrainConfig(steps=20, adversarial="bce", adversarial_start=20)
+    TrainConfig(steps=20, adversarial_start=20)  # idle
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_is_finite_and_a_switch_may_be_given_as_it_is_shown(value: float) -> None:
+    with pytest.raises(UsageError, match=r"adversarial_weight = .* must be a finite number"):
+        check_value(TrainConfig, "adversarial_weight", value, "--set")
+    assert check_value(TrainConfig, "adaptive_weight", "yes", "--set") is True
+    assert check_value(TrainConfig, "adaptive_weight", "no", "--set") is False
+    with pytest.raises(UsageError, match="adaptive_weight = 'maybe'"):
+        check_value(TrainConfig, "adaptive_weight", "maybe", "--set")

@@ -291,7 +291,7 @@ def test_a_nan_names_variant_step_and_tensor(spoil: str, named: str, faces: Data
         model.get_parameter(spoil).view(-1)[0] = torch.nan
     with pytest.raises(NonFiniteLoss) as caught:
         train(model, faces, CONFIG, 0, variant="aren-1")
-    assert "aren-1: the loss is nan and the gradient nan at step 1 of 12" in str(caught.value)
+    assert "aren-1: the loss is nan and the gradient's norm nan at step 1 of 12" in str(caught.value)
     assert named in str(caught.value)
 
 
