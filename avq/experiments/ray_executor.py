@@ -68,6 +68,7 @@ class Cluster:
         gpu = device == "cuda" or (device == "auto" and any(node["Resources"].get("GPU") for node in nodes()))
         self.device = "cuda" if gpu else "cpu"
         self._need: dict[str, float] = {"CPU": 1.0, "GPU": 1.0} if gpu else {"CPU": 1.0}
+        self._gone: set[str] = set()  # on which a task was lost that had been asked for there
         suitable = self._suitable()
         if not suitable:
             raise UsageError(nowhere("a run", self._need))
@@ -105,12 +106,20 @@ class Cluster:
 
     def alone(self, function: Callable[[Job], Any], job: Job) -> Any:
         with marked(job.root) as mark:
-            task = self.task(job, {}, self._on(self._quiet()))
-            generator = task.remote(self._placed(job), function, home_of(job, mark))
-            try:
-                return result(generator)
-            finally:
-                cancel(generator)
+            for _ in range(DEATHS - 1):
+                node = self._quiet()
+                try:
+                    return self._alone_on(node, function, job, mark)
+                except Lost:
+                    self._gone.add(node)
+            return self._alone_on(self._quiet(), function, job, mark)
+
+    def _alone_on(self, node: str, function: Callable[[Job], Any], job: Job, mark: Path) -> Any:
+        generator = self.task(job, {}, self._on(node)).remote(self._placed(job), function, home_of(job, mark))
+        try:
+            return result(generator)
+        finally:
+            cancel(generator)
 
     def task(self, job: Job, need: Resources, strategy: Any = "SPREAD") -> Any:
         """The remote function for a job: it asks for what the job needs, and for a node that is less busy."""
@@ -118,8 +127,8 @@ class Cluster:
         return self._task.options(name=job.run.name, num_returns="streaming", scheduling_strategy=strategy, **memory)
 
     def _suitable(self) -> list[str]:
-        """The ids of the nodes that can carry out a run."""
-        return [str(node["NodeID"]) for node in nodes() if fits(self._need, node)]
+        """The ids of the nodes that can carry out a run; the cluster may name one for a while after it died."""
+        return [node for one in nodes() if fits(self._need, one) and (node := str(one["NodeID"])) not in self._gone]
 
     def _machine_of(self, node: str) -> str:
         import ray

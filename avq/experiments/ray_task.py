@@ -92,6 +92,8 @@ def next_word(generator: Any) -> Any:
         return ray.get(next(generator))
     except (StopIteration, exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.ObjectLostError) as died:
         raise Lost("its node or its task died") from died
+    except exceptions.TaskUnschedulableError as gone:  # asked for by name, a node that died unnoticed until then
+        raise Lost("its node is gone") from gone
     except exceptions.OutOfMemoryError:
         raise Lost("Ray ended it because its node ran out of memory") from None
     except exceptions.RayError as error:
