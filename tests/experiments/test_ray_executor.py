@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -138,6 +139,33 @@ def test_a_job_lost_too_often_is_a_failed_record(tmp_path: Path, monkeypatch: py
     record = Store(tmp_path).record(job.run)
     assert record is not None
     assert record["reason"].tolist() == ["its node or its task died"]
+
+
+def test_costs_are_measured_elsewhere_where_the_node_meant_for_them_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = [node("10.0.0.1", 1), node("10.0.0.2", 1)]
+    monkeypatch.setattr(ray_executor, "nodes", lambda: there)
+    monkeypatch.setattr(ray_executor, "slots_of", lambda _need: 2)
+    monkeypatch.setattr(ray_executor.Cluster, "_machine_of", lambda _self, _node: "the same")
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(remote=lambda **_: lambda _function: None))
+    asked: list[str] = []
+
+    def alone_on(_self: object, name: str, *_: object) -> str:
+        asked.append(name)
+        if name == "10.0.0.1":
+            raise ray_task.Lost("its node is gone")  # and the cluster still names it
+        return "costs"
+
+    monkeypatch.setattr(ray_executor.Cluster, "_alone_on", alone_on)
+    cluster = ray_executor.Cluster("cpu", None)
+    job = make_job(tmp_path, make_run())
+    assert cluster.alone(lambda _job: None, job) == "costs"
+    assert cluster.alone(lambda _job: None, job) == "costs"
+    assert asked == ["10.0.0.1", "10.0.0.2", "10.0.0.2"]
+    there.pop()
+    with pytest.raises(AvqError, match="the cluster lost its node with the same"):
+        cluster.alone(lambda _job: None, job)
 
 
 def patiently(begin: Callable[[], Any]) -> Any:
