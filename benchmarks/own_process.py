@@ -40,14 +40,20 @@ class OwnProcess:
         self._wait()  # until it is warm
 
     def __call__(self) -> None:
-        self._there.send(None)
+        try:
+            self._there.send(None)
+        except OSError:
+            raise self._ended() from None
         self._wait()
 
     def _wait(self) -> None:
         try:
             self._there.recv()
-        except EOFError:
-            raise RuntimeError(f"the process of {self._maker} ended") from None
+        except (EOFError, OSError):
+            raise self._ended() from None
+
+    def _ended(self) -> RuntimeError:
+        return RuntimeError(f"the process of {self._maker} ended")
 
     def __enter__(self) -> Self:
         return self

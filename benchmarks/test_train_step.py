@@ -119,7 +119,6 @@ def _in_turns(maker: str, what: Sequence[tuple[str, ...]], rounds: int = _ROUNDS
     """Seconds of each in each round; each has a process of its own, with as many threads as this one."""
     with ExitStack() as stack:
         name = f"{__name__}:{maker}"
-        works = [OwnProcess(name, *one, threads=torch.get_num_threads()) for one in what]
-        for work in works:
-            stack.enter_context(work)
+        threads = torch.get_num_threads()
+        works = [stack.enter_context(OwnProcess(name, *one, threads=threads)) for one in what]
         return in_turns(works, rounds)

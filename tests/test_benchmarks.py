@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -83,7 +85,13 @@ def test_a_call_in_its_own_process_and_one_that_cannot_be_made(monkeypatch: pyte
     with OwnProcess("made_marks:make", str(mark), threads=1) as there:
         mark.unlink()
         there()
-        assert int(mark.read_text()) not in (0, os.getpid())
+        process = int(mark.read_text())
+        assert process != os.getpid()
+    assert not psutil.pid_exists(process)
+    with OwnProcess("made_marks:make", str(mark), threads=1) as there:
+        os.kill(int(mark.read_text()), signal.SIGKILL)
+        with pytest.raises(RuntimeError, match="process of made_marks:make ended"):
+            there()
     with pytest.raises(RuntimeError, match="process of made_marks:fail ended"):
         OwnProcess("made_marks:fail", threads=1)
 

@@ -168,7 +168,12 @@ class Choices:
 
 
 def plan_rows(ablation: Ablation, preset: Preset, choices: Choices) -> list[Row]:
-    """The chosen rows, every setting resolved; needs no data, no torch. Errors as `expand`, `choose`."""
+    """The chosen rows, every setting resolved; needs no data, no torch.
+
+    Raises:
+        UsageError: as `expand` and `choose`; a setting of `--set` that does nothing in any row, those that are not
+            chosen among them; a discriminator that would never begin.
+    """
     from avq.experiments.settings import check_names
 
     check_names(choices.settings, "--set")
@@ -177,7 +182,24 @@ def plan_rows(ablation: Ablation, preset: Preset, choices: Choices) -> list[Row]
         sets["dataset"] = Setting(choices.dataset, "--dataset")
     given = "; ".join(f"{name}={value}" for name, value in choices.settings.items())
     rows = [replace(row, note="; ".join(filter(None, (row.note, given)))) for row in expand(ablation, preset, sets)]
-    return choose(rows, ablation, preset, choices.only)
+    _refuse_idle(choices.settings, rows)
+    chosen = choose(rows, ablation, preset, choices.only)
+    for row in chosen:
+        start, steps = row.settings["adversarial_start"].value, row.settings["steps"].value
+        if row.settings["adversarial"].value != "none" and start >= steps:
+            raise UsageError(
+                f"row {row.label}: adversarial_start = {start} is not below steps = {steps}: the discriminator would "
+                "never begin."
+            )
+    return chosen
+
+
+def _refuse_idle(given: Mapping[str, Any], rows: Sequence[Row]) -> None:
+    from avq.training.config import NEEDS
+
+    for name in given:
+        if name in NEEDS and all(row.settings[NEEDS[name]].value == "none" for row in rows):
+            raise UsageError(f"--set {name} does nothing: {NEEDS[name]} is 'none' in every row; set it too.")
 
 
 def plan_seeds(preset: Preset, seeds: int | Sequence[int] | None) -> tuple[int, ...]:
@@ -218,26 +240,12 @@ def make_plan(
     if any(row.match != "steps" for row in rows):
         everything = plan_rows(ablation, replace(preset, smoke_rows=False), replace(choices, only=None))
         rows = match_rows(rows, everything, ablation.budget.reference)
-    _refuse_idle(ablation, preset, choices)
     fingerprints: dict[str, str] = {}
     entries = []
     for row in rows:
         code = code_of_factory(variant_entry(row.variant).factory)
         entries += [Entry(row, make_run(row, seed, code, data_root, device, fingerprints)) for seed in seeds]
     return Plan(ablation, preset, tuple(rows), seeds, tuple(entries), dict(choices.settings))
-
-
-def _refuse_idle(ablation: Ablation, preset: Preset, choices: Choices) -> None:
-    """UsageError for a setting of `--set` that does nothing in any row, those that `--only` leaves out among them."""
-    from avq.training.config import NEEDS, TrainConfig
-
-    asked = [name for name in choices.settings if name in NEEDS]
-    if not asked:
-        return
-    trainings = [asdict(row.values(TrainConfig)) for row in plan_rows(ablation, preset, replace(choices, only=None))]
-    for name in asked:
-        if all(training[NEEDS[name]] == "none" for training in trainings):
-            raise UsageError(f"--set {name} does nothing: {NEEDS[name]} is 'none' in every row; set it too.")
 
 
 def code_of_factory(factory: str | None) -> str:

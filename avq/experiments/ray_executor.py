@@ -23,7 +23,7 @@ from avq.experiments.events import Eta, Event, OnEvent, Tally
 from avq.experiments.execute import BUSY_SECONDS, POLL_SECONDS, ProcessDied, failed
 from avq.experiments.job import Job, Outcome
 from avq.experiments.ray_cluster import Resources, fits, nodes, nowhere, slots_of
-from avq.experiments.ray_task import Lost, WrongNode, cancel, home_of, marked, next_word, result, watch_over
+from avq.experiments.ray_task import Lost, NodeGone, WrongNode, cancel, home_of, marked, next_word, result, watch_over
 from avq.experiments.store import Store, read_json
 from avq.experiments.worker import run_job
 
@@ -110,7 +110,7 @@ class Cluster:
                 node = self._quiet()
                 try:
                     return self._alone_on(node, function, job, mark)
-                except Lost:
+                except NodeGone:
                     self._gone.add(node)
             return self._alone_on(self._quiet(), function, job, mark)
 
@@ -141,11 +141,20 @@ class Cluster:
         """The node on which costs are measured, or another of the same hardware where that one died."""
         there = self._suitable()
         if self._quiet_node not in there:
-            same = [node for node in there if self._machine_of(node) == self.machine]
+            same = [node for node in there if self._is_same(node)]
             if not same:
                 raise AvqError(f"the cluster lost its node with {self.machine}, where costs are measured")
             self._quiet_node = same[0]
         return self._quiet_node
+
+    def _is_same(self, node: str) -> bool:
+        """Whether a node is of the hardware that costs are measured on; not where it died unnoticed until now."""
+        from ray.exceptions import RayError
+
+        try:
+            return self._machine_of(node) == self.machine
+        except RayError:
+            return False
 
     @staticmethod
     def _on(node: str) -> Any:

@@ -67,6 +67,10 @@ class Lost(AvqError):
     """A node or a task died under a job."""
 
 
+class NodeGone(Lost):
+    """It was the node, or a node was asked for that had died unnoticed until then."""
+
+
 @contextmanager
 def marked(root: Path) -> Iterator[Path]:
     """A file in the store by which a node knows that it sees the same one."""
@@ -90,10 +94,10 @@ def next_word(generator: Any) -> Any:
 
     try:
         return ray.get(next(generator))
-    except (StopIteration, exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.ObjectLostError) as died:
+    except (exceptions.NodeDiedError, exceptions.TaskUnschedulableError) as gone:
+        raise NodeGone("its node died") from gone
+    except (StopIteration, exceptions.WorkerCrashedError, exceptions.ObjectLostError) as died:
         raise Lost("its node or its task died") from died
-    except exceptions.TaskUnschedulableError as gone:  # asked for by name, a node that died unnoticed until then
-        raise Lost("its node is gone") from gone
     except exceptions.OutOfMemoryError:
         raise Lost("Ray ended it because its node ran out of memory") from None
     except exceptions.RayError as error:

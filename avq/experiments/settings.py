@@ -45,8 +45,13 @@ def check_names(names: Iterable[str], where: str, also: Iterable[str] = ()) -> N
             raise unknown(f"setting in {where}:", name, known)
 
 
+_SWITCHES = {"yes": True, "no": False}
+
+
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     """`["steps=500", "loss=mse"]` -> `{"steps": 500, "loss": "mse"}`; values as in TOML, bare words as text.
+
+    A switch may be given as it is shown, by yes or no.
 
     Raises:
         UsageError: no `=`, or a name that is no setting.
@@ -60,7 +65,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         try:
             values[name] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
-            values[name] = value
+            values[name] = _SWITCHES.get(value, value)
     return values
 
 
@@ -73,8 +78,6 @@ def check_value(kind: type, name: str, value: Any, origin: str) -> Any:
     from pydantic import TypeAdapter, ValidationError
 
     hint = get_type_hints(kind)[name]
-    if hint is bool:
-        value = {"yes": True, "no": False}.get(value, value)  # as `list settings` shows them
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{name} = {value} ({origin}): it must be a finite number.")
     try:

@@ -105,14 +105,13 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
         else:
             out = func(*args, **kwargs)
         made = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
-        taken = tensors_read(args, kwargs, made)
-        there = {_address(tensor) for tensor in taken}
+        there = {_address(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
         for tensor in made:
             if _address(tensor) not in there:
                 self._follow(tensor.untyped_storage())
         if not getattr(func, "is_view", False):
             flops = operator_flops(func, args, kwargs, out)
-            self.counts.operations.append((flops, sum(map(_bytes, [*taken, *made]))))
+            self.counts.operations.append((flops, sum(map(_bytes, [*tensors_read(args, kwargs, made), *made]))))
         return out
 
     def _follow(self, storage: torch.UntypedStorage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -240,6 +241,8 @@ def _checked_value(name: str, value: Any) -> Any:
     allowed = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
     if float in allowed and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{name} must be a finite number, not {value}.")
     if type(value) not in allowed:
         words = " or ".join("none" if t is type(None) else t.__name__ for t in allowed)
         raise UsageError(f"{name} must be {words}, not {value!r}.")

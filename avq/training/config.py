@@ -89,11 +89,6 @@ class TrainConfig:
         for name in ("reconstruction_weight", "perceptual_weight", "adversarial_weight", "adversarial_start", "r1"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} must not be negative, not {getattr(self, name)}.")
-        if self.adversarial != "none" and self.adversarial_start >= self.steps:
-            raise UsageError(
-                f"adversarial_start = {self.adversarial_start} is not below steps = {self.steps}: the discriminator "
-                "would never begin."
-            )
         if self.discriminator_learning_rate is not None and self.discriminator_learning_rate <= 0:
             raise UsageError("discriminator_learning_rate must be above 0.")
         if self.batch_size % self.accumulate:

@@ -141,6 +141,30 @@ def test_a_job_lost_too_often_is_a_failed_record(tmp_path: Path, monkeypatch: py
     assert record["reason"].tolist() == ["its node or its task died"]
 
 
+def raiser(error: AvqError) -> Callable[..., Any]:
+    def function(*_: object) -> Any:
+        raise error
+
+    return function
+
+
+@needs_ray
+def test_a_node_that_died_is_told_from_a_task_that_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+    from ray import exceptions
+
+    for error, kind in [
+        (exceptions.TaskUnschedulableError("the node specified doesn't exist any more"), ray_task.NodeGone),
+        (exceptions.NodeDiedError("it died"), ray_task.NodeGone),
+        (exceptions.WorkerCrashedError(), ray_task.Lost),
+        (exceptions.OutOfMemoryError("too much"), ray_task.Lost),
+    ]:
+        monkeypatch.setattr(ray, "get", raiser(error))  # type: ignore[arg-type]
+        with pytest.raises(ray_task.Lost) as caught:
+            ray_task.next_word(iter([None]))
+        assert type(caught.value) is kind
+
+
 def test_costs_are_measured_elsewhere_where_the_node_meant_for_them_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,13 +172,14 @@ def test_costs_are_measured_elsewhere_where_the_node_meant_for_them_is_gone(
     monkeypatch.setattr(ray_executor, "nodes", lambda: there)
     monkeypatch.setattr(ray_executor, "slots_of", lambda _need: 2)
     monkeypatch.setattr(ray_executor.Cluster, "_machine_of", lambda _self, _node: "the same")
+    monkeypatch.setattr(ray_executor.Cluster, "_is_same", lambda _self, _node: True)
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(remote=lambda **_: lambda _function: None))
     asked: list[str] = []
 
     def alone_on(_self: object, name: str, *_: object) -> str:
         asked.append(name)
         if name == "10.0.0.1":
-            raise ray_task.Lost("its node is gone")  # and the cluster still names it
+            raise ray_task.NodeGone("its node died")  # and the cluster still names it
         return "costs"
 
     monkeypatch.setattr(ray_executor.Cluster, "_alone_on", alone_on)
@@ -163,6 +188,12 @@ def test_costs_are_measured_elsewhere_where_the_node_meant_for_them_is_gone(
     assert cluster.alone(lambda _job: None, job) == "costs"
     assert cluster.alone(lambda _job: None, job) == "costs"
     assert asked == ["10.0.0.1", "10.0.0.2", "10.0.0.2"]
+    crash = ray_task.Lost("Ray ended it because its node ran out of memory")
+    with monkeypatch.context() as patch:
+        patch.setattr(ray_executor.Cluster, "_alone_on", raiser(crash))
+        with pytest.raises(ray_task.Lost, match="out of memory"):
+            cluster.alone(lambda _job: None, job)
+    assert cluster.alone(lambda _job: None, job) == "costs"  # that node is there yet
     there.pop()
     with pytest.raises(AvqError, match="the cluster lost its node with the same"):
         cluster.alone(lambda _job: None, job)

@@ -16,7 +16,7 @@ from avq.experiments.plan import Choices, Plan, make_plan, plan_rows
 from avq.experiments.presets import get_preset
 from avq.experiments.quality import with_time_to_quality
 from avq.experiments.record import record_frame
-from avq.experiments.settings import check_value
+from avq.experiments.settings import check_value, parse_assignments
 from avq.experiments.store import Store
 from avq.metrics.measurement import measured
 from avq.metrics.weights import ENVIRONMENT_VARIABLE
@@ -154,17 +154,27 @@ def test_a_setting_that_does_nothing_in_any_row_is_refused() -> None:
     assert len(make_plan(load_ablation("training"), get_preset("smoke"), only, data_root=None, device="cpu").runs) == 1
 
 
+def test_a_setting_of_a_row_that_smoke_leaves_out_is_not_idle() -> None:
+    only = Choices({"perceptual_weight": 0.5}, only=["aren-1-rpa-mean[adversarial=none,perceptual=squeeze]"])
+    assert len(plan_rows(load_ablation("training"), get_preset("smoke"), only)) == 1
+
+
 def test_a_discriminator_that_would_never_begin_is_refused() -> None:
-    with pytest.raises(UsageError, match="adversarial_start = 20 is not below steps = 20"):
-        TrainConfig(steps=20, adversarial="bce", adversarial_start=20)
-    TrainConfig(steps=20, adversarial_start=20)  # idle
+    late = Choices({"steps": 20, "adversarial_start": 20})
+    with pytest.raises(UsageError, match="row aren-1-rpa-mean: adversarial_start = 20 is not below steps = 20"):
+        plan_rows(load_ablation("training"), get_preset("smoke"), late)
+    assert plan_rows(load_ablation("training"), get_preset("smoke"), replace(late, only=["patch-kmeans"]))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_number_is_finite_and_a_switch_may_be_given_as_it_is_shown(value: float) -> None:
+def test_a_number_is_finite(value: float) -> None:
     with pytest.raises(UsageError, match=r"adversarial_weight = .* must be a finite number"):
         check_value(TrainConfig, "adversarial_weight", value, "--set")
-    assert check_value(TrainConfig, "adaptive_weight", "yes", "--set") is True
-    assert check_value(TrainConfig, "adaptive_weight", "no", "--set") is False
-    with pytest.raises(UsageError, match="adaptive_weight = 'maybe'"):
-        check_value(TrainConfig, "adaptive_weight", "maybe", "--set")
+    with pytest.raises(UsageError, match="commitment must be a finite number"):
+        plan_rows(load_ablation("levels"), get_preset("smoke"), Choices({"commitment": value}))
+
+
+def test_a_switch_may_be_given_as_it_is_shown() -> None:
+    assert parse_assignments(["adaptive_weight=yes", "data_init=no"]) == {"adaptive_weight": True, "data_init": False}
+    with pytest.raises(UsageError, match="adaptive_weight"):
+        check_value(TrainConfig, "adaptive_weight", [1], "--set")

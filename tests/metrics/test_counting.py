@@ -53,6 +53,7 @@ def test_what_only_receives_a_result_is_not_read() -> None:
     a, b, out = torch.ones(N, C), torch.ones(C, N), torch.empty(N, N)
     counts = count(lambda: torch.mm(a, b, out=out))
     assert counts.traffic == 2 * VECTORS + MATRIX
+    assert counts.peak == 0  # it was there before
     assert counts.flops == 2 * N * N * C
     assert count(lambda: torch.addmm(out, a, b, out=out)).traffic == 2 * VECTORS + 2 * MATRIX  # read, and written
 
