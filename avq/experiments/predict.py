@@ -251,6 +251,7 @@ def measure_model(job: Job) -> dict[str, float]:
     from avq.data.loader import EVALUATION_PIXELS, images_within, to_model
     from avq.metrics.memory import peak_memory
     from avq.models.tokenizer import Floor
+    from avq.training.allocator import give_freed_memory_back
     from avq.training.config import TrainConfig
     from avq.training.step import TrainStep
     from avq.training.trainer import CODEBOOK_PIXELS
@@ -275,6 +276,7 @@ def measure_model(job: Job) -> dict[str, float]:
         setup = time.perf_counter() - begun
         batch = images[torch.arange(batch_size) % len(images)]
         step_seconds = _seconds_of(lambda: step(batch, config.steps - 1).item())
+    give_freed_memory_back()  # as before a run's evaluation
     model.to(job.device).eval()
     some = images[:evaluated]
     with torch.no_grad():

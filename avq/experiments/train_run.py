@@ -30,6 +30,7 @@ def train_and_evaluate(job: Job, store: Store, folder: Path) -> None:
     from avq.data.sources import load_dataset
     from avq.evaluation.evaluate import evaluate
     from avq.models.attention import picked_implementations
+    from avq.training.allocator import give_freed_memory_back
     from avq.training.checkpoint import load_model
 
     run = job.run
@@ -47,6 +48,7 @@ def train_and_evaluate(job: Job, store: Store, folder: Path) -> None:
     picked = picked_implementations(model, model.latent_sizes(run.image_size), job.device)
     write_json(folder / "environment.json", describe_environment(job.device) | {"attention": picked})
     write_progress(folder, "evaluating")
+    give_freed_memory_back()
     measured, images = evaluate(model, dataset, "test", device=job.device, allow_small=job.measures.allow_small)
     rows = [*_of_training(job, history, model), *on_test(measured)]
     if trained_here:
