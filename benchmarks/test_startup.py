@@ -42,7 +42,7 @@ def test_first_training_step(benchmark: Any, report: Report, tmp_path: Path) -> 
 
     The first process fills the caches; the trainer tells of its steps every half second, which counts too.
     """
-    real = (_DATA / "cifar10").is_dir()
+    real = (_DATA / "cifar-10-batches-py").is_dir()
     data = ["--dataset", "cifar10", "--data-root", str(_DATA)] if real else ["--dataset", "synthetic-faces"]
     words = ["run", "ablation_levels", "--preset", "small", "--only", "aren-1", "--seeds", "1", *data]
     taken = [_seconds_to_first_step([*words, "--output", str(tmp_path / str(n))]) for n in range(_RUNS + 1)][1:]

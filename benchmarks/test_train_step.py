@@ -23,7 +23,7 @@ from benchmarks.interleave import in_turns, ratio_of
 from benchmarks.own_process import OwnProcess
 from benchmarks.plain_vqvae2 import PlainStep
 
-_ROUNDS = 15
+_ROUNDS = 31
 
 
 class _StandardLayout(TrainStep):

@@ -69,7 +69,7 @@ class Profile:
 def profile_step(
     step: TrainStep, batch_of: Callable[[int], Tensor], steps: int = 10, trace: Path | None = None
 ) -> Profile:
-    """Take training steps, first unwatched, then watched.
+    """Take training steps, unwatched and watched in turns.
 
     Args:
         step: the model in training mode with its optimiser; it is trained on.
@@ -85,18 +85,18 @@ def profile_step(
 
     for _ in range(_WARM_UP):
         take()
-    unwatched = statistics.median(seconds_of(take) for _ in range(steps))
     peaks = measure_peaks(step.device)
     meter = Meter(step, peaks)
-    watched = []
-    with meter.watching():
-        for _ in range(steps):
-            meter.spent = {}
+    alone, watched = [], []
+    for _ in range(steps):  # in turns, so that what else the machine does hits both alike
+        alone.append(seconds_of(take))
+        meter.spent = {}
+        with meter.watching():
             take()
-            watched.append(meter.spent)
+        watched.append(meter.spent)
     if trace is not None:
         _write_trace(take, trace)
-    return _summed(watched, unwatched, peaks, step.precision)
+    return _summed(watched, statistics.median(alone), peaks, step.precision)
 
 
 def _summed(watched: Sequence[Spending], unwatched: float, peaks: Peaks, precision: str) -> Profile:

@@ -16,7 +16,9 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
 from typing import Any
 
 from avq.errors import AvqError
@@ -31,7 +33,6 @@ PRELOAD = [
     "torch",
     "torch._dynamo",  # every optimiser imports it: 1.6 s a run
     "torch.utils.flop_counter",
-    "pandas",
     "avq.data.sources",
     "avq.models.floor",
     "avq.models.zoo",
@@ -57,12 +58,24 @@ def slots(device: str, workers: int | None) -> list[str]:
     return [device] * (workers or cores())
 
 
+def start_server() -> None:
+    """Start what processes are forked from, so that it loads what they need while this process has other work."""
+    _context()
+    with _main_module_hidden():
+        forkserver.ensure_running()
+
+
+def _context() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    return context
+
+
 class Process:
     """A function call in a process of its own that dies with this one and leaves its result in a pipe."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOAD)
+        context = _context()
         self._pipe: Connection
         self._pipe, ours = context.Pipe(duplex=False)
         self.process = context.Process(target=_child, args=(ours, function, arguments), daemon=True)

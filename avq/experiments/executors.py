@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from avq.errors import UsageError, unknown
 from avq.experiments.environment import machine_name
 from avq.experiments.events import Eta, OnEvent
-from avq.experiments.execute import call_alone, execute, slots
+from avq.experiments.execute import call_alone, execute, slots, start_server
 from avq.experiments.job import Job, Outcome
 
 EXECUTORS = ("local", "ray")
@@ -72,6 +72,7 @@ def opened(executor: str, address: str | None, device: str, workers: int | None)
     if executor == "local":
         if address is not None:
             raise UsageError("--address is of a Ray cluster: give --executor ray too.")
+        start_server()
         yield Local(device, workers)
         return
     from avq.experiments.ray_cluster import connected

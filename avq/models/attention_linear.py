@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
@@ -61,7 +62,9 @@ def _fused(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return torch.cat(results, -1) if len(results) > 1 else results[0]
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # its loop over tiles would be unrolled
+# Its loop over tiles would be unrolled. `torch.compiler.disable`, but the compiler, a second's import, is loaded by
+# the first call only.
+@_disable_dynamo
 def _tiled(queries: Tensor, keys: Tensor, values: Tensor, similarity: str) -> Tensor:
     out: Tensor = TiledAttention.apply(queries, keys, values, similarity)
     return out

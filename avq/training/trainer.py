@@ -182,7 +182,7 @@ class _Training:
             if (
                 self.on_progress
                 and self.step > first
-                and (now - reported > _SECONDS_BETWEEN_REPORTS or self.step == config.steps)
+                and (now - reported > _SECONDS_BETWEEN_REPORTS or self.step in (first + 1, config.steps))
             ):
                 reported = now
                 self.on_progress(self._progress(first, self.history.seconds - seconds_before, losses))
