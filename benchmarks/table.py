@@ -101,14 +101,18 @@ def markdown(lines: Sequence[Line]) -> str:
 
 
 def _cells(line: Line) -> list[str]:
-    here = f"{line.ours_value:.3g} {line.unit}"
-    peer = f"{line.peer_value:.3g} {line.unit} ({line.peer})" if line.peer_value is not None else ""
+    here = f"{_number(line.ours_value)} {line.unit}"
+    peer = f"{_number(line.peer_value)} {line.unit} ({line.peer})" if line.peer_value is not None else ""
     ratio = f"{line.ratio:.2f} ({line.low:.2f} to {line.high:.2f})" if line.ratio is not None else ""
     goal = f"≥ {line.goal:g}" if line.goal else f"≤ {line.limit:g} {line.unit}" if line.limit else ""
     memory = ""
     if line.ours_mib is not None and line.peer_mib is not None:
         memory = f"{line.ours_mib:.0f} / {line.peer_mib:.0f} MiB"
     return [line.case, here, peer, ratio, goal, memory]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def for_readme(lines: Sequence[Line]) -> str:
