@@ -103,7 +103,7 @@ def test_a_checkpoint_without_attention_is_named(call, in_empty_folder, variant)
     )
     assert done.exit_code == 2
     assert done.stderr.count("\n") == 1
-    assert re.search(rf"m.safetensors is a {variant}, which has no attention between pixels", done.stderr)
+    assert re.search(rf"m.safetensors holds {variant}, which has no attention between pixels", done.stderr)
 
 
 def test_what_is_no_model_is_one_line(call, in_empty_folder):
