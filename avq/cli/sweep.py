@@ -91,7 +91,7 @@ def carry_out(ablation: Ablation, request: Request, style: str, called: str) -> 
     failed = _failed_runs(long)
     if failed:
         raise AvqError(
-            f"{len(failed)} of {long.loc[long['run'] != '', 'run'].nunique()} runs failed: {', '.join(failed)}; "
+            f"{len(failed)} of {len(_runs(long))} runs failed: {', '.join(failed)}; "
             "the same command tries them again"
         )
 
@@ -106,11 +106,16 @@ def _failed_runs(long: pd.DataFrame) -> list[str]:
     return sorted(set(failed["run"]))
 
 
+def _runs(long: pd.DataFrame) -> set[str]:
+    """The names of the runs; costs that were measured for several have none."""
+    return set(long["run"]) - {""}
+
+
 def _say_what_has_no_curves(long: pd.DataFrame, runs: Path) -> None:
     from avq.experiments.job import LOG
     from avq.experiments.watch import TENSORBOARD
 
-    trained = [name for name in set(long["run"]) - {""} if (runs / name / LOG).exists()]
+    trained = [name for name in _runs(long) if (runs / name / LOG).exists()]
     without = sum(not (runs / name / TENSORBOARD).is_dir() for name in trained)
     if without:
         click.echo(

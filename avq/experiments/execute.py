@@ -33,6 +33,7 @@ PRELOAD = [
     "torch",
     "torch._dynamo",  # every optimiser imports it: 1.6 s a run
     "torch.utils.flop_counter",
+    "pandas",
     "avq.data.sources",
     "avq.models.floor",
     "avq.models.zoo",

@@ -58,6 +58,8 @@ def train_and_evaluate(job: Job, store: Store, folder: Path) -> None:
 
 def _trained(job: Job, folder: Path, dataset: Dataset) -> tuple[Tokenizer, History]:
     """Train, and keep at once what a later process needs to evaluate without training."""
+    import pandas as pd
+
     from avq.training.checkpoint import save_model
     from avq.training.config import TrainConfig
     from avq.training.trainer import train
@@ -71,8 +73,6 @@ def _trained(job: Job, folder: Path, dataset: Dataset) -> tuple[Tokenizer, Histo
             model, dataset, TrainConfig(**run.train), run.seed, folder=folder, device=job.device,
             on_progress=progress_writer(folder), on_point=on_point, variant=run.variant, stop_at=job.stop_at,
         )  # fmt: skip
-    import pandas as pd  # a third of a second, which the first step need not wait for
-
     write_atomic(folder / LOG, to_csv(pd.DataFrame(history.rows)))
     save_model(model, folder / CHECKPOINT, variant=run.variant, image_size=run.image_size, config=dict(run.model))
     return model, history
