@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from avq.data.cards import list_datasets
-    from avq.experiments.results import load_results, plan, run, status
-    from avq.experiments.scaling import scale
     from avq.models.config import list_variants
     from avq.models.zoo import create_variant
+    from avq.sweep import load_results, plan, run, status
+    from avq.tasks.scale import scale
     from avq.training.checkpoint import load_model
     from avq.training.hub import PretrainedTokenizer
 
@@ -38,11 +38,11 @@ _HOME = {
     "list_datasets": "avq.data.cards",
     "list_variants": "avq.models.config",
     "load_model": "avq.training.checkpoint",
-    "load_results": "avq.experiments.results",
-    "plan": "avq.experiments.results",
-    "run": "avq.experiments.results",
-    "scale": "avq.experiments.scaling",
-    "status": "avq.experiments.results",
+    "load_results": "avq.sweep",
+    "plan": "avq.sweep",
+    "run": "avq.sweep",
+    "scale": "avq.tasks.scale",
+    "status": "avq.sweep",
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from avq.experiments.environment import cores, machine_name
+from avq.machine import cores, machine_name
 from benchmarks.interleave import Work, interleaved
 from benchmarks.table import Line, save
 

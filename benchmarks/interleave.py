@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from avq.metrics.memory import seconds_of
+from avq.profiling.memory import seconds_of
 
 Work = Callable[[], object]
 _RESAMPLES = 2000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from typing import Any
 
-from avq.metrics.memory import can_reset_peak, held_memory, peak_memory, reset_peak
+from avq.profiling.memory import can_reset_peak, held_memory, peak_memory, reset_peak
 from benchmarks.own_process import made
 
 

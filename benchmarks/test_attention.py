@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avq.experiments.environment import cores
+from avq.machine import cores
 from benchmarks.attentions import attention
 from benchmarks.conftest import Compare, Report
 from benchmarks.memory import extra_memory

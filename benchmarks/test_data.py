@@ -29,7 +29,7 @@ from avq.data.prepare import prepare
 from avq.data.resize import fit_square
 from avq.data.sources import load_dataset
 from avq.data.synthetic import draw_faces
-from avq.experiments.environment import cores
+from avq.machine import cores
 
 BEDROOMS = 2000
 _ROOT = Path(os.environ.get("AVQ_DATA_ROOT") or Path(__file__).parents[2] / "shared" / "data")

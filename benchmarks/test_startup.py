@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from avq.metrics.memory import seconds_of
+from avq.profiling.memory import seconds_of
 from benchmarks.conftest import Report
 
 _AVQ = [sys.executable, "-m", "avq"]

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
-from avq.experiments.record import read_records
+from avq.store.record import read_records
 from avq.training.checkpoint import read_tensors
 
 ROOT = Path(__file__).parents[1]

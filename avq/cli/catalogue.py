@@ -30,13 +30,13 @@ def _variant(name: str) -> Mapping[str, Any]:
 
 
 def _ablations() -> list[Row]:
-    from avq.experiments.ablation import list_ablations, load_ablation
+    from avq.design.ablation import list_ablations, load_ablation
 
     return [{"name": name, "question": load_ablation(name).question} for name in list_ablations()]
 
 
 def _ablation(name: str) -> Mapping[str, Any]:
-    from avq.experiments.ablation import load_ablation
+    from avq.design.ablation import load_ablation
 
     found: dict[str, Any] = load_ablation(name).model_dump()
     return found
@@ -55,13 +55,13 @@ def _dataset(name: str) -> Mapping[str, Any]:
 
 
 def _presets() -> list[Row]:
-    from avq.experiments.presets import get_preset, list_presets
+    from avq.design.presets import get_preset, list_presets
 
     return [{"name": name, "summary": get_preset(name).summary} for name in list_presets()]
 
 
 def _preset(name: str) -> Mapping[str, Any]:
-    from avq.experiments.presets import get_preset
+    from avq.design.presets import get_preset
 
     preset: dict[str, Any] = asdict(get_preset(name))
     settings: dict[str, Any] = preset.pop("settings")

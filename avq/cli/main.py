@@ -9,7 +9,7 @@ import click
 from avq import __version__
 from avq.cli.boundary import reporting_errors
 
-#: Command -> its line in ``--help``. A command ``x`` is ``avq.cli.x_:command``.
+#: Command -> its line in ``--help``. A command ``x`` is ``avq.cli.commands.x:command``.
 COMMANDS = {
     "list": "List variants, ablations, datasets, presets, metrics, settings or weights.",
     "show": "Show one variant, ablation, dataset, preset, metric or setting.",
@@ -33,7 +33,7 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are modules of ``avq.cli``."""
+    """A group whose commands are modules of ``avq.cli.commands``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -41,7 +41,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"avq.cli.{cmd_name}_")
+        module = importlib.import_module(f"avq.cli.commands.{cmd_name}")
         command: click.Command = module.command
         command.name = cmd_name
         return command

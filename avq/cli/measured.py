@@ -15,8 +15,8 @@ from avq.cli import options
 from avq.cli.output import Row, print_rows
 
 if TYPE_CHECKING:
-    from avq.experiments.outside import Label
     from avq.metrics.measurement import Measurement
+    from avq.store.outside import Label
 
 _name = click.option("--name", metavar="LABEL", help="The row's label in a table.")
 _output = click.option(
@@ -31,13 +31,13 @@ labels = options.stacked(_name, _seed, _output)
 
 def report(measurements: Sequence[Measurement], label: Label, style: str, output: Path | None) -> None:
     """Print the measurements (csv and json in long form, floats with every digit), and add them to a file."""
-    from avq.experiments.outside import add_rows, check_target, long_frame, long_rows
+    from avq.store.outside import add_rows, check_target, long_frame, long_rows
 
     rows = long_rows(measurements, label)
     if output is not None:
         add_rows(output, rows, check_target(output, label))
     if style == "csv":
-        from avq.experiments.record import to_csv
+        from avq.store.record import to_csv
 
         click.echo(to_csv(long_frame(rows)), nl=False)
     elif style == "json":

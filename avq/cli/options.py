@@ -60,7 +60,7 @@ def _split_outside_brackets(text: str) -> list[str]:
 
 
 def _read_settings(_ctx: click.Context, _param: click.Parameter, assignments: tuple[str, ...]) -> dict[str, Any]:
-    from avq.experiments.settings import parse_assignments
+    from avq.design.settings import parse_assignments
 
     return parse_assignments(assignments)
 

@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     import pandas as pd
 
-    from avq.experiments.ablation import Ablation
+    from avq.design.ablation import Ablation
     from avq.reporting.render import Format
 
 _WIDEST = 160

@@ -14,7 +14,7 @@ from avq.errors import AvqError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from avq.experiments.ablation import Ablation
+    from avq.design.ablation import Ablation
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ def _runs(long: pd.DataFrame) -> set[str]:
 
 
 def _say_what_has_no_curves(long: pd.DataFrame, runs: Path) -> None:
-    from avq.experiments.job import LOG
-    from avq.experiments.watch import TENSORBOARD
+    from avq.tasks.job import LOG
+    from avq.tasks.watch import TENSORBOARD
 
     trained = [name for name in _runs(long) if (runs / name / LOG).exists()]
     without = sum(not (runs / name / TENSORBOARD).is_dir() for name in trained)

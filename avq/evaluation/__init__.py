@@ -1,1 +1,1 @@
-"""Measuring a trained model: its quality on a split, and what it costs."""
+"""A trained model measured on a split."""

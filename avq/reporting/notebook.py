@@ -241,7 +241,7 @@ def _first_cell(inputs: Inputs, reports: Sequence[Report], names: Sequence[str],
     kept = "results" if inputs.store is None else "store"
     lines = [
         "import avq",
-        "from avq.experiments.declared import ablation_of",
+        "from avq.store.declared import ablation_of",
         "from avq.reporting.report import Report",
         "",
         f"results = {results}",

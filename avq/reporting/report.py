@@ -36,7 +36,7 @@ class Statistics(Protocol):
 
 
 class Question(Protocol):
-    """What a report needs of an ablation (`avq.experiments.ablation.Ablation`)."""
+    """What a report needs of an ablation (`avq.design.ablation.Ablation`)."""
 
     @property
     def name(self) -> str: ...

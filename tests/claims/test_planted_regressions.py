@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import avq
-from avq.experiments.ablation import load_ablation
+from avq.design.ablation import load_ablation
 from avq.reporting.regression import Check, check
 
 HERE = Path(__file__).parent / "planted"

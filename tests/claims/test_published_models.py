@@ -36,7 +36,7 @@ def test_vqvae_as_published() -> None:
 @pytest.mark.parametrize(("levels", "fields"), [(1, [35]), (2, [35, 91]), (3, [35, 91, 203])])
 def test_the_aren_trunk_sees_this_far(levels: int, fields: list[int]) -> None:
     """By hand: a 3x3 convolution adds 2 px times the stride so far; base 7, level 1 at 35, then 91 and 203 pixels."""
-    from avq.evaluation.cost import deterministic_costs
+    from avq.profiling.cost import deterministic_costs
 
     rows = deterministic_costs(create_variant(f"aren-{levels}", width=8), 32)
     assert [row.value for row in rows if row.metric == "receptive-field"] == fields

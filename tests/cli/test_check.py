@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import avq
-from avq.experiments.record import to_csv
+from avq.store.record import to_csv
 
 TABLE = Path(__file__).parents[2] / "results" / "cpu" / "ablation_levels-small-cifar10.csv"
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from avq.evaluation import profile
-from avq.evaluation.profile_meter import Peaks
+from avq.profiling import profile
+from avq.profiling.profile_meter import Peaks
 
 SMALL = ("--steps", "2", "--set", "width=8", "--set", "batch_size=4", "--set", "num_codes=16")
 

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 import avq
+from avq.design.ablation import Ablation
 from avq.errors import Stopped
-from avq.experiments.ablation import Ablation
-from avq.experiments.events import Event
-from avq.experiments.record import COLUMNS, to_csv
-from avq.experiments.results import RunStatus
+from avq.execution.events import Event
+from avq.store.record import COLUMNS, to_csv
+from avq.sweep import RunStatus
 
 MAE = {"a": (0.050, 0.051, 0.049), "b": (0.080, 0.081, 0.079)}
 PAIR = Ablation(

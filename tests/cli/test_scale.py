@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from avq.evaluation.scaling import Outcome, Prediction, predict_points
-from avq.experiments import scaling
-from avq.metrics.counting import Rates
+from avq.profiling.counting import Rates
+from avq.profiling.scaling import Outcome, Prediction, predict_points
+from avq.tasks import scale as scaling
 
 
 @pytest.fixture

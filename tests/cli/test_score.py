@@ -91,7 +91,7 @@ def test_rows_of_several_models_stand_in_one_table(call, outside):
 
 
 def test_rows_join_the_experiment_of_their_file(call, pairs):
-    from avq.experiments.record import read_records, to_csv
+    from avq.store.record import read_records, to_csv
 
     assert call("score", "x", "y", "--output", "all.csv", "--seed", "3").exit_code == 0
     frame = read_records(Path("all.csv")).assign(experiment="ablation_levels-small", preset="small", levels="1")

@@ -11,10 +11,10 @@ from avq.data.loader import to_model
 from avq.data.sources import Dataset
 from avq.evaluation import evaluate as module
 from avq.evaluation import knockout
-from avq.evaluation.cost import deterministic_costs, quiet_costs
 from avq.evaluation.evaluate import evaluate, sample_reconstructions
 from avq.metrics.measurement import Measurement
 from avq.models import Reconstruction, create_variant, variant_config
+from avq.profiling.cost import deterministic_costs, quiet_costs
 from avq.training.config import TrainConfig
 
 SMALL = {"width": 8, "num_codes": 16}

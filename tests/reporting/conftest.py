@@ -20,7 +20,7 @@ def _line(row: str, seed: int, metric: str, value: float | None, **more: object)
 
 
 def _frame(lines: Sequence[Mapping[str, object]]) -> pd.DataFrame:
-    """As `avq.experiments.record.typed` leaves it."""
+    """As `avq.store.record.typed` leaves it."""
     table = pd.DataFrame(lines)
     for name in ("seed", "level", "n"):
         table[name] = table[name].astype("float64").astype("Int64")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from avq.design.ablation import Ablation
 from avq.errors import UsageError
-from avq.experiments.ablation import Ablation
 from avq.reporting import notebook
 from avq.reporting.report import Report
 

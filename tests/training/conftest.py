@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
 from avq.data.config import DataConfig
 from avq.data.sources import Dataset, load_dataset
-
-sys.path.insert(0, str(Path(__file__).parent))  # `torchrun` starts shared_training.py, and tests import it
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 
 PROGRAM = """
 import numpy as np, resource
-from avq.metrics.memory import status_field
+from avq.profiling.memory import status_field
 from avq.training.allocator import give_freed_memory_back, keep_freed_memory
 
 def faults(blocks):

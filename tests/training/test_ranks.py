@@ -25,7 +25,7 @@ from avq.training.ranks import Ranks, join_ranks, level_norms
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 240  # about ten on a quiet machine; ranks that wait for each other would never end
-SCRIPT = Path(__file__).with_name("shared_training.py")
+SCRIPT = Path(shared_training.__file__)
 
 
 def by_two(out: Path, variant: str) -> list[dict[str, Tensor]]:

@@ -17,10 +17,10 @@ import pandas as pd
 from avq.data.config import DataConfig
 from avq.data.sources import load_dataset
 from avq.evaluation.evaluate import evaluate
-from avq.experiments.job import CHECKPOINT
-from avq.experiments.kept import finished_run
-from avq.experiments.record import COLUMNS, record_frame, to_csv
-from avq.experiments.store import Store
+from avq.store.layout import Store
+from avq.store.merge import finished_run
+from avq.store.record import COLUMNS, record_frame, to_csv
+from avq.tasks.job import CHECKPOINT
 from avq.training.checkpoint import load_model
 
 

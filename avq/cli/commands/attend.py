@@ -1,0 +1,123 @@
+"""``avq-bench attend``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from avq.cli import options
+from avq.cli.output import Row, print_rows
+from avq.errors import UsageError
+
+if TYPE_CHECKING:
+    from avq.cli.pictures import Framed
+    from avq.evaluation.attention import Look
+    from avq.models.tokenizer import Tokenizer
+
+
+class _Pixel(click.ParamType):  # type: ignore[type-arg]  # generic in new releases of click only
+    """A pixel of an image, as ``x,y``."""
+
+    name = "x,y"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            x, y = map(int, str(value).split(","))
+        except ValueError:
+            self.fail(f"'{value}' is no pixel; write x,y such as 120,80", param, ctx)
+        return x, y
+
+
+@click.command()
+@click.argument("image", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="Trained tokenizer with attention (.safetensors).",
+)
+@click.option(
+    "--pixel",
+    "pixels",
+    type=_Pixel(),
+    multiple=True,
+    required=True,
+    metavar="x,y",
+    help="Pixel of the image, from 0,0 at the top left; repeatable.",
+)
+@options.written("Picture to write.", "attention.png")
+@options.stacked(options.max_side, options.device, options.plugin, options.table_format)
+def command(
+    image: Path,
+    checkpoint: Path,
+    pixels: tuple[tuple[int, int], ...],
+    output: Path,
+    max_side: int,
+    device: str,
+    plugins: tuple[str, ...],
+    style: str,
+) -> None:
+    """Draw where the latent pixels at some pixels of IMAGE look, level by level, over the image.
+
+    Weights are those of one row of W, normalised to sum 1; `peak` says how many times the mean weight the strongest
+    has, and `looks-at` where that lies in the image. Read `gain` first: it is the size of what attention adds to the
+    pixel over the pixel's own; near 0 the layer has switched itself off, and the picture shows what is not used.
+
+    \b
+    Examples:
+      avq-bench attend face.jpg --checkpoint avq-runs/runs/RUN/checkpoint.safetensors --pixel 120,80
+      avq-bench attend cat.png --checkpoint model.safetensors --pixel 4,4 --pixel 20,16 -o looks.png
+    """
+    import torch
+
+    from avq import load_model
+    from avq.cli import pictures
+    from avq.cli.commands.reconstruct import model_stride
+    from avq.evaluation.attention import look
+    from avq.reporting.figures.attention import attention_picture
+    from avq.training.precision import resolve_device
+
+    pictures.check_picture(output)
+    place = torch.device(resolve_device(device))
+    model = load_model(checkpoint).to(place)
+    _check_attention(model, checkpoint)
+    framed = pictures.open_framed(image, model_stride(model, place), max_side)
+    spots = [framed.place(x, y) for x, y in pixels]
+    height, width = framed.pixels.shape[:2]
+    shares = [((row + 0.5) / height, (column + 0.5) / width) for column, row in spots]
+    looks = look(model, pictures.to_tensor(framed.pixels).to(place), shares)
+    names = [f"{x},{y}" for x, y in pixels]
+    picture = attention_picture(framed.pixels, list(zip(names, spots, looks, strict=True)))
+    pictures.save_picture(picture, output)
+    print_rows([_line(name, one, framed) for name, some in zip(names, looks, strict=True) for one in some], style)
+    click.echo(f"\nwrote {output}", err=style != "table")
+
+
+def _check_attention(model: Tokenizer, checkpoint: Path) -> None:
+    """UsageError where there is nothing to look at."""
+    from avq.evaluation.attention import attention_layers
+    from avq.training.checkpoint import checkpoint_info
+
+    if not any(attention_layers(model)):
+        variant = checkpoint_info(checkpoint)["variant"]
+        raise UsageError(f"{checkpoint} holds {variant}, which has no attention between pixels; one of aren-1-rpa has")
+
+
+def _line(name: str, one: Look, framed: Framed) -> Row:
+    (height, width), pixels = one.shares.shape, framed.pixels.shape
+    down, across = divmod(int(one.shares.argmax()), width)
+    x, y = framed.back((across + 0.5) * pixels[1] / width - 0.5, (down + 0.5) * pixels[0] / height - 0.5)
+    return {
+        "pixel": name,
+        "level": one.level,
+        "latent": f"{width}x{height}",
+        "gain": float(f"{one.gain:.3g}"),
+        "peak": round(float(one.shares.max()) * height * width, 2),
+        "looks-at": f"{x},{y}",
+        "distance": round(one.distance, 3),
+        "entropy": round(one.entropy, 3),
+    }

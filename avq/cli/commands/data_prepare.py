@@ -1,0 +1,104 @@
+"""``avq-bench data prepare``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from avq.cli.data_bars import counting
+
+if TYPE_CHECKING:
+    from avq.data.cards import Card
+    from avq.data.prepare import OnProgress, Outcome
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Where the images are: a folder, zip, tar, LMDB (LSUN's) or parquet file; only read.",
+)
+@click.option("--size", type=int, help="Height and width in pixels.  [default: the dataset's own default]")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder that will hold the set; name it as --data-root later.  [default: the user's cache, where runs look]",
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Processes that decode.  [default: one a core]")
+@click.option(
+    "--max-bad",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Go on with up to so many images that cannot be used; each is listed with the reason.",
+)
+def prepare(name: str, source: Path, size: int | None, output: Path | None, workers: int | None, max_bad: int) -> None:
+    """Prepare the images of dataset NAME: decode, crop, resize, split, and keep them ready to be mapped.
+
+    What was killed goes on where it stopped. The result is the same for any number of workers.
+
+    \b
+    Examples:
+      avq-bench data prepare celebahq --source ~/Downloads/CelebAMask-HQ.zip --size 256
+      avq-bench data prepare lsun-church --source ~/lsun --size 64 --workers 4
+      avq-bench data prepare folder --source ~/pics --max-bad 20
+    """
+    from avq.data.cards import get_card
+    from avq.data.config import DataConfig
+    from avq.data.containers import open_container
+    from avq.data.fingerprint import resolve
+    from avq.data.prepare import TooManyBad
+    from avq.data.prepare import prepare as prepare_set
+    from avq.data.roots import cache_root
+    from avq.errors import UsageError
+
+    card = get_card(name)
+    if card.kind != "folder":
+        raise UsageError(f"{name} needs no preparing: {card.how_to_get}")
+    pixels = resolve(DataConfig(name, size)).image_size
+    assert pixels is not None
+    container = open_container(source, card.options.get("skip", ""))
+    with _showing(name) as on_progress:
+        try:
+            outcome = prepare_set(
+                card, container, pixels, output or cache_root(), workers=workers or _cores(), max_bad=max_bad,
+                on_progress=on_progress,
+            )  # fmt: skip
+        except TooManyBad as error:
+            raise TooManyBad(f"{error}; --max-bad N puts up with N such images") from None
+    _tell(card, outcome, pixels, output)
+
+
+def _cores() -> int:
+    from avq.machine import cores
+
+    return cores()
+
+
+@contextmanager
+def _showing(name: str) -> Iterator[OnProgress]:
+    with counting("images") as count:
+        yield lambda done, total: count(name, done, total)
+
+
+def _tell(card: Card, outcome: Outcome, size: int, output: Path | None) -> None:
+    prepared, counts = outcome.prepared, outcome.prepared.manifest["counts"]
+    splits = ", ".join(f"{count:,} {split}" for split, count in prepared.counts.items())
+    click.echo(f"{card.name} at {size}x{size}{' was there already' if outcome.reused else ''}: {splits}")
+    if counts["unusable"]:
+        click.echo(f"{counts['unusable']:,} of {counts['source']:,} images cannot be used; images.csv says why")
+    if counts["left_out"]:
+        click.echo(f"{counts['left_out']:,} images are left out: copies of others in validation or test")
+    if card.expected and counts["source"] != sum(card.expected.values()):
+        whole = ", ".join(f"{count:,} {part}" for part, count in card.expected.items())
+        click.echo(f"the source holds {counts['source']:,} images; all of {card.name}: {whole}")
+    by = "names" if prepared.manifest["split"]["by_name"] else "a hash of the decoded pixels"
+    click.echo(f"split by {by}; set: {prepared.folder}")
+    root = f" --data-root {output}" if output else ""
+    click.echo(f"use it: avq-bench run ablation_levels --dataset {card.name} --set image_size={size}{root}")

@@ -1,0 +1,150 @@
+"""``avq-bench evaluate``."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import nullcontext
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from avq.cli import options
+from avq.cli.measured import counting, labels, report
+from avq.errors import UsageError
+
+if TYPE_CHECKING:
+    from avq.data.config import DataConfig
+    from avq.models.tokenizer import Tokenizer
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--round", "rounded", is_flag=True, help="Round reconstructions to 8 bits, as PNGs do, and mark the rows."
+)
+@click.option(
+    "--images",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write originals and reconstructions as PNG, and codes, to a new folder; implies --round.",
+)
+@options.split
+@options.stacked(options.dataset, options.data_root, options.settings, labels, options.device, options.plugin)
+@options.stacked(options.allow_small, options.weights_dir)
+@options.table_format
+def command(
+    model: str,
+    rounded: bool,
+    folder: Path | None,
+    split: str,
+    dataset: str | None,
+    data_root: Path | None,
+    settings: dict[str, Any],
+    name: str | None,
+    seed: int | None,
+    output: Path | None,
+    device: str,
+    allow_small: bool,
+    plugins: tuple[str, ...],
+    style: str,
+) -> None:
+    """Measure MODEL, a trained tokenizer, on the images of a dataset.
+
+    MODEL is a checkpoint (.safetensors), or package.module:factory, any Python object with encode and decode (or what
+    gives one when called): float images [B, 3, H, W] in its image_range, (-1, 1) unless it says (0, 1); codes as an
+    integer tensor or a list of them; num_codes where it has codebooks. diffusers.VQModel, diffusers.AutoencoderKL and
+    pythae's VQVAE need nothing more.
+
+    A checkpoint in a store is measured on its own run's data unless --dataset names other images. Standard
+    errors are over images: they describe this checkpoint, and say nothing about training it again.
+
+    \b
+    Examples:
+      avq-bench evaluate avq-runs/runs/RUN/checkpoint.safetensors
+      avq-bench evaluate model.safetensors --dataset cifar10 --data-root ../shared/data --set test_images=1000
+      avq-bench evaluate my_models:vqgan --dataset cifar10 --set image_size=32 --name vqgan --output results.csv
+    """
+    from avq.data.sources import load_dataset
+    from avq.evaluation.evaluate import evaluate
+    from avq.external.adapters import Adapted
+    from avq.external.eight_bit import eight_bit, eight_bit_rows, export_pairs
+    from avq.external.rate import explain_rate
+    from avq.machine import machine_name
+    from avq.store.outside import Label, check_target
+    from avq.training.precision import resolve_device
+
+    place = resolve_device(device)
+    subject = _subject(model)
+    config = _data_config(model, subject, dataset, settings)
+    row = name or subject.variant
+    number = subject.seed if seed is None else seed
+    label = Label(row, subject.variant, config.dataset, split, number, machine_name(place), subject.code)
+    if output is not None:
+        check_target(output, label)
+    images = load_dataset(config, data_root)
+    tokenizer = subject.tokenizer.to(place)
+    if folder is not None:
+        export_pairs(tokenizer, getattr(images, split), folder, place)
+    rounds = rounded or folder is not None
+    with counting(len(getattr(images, split))) as count, eight_bit(tokenizer) if rounds else nullcontext():
+        rows, _ = evaluate(tokenizer, images, split, device=place, allow_small=allow_small, on_images=count)
+    if isinstance(tokenizer, Adapted) and not tokenizer.num_codes:
+        rows = explain_rate(rows, "the model has no codes, or does not say how large its codebooks are (num_codes)")
+    report(eight_bit_rows(rows) if rounds else rows, label, style, output)
+    if folder is not None:
+        click.echo(f"\nwrote {folder}; measured again by: {_score_command(folder, tokenizer)}", err=style != "table")
+
+
+class _Subject(NamedTuple):
+    """What is to be measured, and what its run folder, where it has one, knows of it."""
+
+    tokenizer: Tokenizer
+    variant: str
+    image_size: int | None = None
+    data: dict[str, Any] = {}  # noqa: RUF012 - a NamedTuple's default, which nobody changes
+    seed: int = 0
+    code: str = ""
+
+
+def _subject(model: str) -> _Subject:
+    from avq.external.adapters import is_address, load_object
+
+    path = Path(model)
+    if is_address(model) and not path.exists():
+        return _Subject(load_object(model), model)
+    from avq import load_model
+    from avq.store.layout import read_json
+    from avq.training.checkpoint import checkpoint_info
+
+    tokenizer, about = load_model(path), checkpoint_info(path)
+    run = read_json(path.parent / "config.json")
+    data, seed, code = run.get("data", {}), run.get("seed", 0), run.get("code", "")
+    return _Subject(tokenizer, about["variant"], about["image_size"], data, seed, code)
+
+
+def _data_config(model: str, subject: _Subject, dataset: str | None, settings: dict[str, Any]) -> DataConfig:
+    """The data to measure on: those of the run that made the checkpoint, unless others are named."""
+    from avq.data.config import DATA_SETTINGS, DataConfig
+
+    for name in settings:
+        if name not in DATA_SETTINGS:
+            raise UsageError(f"--set {name}: a trained model is measured as it is; only data settings can be chosen")
+    chosen = dataset or settings.get("dataset") or subject.data.get("dataset")
+    if chosen is None:
+        raise UsageError(f"{model} does not say on which images it was trained; name some with --dataset")
+    kept = subject.data if chosen == subject.data.get("dataset") else {}
+    known = {field.name for field in fields(DataConfig)}
+    values = {name: value for name, value in kept.items() if name in known}
+    size = {"image_size": subject.image_size} if subject.image_size else {}
+    return DataConfig(**values | settings | size | {"dataset": chosen})
+
+
+def _score_command(folder: Path, tokenizer: Tokenizer) -> str:
+    words = ["avq-bench", "score", str(folder / "originals"), str(folder / "reconstructions")]
+    if tokenizer.num_codes:
+        sizes, levels = (",".join(map(str, numbers)) for numbers in (tokenizer.num_codes, tokenizer.decoder_levels))
+        words += ["--codes", str(folder / "codes.npz"), "--codebook-size", sizes, "--decoder-levels", levels]
+    return shlex.join(words)

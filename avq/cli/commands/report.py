@@ -1,0 +1,104 @@
+"""``avq-bench report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from avq.cli import options
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from avq.reporting.notebook import Inputs
+    from avq.reporting.report import Report
+
+
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@options.written("Notebook to write.", "report.ipynb")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also one self-contained HTML page.")
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Store that holds the runs, for learning curves, pictures and versions.  [default: RESULTS, where it is one]",
+)
+@options.data_root
+@options.split
+@click.option(
+    "--all-pictures",
+    is_flag=True,
+    help="Show images of datasets that lie in folders of yours too; their terms may forbid to pass them on.",
+)
+def command(
+    results: Path,
+    output: Path,
+    html: Path | None,
+    store: Path | None,
+    data_root: Path | None,
+    split: str,
+    all_pictures: bool,
+) -> None:
+    """Write an executed notebook about RESULTS: a store, an experiment's folder in it, or a long-form CSV.
+
+    Questions and answers come first, then tables, figures, pictures, and the commands that make them again. The
+    notebook's cells call avq.reporting, so that it can be run and changed by hand. Needs the extra `report`.
+
+    \b
+    Examples:
+      avq-bench report avq-runs -o report.ipynb --html report.html
+      avq-bench report results/cpu/ablation_levels-small-cifar10.csv --store avq-runs
+    """
+    from avq import load_results
+    from avq.reporting import notebook
+    from avq.store.record import write_atomic
+
+    notebook.need_packages()
+    inputs = notebook.Inputs(results, store or _store_of(results), data_root, split, all_pictures)
+    reports = _reports(load_results(results), inputs)
+    folder = output.absolute().parent
+    folder.mkdir(parents=True, exist_ok=True)
+    made = notebook.build(inputs, reports, folder, _command(inputs, output, html))
+    click.echo(f"executing {sum(cell.cell_type == 'code' for cell in made.cells)} cells ...", err=True)
+    notebook.execute(made, folder)
+    import nbformat
+
+    write_atomic(output, nbformat.writes(made) + "\n")
+    click.echo(f"wrote {output}")
+    if html is not None:
+        write_atomic(html, notebook.to_html(made))
+        click.echo(f"wrote {html}")
+
+
+def _reports(long: pd.DataFrame, inputs: Inputs) -> list[Report]:
+    from avq.reporting.report import Report
+    from avq.store.declared import ablation_of
+
+    return [
+        Report(
+            long,
+            ablation_of(inputs.store or inputs.results, str(name)),
+            experiment=str(name),
+            split=inputs.split,
+            store=inputs.store,
+            data_root=inputs.data_root,
+            all_pictures=inputs.all_pictures,
+        )
+        for name in long["experiment"].unique()
+    ]
+
+
+def _store_of(results: Path) -> Path | None:
+    """The store that RESULTS is, or lies in."""
+    return next((path for path in (results, *results.absolute().parents[:3]) if (path / "runs").is_dir()), None)
+
+
+def _command(inputs: Inputs, output: Path, html: Path | None) -> str:
+    words = ["avq-bench", "report", str(inputs.results), "-o", str(output)]
+    given = {"--html": html, "--store": inputs.store if inputs.store != inputs.results else None}
+    for name, path in (given | {"--data-root": inputs.data_root}).items():
+        words += [name, str(path)] if path is not None else []
+    words += ["--split", inputs.split] if inputs.split != "test" else []
+    return " ".join([*words, *(["--all-pictures"] if inputs.all_pictures else [])])

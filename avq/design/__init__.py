@@ -1,0 +1,1 @@
+"""What is to be done: ablation files, rows, plans and tasks."""

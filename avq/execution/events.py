@@ -1,0 +1,148 @@
+"""What every executor tells and keeps while it works: events for bars and logs, and the tally of outcomes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from avq.errors import AvqError, Stopped
+from avq.store.layout import Store, read_json
+from avq.store.record import DiskError
+from avq.tasks.job import Job, Outcome
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happens during a sweep, for bars and logs.
+
+    Attributes:
+        kind: `message` (text only), `start`, `progress`, `finish`, `fail`, `wait` (another command
+            has the run), `stop` (the time is over), `costs` (the quiet pass of a model).
+        run: the run's name; empty for messages.
+        text: one line for a person.
+        done: runs that are over.
+        total: runs of this command.
+        step: of `steps`.
+        seconds_left: of this run.
+        total_seconds_left: of the whole sweep; None while unknown.
+    """
+
+    kind: Literal["message", "start", "progress", "finish", "fail", "wait", "stop", "costs"]
+    run: str = ""
+    text: str = ""
+    done: int = 0
+    total: int = 0
+    step: int = 0
+    steps: int = 0
+    images_per_s: float | None = None
+    loss: float | None = None
+    seconds_left: float | None = None
+    total_seconds_left: float | None = None
+
+
+OnEvent = Callable[[Event], None]
+
+
+class AtWork(Protocol):
+    """A job that a process carries out; `seconds_left` as it last told."""
+
+    job: Job
+    seconds_left: float | None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it began."""
+        ...
+
+
+Eta = Callable[[Sequence[Job], Sequence[AtWork]], float | None]
+"""Seconds left of the whole, from the jobs that wait and those at work."""
+
+
+@dataclass
+class Tally:
+    """The outcomes of a sweep's jobs, told as they come.
+
+    Attributes:
+        jobs: those of the sweep.
+        on_event: hears of everything.
+        stop_at: when to start no more of them, in seconds since the epoch; those at work stop by themselves.
+        outcomes: `done` or `failed` of every run that is over, by its name.
+    """
+
+    jobs: Sequence[Job]
+    on_event: OnEvent
+    stop_at: float | None = None
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    _started: set[str] = field(default_factory=set)
+    _waits: set[str] = field(default_factory=set)
+    _over: bool = False
+
+    def is_over(self) -> bool:
+        """Whether no job is to be started any more: the time is over, here or by the clock of one that stopped."""
+        self._over = self._over or (self.stop_at is not None and time.time() >= self.stop_at)
+        return self._over
+
+    def start(self, job: Job, text: str = "") -> None:
+        """Tell that a job is at work: once, however often it is tried."""
+        if job.run.name not in self._started:
+            self._started.add(job.run.name)
+            self._tell("start", job, text=text)
+
+    def settle(self, job: Job, outcome: Outcome) -> bool:
+        """Take in how a job ended; False where it is to be tried again later: another command has its run, or the
+        time was over.
+
+        Raises:
+            DiskError: the store takes nothing more.
+        """
+        if outcome.kind == "disk":
+            raise DiskError(outcome.text)
+        if outcome.kind == "stopped":
+            self._over = True
+            self._tell("stop", job, text=outcome.text)
+            return False
+        if outcome.kind == "busy":
+            if job.run.name not in self._waits:
+                self._waits.add(job.run.name)
+                self._tell("wait", job, text="another command is training it")
+            return False
+        self.outcomes[job.run.name] = outcome
+        self._tell("finish" if outcome.kind == "done" else "fail", job, text=outcome.text)
+        return True
+
+    def progress(self, item: AtWork, total_seconds_left: Callable[[], float | None]) -> None:
+        """Tell how far a job is, where its process has said so in the store."""
+        state = read_json(Store(item.job.root).folder(item.job.run) / "progress.json")
+        if state.get("state") in (None, "done", "failed"):
+            return
+        item.seconds_left = state.get("seconds_left")
+        self._tell(
+            "progress",
+            item.job,
+            text=state["state"],
+            step=state.get("step", 0),
+            steps=state.get("steps", 0),
+            images_per_s=state.get("images_per_s"),
+            loss=state.get("loss"),
+            seconds_left=item.seconds_left,
+            total_seconds_left=total_seconds_left(),
+        )
+
+    def stopped(self) -> AvqError:
+        """The line for an interruption from the keyboard."""
+        return AvqError(self._said("stopped"))
+
+    def out_of_time(self) -> Stopped:
+        """The line for a time that is over before all jobs are."""
+        return Stopped(self._said("the time is over"))
+
+    def _said(self, why: str) -> str:
+        again = " without --fresh" if any(job.fresh for job in self.jobs) else ""
+        kept = f"{len(self.outcomes)} of {len(self.jobs)} runs are finished; begun ones are kept"
+        return f"{why}; {kept}: give the same command again{again} to go on."
+
+    def _tell(self, kind: Any, job: Job, **more: Any) -> None:
+        self.on_event(Event(kind, job.run.name, done=len(self.outcomes), total=len(self.jobs), **more))

@@ -1,1 +1,0 @@
-"""From an ablation file to records: ablation -> plan -> runs -> store."""

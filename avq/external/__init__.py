@@ -1,0 +1,1 @@
+"""Other people's images and models: how they are read and measured."""

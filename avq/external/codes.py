@@ -1,0 +1,105 @@
+"""Codes that another tool wrote, one array a level."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from avq.errors import UsageError
+from avq.external.arrays import ArrayFile, open_arrays
+
+_NUMBERED = re.compile(r".*?(\d+)$")
+
+
+@dataclass(frozen=True)
+class OutsideCodes:
+    """The codes of all images.
+
+    Attributes:
+        levels: arrays `[N, h, w]` (or `[N, T]`: tokens in a row), bottom level first.
+        num_codes: codebook size K a level.
+        decoder_levels: the levels (1 = bottom) that the decoder sees.
+    """
+
+    levels: list[ArrayFile]
+    num_codes: list[int]
+    decoder_levels: list[int]
+
+    def batches(self, size: int) -> Iterator[list[Tensor]]:
+        """int64 `[B, h, w]` a level, from the first image on.
+
+        Raises:
+            UsageError: a code that its codebook does not have; the first image with one is named.
+        """
+        streams = zip(*(level.chunks(size) for level in self.levels), strict=True)
+        for number, pieces in enumerate(streams):
+            codes = []
+            for level, (piece, k) in enumerate(zip(pieces, self.num_codes, strict=True)):
+                wrong = ((piece < 0) | (piece >= k)).reshape(len(piece), -1).any(1)
+                if wrong.any():
+                    first = int(wrong.argmax())
+                    found = piece[first][(piece[first] < 0) | (piece[first] >= k)].flat[0]
+                    raise UsageError(
+                        f"{self.levels[level].label}: image {number * size + first} (counted from 0) has code {found}, "
+                        f"but the codebook has {k} (0 to {k - 1})" + ("; do the codes count from 1?" * int(found == k))
+                    )
+                codes.append(torch.from_numpy(piece.astype("int64").reshape(len(piece), -1, piece.shape[-1])))
+            yield codes
+
+
+def open_codes(
+    path: Path, codebook_sizes: Sequence[int], images: int, decoder_levels: Sequence[int] | None = None
+) -> OutsideCodes:
+    """Open a .npy file (one level), or an .npz with an array a level.
+
+    Several arrays are told apart by the number at the end of their names: `level-1` is the bottom, the finest.
+
+    Args:
+        path: the file.
+        codebook_sizes: K a level, bottom first, or one for all.
+        images: how many images there are.
+        decoder_levels: the levels that the decoder sees; default: all.
+
+    Raises:
+        UsageError: levels that cannot be told apart, shapes or counts that do not fit; one line.
+    """
+    arrays = open_arrays(path)
+    levels = list(arrays.values()) if len(arrays) == 1 else _numbered(path, arrays)
+    tokens = [_tokens(level, images) for level in levels]
+    for lower, (below, above) in enumerate(pairwise(tokens), 1):
+        if above > below:
+            raise UsageError(
+                f"{path}: level {lower + 1} has more codes an image ({above}) than level {lower} ({below}); level 1 "
+                "is the bottom, the finest"
+            )
+    sizes = list(codebook_sizes) * (len(levels) if len(codebook_sizes) == 1 else 1)
+    if len(sizes) != len(levels):
+        raise UsageError(f"{path} has {len(levels)} levels, but --codebook-size names {len(sizes)} sizes")
+    seen = sorted(set(decoder_levels or range(1, len(levels) + 1)))
+    if not set(seen) <= set(range(1, len(levels) + 1)):
+        raise UsageError(f"--decoder-levels names level {seen[-1]}, but {path} has {len(levels)}")
+    return OutsideCodes(levels, sizes, seen)
+
+
+def _numbered(path: Path, arrays: dict[str, ArrayFile]) -> list[ArrayFile]:
+    numbers = {name: found and int(found[1]) for name in arrays for found in [_NUMBERED.match(name)]}
+    if sorted(number or 0 for number in numbers.values()) != list(range(1, len(arrays) + 1)):
+        raise UsageError(f"{path} holds {', '.join(arrays)}: call one array a level level-1 (the finest), level-2, …")
+    return [arrays[name] for name in sorted(arrays, key=lambda name: numbers[name] or 0)]
+
+
+def _tokens(level: ArrayFile, images: int) -> int:
+    if level.dtype.kind not in "iu":
+        raise UsageError(f"{level.label} is {level.dtype}; codes are whole numbers")
+    if len(level.shape) not in (2, 3) or 0 in level.shape[1:]:
+        raise UsageError(f"{level.label} is {list(level.shape)}; codes are [N, h, w], or [N, T] for tokens in a row")
+    if level.shape[0] != images:
+        raise UsageError(f"{level.label} has codes of {level.shape[0]:,} images, but there are {images:,}")
+    return math.prod(level.shape[1:])

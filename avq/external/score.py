@@ -1,0 +1,209 @@
+"""Measuring reconstructions that any tool wrote, under the protocol of `evaluate`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from avq.data.hashing import DIGITS
+from avq.data.loader import EVALUATION_PIXELS, to_model
+from avq.errors import UsageError
+from avq.external.codes import OutsideCodes, open_codes
+from avq.external.eight_bit import eight_bit_rows
+from avq.external.images import FolderImages, Images, open_images
+from avq.external.ranges import Range
+from avq.external.rate import explain_rate
+from avq.external.sanity import Doubts
+from avq.metrics.attention import ATTENTION
+from avq.metrics.evaluator import Evaluator, ReferenceSet, default_metrics
+from avq.metrics.measurement import Measurement
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SHOWN = 3
+
+
+class Scored(NamedTuple):
+    """The measurements, a frame with one row an image, and what a person should know about how they came about."""
+
+    measurements: list[Measurement]
+    per_image: pd.DataFrame
+    notes: list[str]
+
+
+class Pairs(NamedTuple):
+    """Two sets of images that fit together, and the codes between them, where there are any."""
+
+    originals: Images
+    reconstructions: Images
+    codes: OutsideCodes | None
+
+
+def open_pairs(
+    originals: Path,
+    reconstructions: Path,
+    codes: Path | None = None,
+    codebook_sizes: Sequence[int] = (),
+    decoder_levels: Sequence[int] | None = None,
+    *,
+    ranges: tuple[Range | None, Range | None] = (None, None),
+    allow_lossy: bool = False,
+) -> Pairs:
+    """Open two folders or array files for `score`, and make every check that needs no measuring.
+
+    Files are paired by their names without suffix, arrays by position.
+
+    Args:
+        originals: folder, .npy or .npz.
+        reconstructions: the same.
+        codes: .npy or .npz with an array a level (see `open_codes`).
+        codebook_sizes: K a level, bottom first, or one for all; needed with `codes`.
+        decoder_levels: levels that the decoder sees; default: all.
+        ranges: what the values of float arrays mean, originals and reconstructions; None where they tell it.
+        allow_lossy: accept reconstructions in a lossy format, and mark the rows.
+
+    Raises:
+        UsageError: whatever would make the numbers mean something else than they seem to; one line.
+    """
+    if originals.resolve() == reconstructions.resolve():
+        raise UsageError(f"originals and reconstructions are the same: {originals}")
+    if (codes is None) != (not codebook_sizes):
+        raise UsageError("--codes and --codebook-size belong together: the rate needs both")
+    mine = open_images(originals, "originals", ranges[0])
+    theirs = open_images(reconstructions, "reconstructions", ranges[1], allow_lossy)
+    check_pairs(mine, theirs)
+    kept = open_codes(codes, codebook_sizes, len(mine), decoder_levels) if codes else None
+    return Pairs(mine, theirs, kept)
+
+
+@torch.no_grad()
+def score(
+    originals: Images,
+    reconstructions: Images,
+    codes: OutsideCodes | None = None,
+    *,
+    faces: bool = False,
+    device: str = "cpu",
+    allow_small: bool = False,
+    on_images: Callable[[int], None] | None = None,
+) -> Scored:
+    """All metrics of two sets of images that fit together (`open_pairs`), read batch by batch.
+
+    8-bit reconstructions have `recon=uint8` in the protocol ids of what is measured on pixels: the same ids, and the
+    same numbers, as of `evaluate` with rounding. Floats have the ids of `evaluate` without it.
+
+    Args:
+        originals: the images as the model saw them.
+        reconstructions: what came out, in the same order.
+        codes: what was decoded; None leaves the rate n/a.
+        faces: whether the images show faces, whose symmetry means something.
+        device: where to compute.
+        allow_small: give a Fréchet distance of fewer images than it needs, and mark it.
+        on_images: called with the number of images done.
+
+    Raises:
+        UsageError: a file turns out to be damaged, or a code to be none of its codebook.
+    """
+    height, width = originals.size
+    num_codes, decoder_levels = (codes.num_codes, codes.decoder_levels) if codes else ([], [])
+    against = ReferenceSet(address(originals), len(originals), faces)
+    metrics = default_metrics(num_codes, decoder_levels, min(height, width), against, allow_small=allow_small)
+    square = height == width
+    left_out = {*ATTENTION} if square else {*ATTENTION, "codebook"}
+    evaluator = Evaluator([metric for metric in metrics if metric.name not in left_out], against.id)
+    doubts, size = Doubts(), max(1, EVALUATION_PIXELS // (height * width))
+    evaluator.prepare(lambda: (_to_model(batch, device) for batch in originals.batches(size)))
+    levels = codes.batches(size) if codes else None
+    for left, right in zip(originals.batches(size), reconstructions.batches(size), strict=True):
+        reference, reconstruction = _to_model(left, device), _to_model(right, device)
+        evaluator.update(reference, reconstruction, [c.to(device) for c in next(levels)] if levels else [])
+        doubts.add(reference, reconstruction)
+        if on_images:
+            on_images(evaluator.images)
+    rows = explain_rate(evaluator.compute(), "no codes were given (--codes)" if codes is None else None)
+    if reconstructions.eight_bit:
+        lossy = isinstance(reconstructions, FolderImages) and reconstructions.lossy
+        rows = eight_bit_rows(rows, "uint8-lossy" if lossy else "uint8")
+    notes = [*originals.notes, *reconstructions.notes, *doubts.notes()]
+    if codes and not square:
+        notes.append("codebook use and rate are measured on square images only, and these are not square")
+    return Scored(rows, evaluator.per_image(), notes)
+
+
+def address(images: Images) -> str:
+    """Content address of a set; of 8-bit images that of `avq.data.hashing.address_of_images`, taken batch by batch."""
+    height, width = images.size
+    kind = "" if images.eight_bit else "float32 "
+    digest = hashlib.sha256(f"{kind}{(len(images), height, width, 3)!r}".encode())
+    for batch in images.batches(max(1, EVALUATION_PIXELS // (height * width))):
+        pixels = batch if images.eight_bit else batch.permute(0, 2, 3, 1).contiguous()
+        digest.update(pixels.numpy().data)
+    return digest.hexdigest()[:DIGITS]
+
+
+def check_pairs(originals: Images, reconstructions: Images) -> None:
+    """See that every image has its counterpart, of the same size.
+
+    Raises:
+        UsageError: names or counts that do not match (how many, and the first), an order that is a guess, or sizes.
+    """
+    ours, theirs = originals.names, reconstructions.names
+    if ours is not None and theirs is not None:
+        _check_names(set(ours), set(theirs), originals.label, reconstructions.label)
+    else:
+        for named in (names for names in (ours, theirs) if names is not None):
+            _check_order(named)
+        if len(originals) != len(reconstructions):
+            raise UsageError(
+                f"{originals.label} has {len(originals):,} images, {reconstructions.label} has {len(reconstructions):,}"
+            )
+    if originals.size != reconstructions.size:
+        (height, width), (h, w) = originals.size, reconstructions.size
+        raise UsageError(
+            f"originals are {width}x{height} pixels, reconstructions {w}x{h}: give the originals as the model saw them"
+        )
+    if isinstance(originals, FolderImages) and isinstance(reconstructions, FolderImages):
+        odd = sorted(reconstructions.files.grey - originals.files.grey)
+        if odd:
+            raise UsageError(
+                f"{len(odd):,} reconstructions are grey where their originals are not, the first '{odd[0]}': save RGB"
+            )
+
+
+def _check_names(ours: set[str], theirs: set[str], here: str, there: str) -> None:
+    missing, extra = sorted(ours - theirs), sorted(theirs - ours)
+    if not missing and not extra:
+        return
+    parts = [
+        f"{len(names):,} {what} ({', '.join(names[:_SHOWN])}{', …' if len(names) > _SHOWN else ''})"
+        for names, what in (
+            (missing, f"of {len(ours):,} originals have no reconstruction"),
+            (extra, f"of {len(theirs):,} reconstructions have no original"),
+        )
+        if names
+    ]
+    alike = {name.rpartition("/")[2].lower() for name in ours} & {name.rpartition("/")[2].lower() for name in theirs}
+    hint = "; are names in other folders, or in capitals, meant to match?" if alike and not ours & theirs else ""
+    raise UsageError(f"{' and '.join(parts)}: {here} and {there} are paired by name without suffix{hint}")
+
+
+def _check_order(names: list[str]) -> None:
+    """Position decides only where sorting by text and by number agree."""
+    natural = sorted(names, key=lambda name: [(part.zfill(20), len(part)) for part in re.split(r"(\d+)", name)])
+    if natural != names:
+        first = next(a for a, b in zip(names, natural, strict=True) if a != b)
+        raise UsageError(
+            f"a folder is to be paired with an array by position, but sorting its names by text and by number differs, "
+            f"first at '{first}': pad the numbers with zeros, or give two folders"
+        )
+
+
+def _to_model(batch: Tensor, device: str) -> Tensor:
+    return to_model(batch, device) if batch.dtype == torch.uint8 else batch.to(device)

@@ -1,0 +1,129 @@
+"""On what a run was made: versions, hardware, git revision."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = (
+    "avq-bench",
+    "torch",
+    "torchvision",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pillow",
+    "scipy",
+    "safetensors",
+)
+
+
+def cores() -> int:
+    """CPU cores that this process may use: those it is bound to, or what a control group's quota gives it of them.
+
+    A quota of one core and a half counts as one: a run on the other half would be halted again and again, and
+    its images per second would tell of the quota.
+    """
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.floor(min(bound, _quota(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")))))
+
+
+def _quota(groups: Path, mount: Path) -> float:
+    """The least CPU quota of this process's control group and those above it, in cores; infinite without one.
+
+    Args:
+        groups: `/proc/self/cgroup`: a line `<id>:<controllers>:<path>` a hierarchy; version 2 has no controllers.
+        mount: where the hierarchies lie: version 2 itself, version 1 in a folder by controllers.
+    """
+    try:
+        lines = [line.split(":", 2) for line in groups.read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return math.inf
+    quotas = [math.inf]
+    for _, controllers, path in lines:
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        own = Path(path.lstrip("/"))
+        for folder in (own, *own.parents):  # in a container the path may be the host's: its own group is the root
+            if controllers:
+                quotas += [_cores_of(mount / name / folder, version=1) for name in {controllers, "cpu"}]
+            else:
+                quotas.append(_cores_of(mount / folder, version=2))
+    return min(quotas)
+
+
+def _cores_of(group: Path, version: int) -> float:
+    """One group's quota in cores: microseconds of CPU time over the microseconds for which they are given."""
+    names = ("cpu.max",) if version == 2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    try:
+        quota, period = " ".join((group / name).read_text(encoding="ascii") for name in names).split()
+        return int(quota) / int(period) if quota != "max" and int(quota) > 0 else math.inf
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf
+
+
+@cache
+def cpu_name() -> str:
+    """The processor's model name, as the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def machine_name(device: str) -> str:
+    """The exact hardware of a device, for the record's `machine` column.
+
+    Args:
+        device: `cpu`, or `cuda` with or without an index.
+    """
+    if device.startswith("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():  # the record of a run that failed on another machine
+            return f"{device} of another machine"
+        return str(torch.cuda.get_device_name(device))
+    return f"{cpu_name()}, {cores()} cores"
+
+
+def describe_environment(device: str) -> dict[str, Any]:
+    """Versions, hardware and git revision, JSON-able; written beside every run."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": machine_name(device),
+        "device": device,
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "git": _git_revision(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@cache
+def _git_revision() -> str | None:
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None  # installed from a wheel: whatever repository the user stands in is not ours
+    try:
+        output = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            capture_output=True, text=True, check=True, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return output.stdout.strip() or None

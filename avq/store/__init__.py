@@ -1,0 +1,1 @@
+"""Where results lie: folders, records, and the tables assembled from them."""

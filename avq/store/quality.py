@@ -1,0 +1,46 @@
+"""`time-to-quality`: read off the curve that a run kept, so that a level can be asked for after the training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avq.store.record import typed
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def with_time_to_quality(record: DataFrame, log: Path, level: float | None) -> DataFrame:
+    """A run's record, and how long it trained until its validation MAE first was at `level` or below.
+
+    The time is that of the first such point of the curve, so it is no finer than `validate_every`. It is n/a where
+    there is none; nothing is added for a run without a curve (a floor, a failure) or without a level.
+
+    Args:
+        record: of one run.
+        log: its log.csv.
+        level: a validation MAE in [0, 1].
+    """
+    import pandas as pd
+
+    from avq.metrics.measurement import measured, protocol_id, unavailable
+
+    trained = record[(record["metric"] == "training-time") & (record["status"] == "ok")]
+    if level is None or trained.empty or not log.is_file():
+        return record
+    try:
+        curve = pd.read_csv(log)
+        good = curve[curve["validation-mae"] <= level]
+    except (ValueError, KeyError):  # a floor's is empty
+        return record
+    name, conditions = "time-to-quality", str(trained["protocol"].iloc[0]).partition(":")[2]
+    protocol = f"{protocol_id(name, validation_mae=level)};{conditions}"
+    if good.empty:
+        least = curve["validation-mae"].min()
+        cell = unavailable(name, f"validation MAE never fell to {level} (least {least:.4f})", protocol=protocol)
+    else:
+        cell = measured(name, good["seconds"].iloc[0], protocol=protocol)
+    fields = ("metric", "protocol", "value", "unit", "stderr", "n", "status", "reason")
+    row = trained.iloc[:1].assign(**{field: getattr(cell, field) for field in fields})
+    return pd.concat([record, typed(row)], ignore_index=True)

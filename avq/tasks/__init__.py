@@ -1,0 +1,1 @@
+"""How each kind of task is carried out, in a process of its own."""

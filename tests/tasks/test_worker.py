@@ -1,0 +1,152 @@
+"""One run in this process, with a real tiny model: what is kept when something goes wrong after the training."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made_tasks import TINY, make_run
+
+import avq.evaluation.evaluate as evaluation
+import avq.training.trainer as trainer
+from avq import sweep as results
+from avq.errors import UsageError
+from avq.execution.local import Active, _outcome
+from avq.store.layout import Store, read_json, write_json
+from avq.store.record import is_failure
+from avq.tasks.job import Job, Measures
+from avq.tasks.worker import run_job
+from avq.training.config import STATE_FILE
+
+
+class Dead:
+    """A process that was killed."""
+
+    def result(self) -> None:
+        raise results.AvqError("its process was killed by SIGKILL")
+
+
+def broken(*_: object, **__: object) -> None:
+    raise RuntimeError("boom")
+
+
+def never(*_: object, **__: object) -> None:
+    raise AssertionError("trained again")
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    run = results.plan("levels", only=["aren-1"], settings=TINY, device="cpu").runs[0]
+    Store(tmp_path).prepare()
+    return Job(run, tmp_path, None, "cpu", Measures("metrics-1"))
+
+
+def folder_of(job: Job) -> Path:
+    return Store(job.root).folder(job.run)
+
+
+def test_a_failed_evaluation_leaves_the_record_and_the_next_call_only_evaluates(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_job(job).kind == "done"
+    before = (folder_of(job) / "record.csv").read_bytes()
+    again = replace(job, measures=Measures("metrics-2"))
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "evaluate", broken)
+        outcome = run_job(again)
+    assert (outcome.kind, "boom" in outcome.text) == ("failed", True)
+    assert _outcome(Active(again, Dead(), "cpu", 0.0)).kind == "failed"  # type: ignore[arg-type]
+    assert (folder_of(job) / "record.csv").read_bytes() == before
+    progress = read_json(folder_of(job) / "progress.json")
+    assert (progress["state"], progress["reason"]) == ("done", "its process was killed by SIGKILL")
+    monkeypatch.setattr(trainer, "train", never)
+    assert run_job(again).kind == "done"
+    assert read_json(folder_of(job) / "evaluation.json")["code"] == "metrics-2"
+
+
+def test_what_is_trained_is_evaluated_and_not_trained_again(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "evaluate", broken)
+        assert run_job(job).kind == "failed"
+    assert is_failure(Store(job.root).record(job.run))  # type: ignore[arg-type]
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "train", never)
+        assert run_job(job).kind == "done"
+        whole = (folder_of(job) / "record.csv").read_bytes()
+        assert b"training-time" in whole
+        assert b"validation-mae" in whole
+        (folder_of(job) / "record.csv").write_bytes(whole[:40])  # damaged from outside
+        assert run_job(job).kind == "done"
+    assert (folder_of(job) / "record.csv").read_bytes() == whole
+
+
+@pytest.mark.parametrize("name", ["checkpoint.safetensors", "log.csv"])
+def test_what_is_not_whole_is_trained_again(job: Job, name: str) -> None:
+    assert run_job(job).kind == "done"
+    (folder_of(job) / "record.csv").unlink()
+    (folder_of(job) / name).write_bytes((folder_of(job) / name).read_bytes()[:60])
+    assert run_job(job).kind == "done"
+    assert Store(job.root).finished(job.run)
+
+
+def test_the_state_outlives_an_error_that_has_nothing_to_do_with_it(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    import avq.data.sources as sources
+
+    def vanished(*_: object) -> None:
+        raise UsageError("no data here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "_SECONDS_BETWEEN_STATES", 0.0)
+        patch.setattr(evaluation, "evaluate", broken)
+        assert run_job(job).kind == "failed"
+    state = (folder_of(job) / STATE_FILE).read_bytes()
+    (folder_of(job) / "checkpoint.safetensors").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "load_dataset", vanished)
+        assert run_job(job).text == "no data here"
+    assert (folder_of(job) / STATE_FILE).read_bytes() == state
+    (folder_of(job) / STATE_FILE).write_bytes(state[:1000])
+    assert run_job(job).kind == "done"  # a state that cannot be read is given up
+    assert not (folder_of(job) / STATE_FILE).exists()
+
+
+def test_a_loss_that_is_nan_forgets_the_state_even_where_nothing_can_be_removed(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from avq.training.diagnose import NonFiniteLoss
+
+    def diverged(*_: object, **__: object) -> None:
+        raise NonFiniteLoss("the loss is nan")
+
+    def read_only(path: Path, missing_ok: bool = False) -> None:
+        if path.name == STATE_FILE:
+            raise OSError(30, "Read-only file system")
+        path.exists() and os.unlink(path)  # noqa: PTH108
+
+    monkeypatch.setattr(trainer, "train", diverged)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", read_only)
+        assert run_job(job).text == "the loss is nan"
+    folder_of(job).joinpath(STATE_FILE).write_bytes(b"")
+    assert run_job(job).text == "the loss is nan"
+    assert not (folder_of(job) / STATE_FILE).exists()
+
+
+def test_a_damaged_record_of_older_code_is_passed_over(tmp_path: Path) -> None:
+    store, old, new = Store(tmp_path), make_run(code="old"), make_run(code="new")
+    write_json(store.folder(old) / "config.json", old.describe())
+    (store.folder(old) / "record.csv").write_text("schema_ver")
+    assert store.other_codes(new) == []
+
+
+def test_a_run_that_is_out_of_time_has_no_record_and_goes_on(job: Job) -> None:
+    outcome = run_job(replace(job, stop_at=0.0))
+    assert outcome.kind == "stopped"
+    assert outcome.text.startswith("aren-1: stopped after step 0 of ")
+    assert Store(job.root).record(job.run) is None
+    assert (folder_of(job) / STATE_FILE).exists()
+    assert [(status.run, status.state) for status in results.status(job.root)] == [(job.run.name, "stopped")]
+    assert run_job(replace(job, stop_at=time.time() + 3600)).kind == "done"
