@@ -15,11 +15,13 @@ from avq.errors import AvqError, UsageError
 from avq.execution.eta import Forecast
 from avq.execution.events import Event, OnEvent
 from avq.execution.executors import Executor, opened
+from avq.files import read_json, write_atomic
 from avq.metrics.weights import named_folder
+from avq.plugins import load_plugins
 from avq.store import assembly as compose
 from avq.store import merge as kept
-from avq.store.layout import Store, is_locked, read_json
-from avq.store.record import COLUMNS, read_records, to_csv, write_atomic
+from avq.store.layout import Store, is_locked
+from avq.store.record import COLUMNS, read_records, to_csv
 from avq.tasks import tune
 from avq.tasks.cost import cost_job, failed_costs
 from avq.tasks.job import Job, Measures, is_finished, measures_now
@@ -44,7 +46,7 @@ def plan(
     """What `run` would do with the same arguments, before a learning rate is tuned. Errors as `run`."""
     from avq.training.precision import resolve_device
 
-    _all_plugins(plugins)
+    load_plugins(plugins)
     return _planned(ablation, preset, Choices(settings or {}, dataset, only, seeds), data_root, resolve_device(device))
 
 
@@ -117,7 +119,7 @@ def run(
     stop_at = None if max_minutes is None else time.time() + 60 * max_minutes
     if tensorboard:
         check_tensorboard()
-    store, modules = Store(output), _all_plugins(plugins)
+    store, modules = Store(output), load_plugins(plugins)
     choices = Choices(settings or {}, dataset, only, seeds)
     with opened(executor, address, device, workers) as place:
         made = _planned(ablation, preset, choices, data_root, place.device)
@@ -325,20 +327,6 @@ def _run_status(folder: Path, experiments: tuple[str, ...]) -> RunStatus:
         more["validation_mae"] = last.get("validation-mae")
         more["perplexity"] = tuple(value for name, value in sorted(last.items()) if name.startswith("perplexity-"))
     return RunStatus(folder.name, state, experiments, **more)
-
-
-def _all_plugins(plugins: Sequence[str]) -> tuple[str, ...]:
-    """The named modules and those of installed packages, imported so that their variants are known."""
-    from importlib.metadata import entry_points
-
-    installed = [point.value.partition(":")[0] for point in entry_points(group="avq.variants")]
-    modules = tuple(dict.fromkeys([*installed, *plugins]))
-    if modules:
-        from avq.models.zoo import load_plugin
-
-        for module in modules:
-            load_plugin(module)
-    return modules
 
 
 def _path(path: str | Path | None) -> Path | None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from avq.data.sources import Dataset
 
 # Before torch is imported: several small tests side by side are faster with one thread each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -31,3 +35,12 @@ def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder is new and empty."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def faces() -> Dataset:
+    """A few drawn faces of 16 px."""
+    from avq.data.config import DataConfig
+    from avq.data.sources import load_dataset
+
+    return load_dataset(DataConfig("synthetic-faces", 16, train_images=64, validation_images=16, test_images=24))

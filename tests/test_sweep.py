@@ -14,8 +14,9 @@ from avq import sweep as results
 from avq.design import plan
 from avq.errors import UsageError
 from avq.execution.events import Event
+from avq.files import read_json, write_json
 from avq.store import assembly as compose
-from avq.store.layout import Store, lock, read_json, write_json
+from avq.store.layout import Store, lock
 from avq.store.record import COLUMNS, to_csv
 from avq.sweep import load_results, run, status
 from avq.tasks import job

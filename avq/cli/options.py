@@ -67,7 +67,7 @@ def _read_settings(_ctx: click.Context, _param: click.Parameter, assignments: tu
 
 def _load_plugins(ctx: click.Context, _param: click.Parameter, modules: tuple[str, ...]) -> tuple[str, ...]:
     if not ctx.resilient_parsing:
-        from avq.cli.plugins import load_plugins
+        from avq.plugins import load_plugins
 
         load_plugins(modules)
     return modules

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from avq.errors import AvqError, Stopped
-from avq.store.layout import Store, read_json
-from avq.store.record import DiskError
+from avq.files import DiskError, read_json
+from avq.store.layout import Store
 from avq.tasks.job import Job, Outcome
 
 

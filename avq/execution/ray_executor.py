@@ -21,8 +21,9 @@ from avq.execution.events import Eta, Event, OnEvent, Tally
 from avq.execution.local import BUSY_SECONDS, POLL_SECONDS, ProcessDied, failed
 from avq.execution.ray_cluster import Resources, fits, nodes, nowhere, slots_of
 from avq.execution.ray_task import Lost, NodeGone, WrongNode, cancel, home_of, marked, next_word, result, watch_over
+from avq.files import read_json
 from avq.machine import machine_name
-from avq.store.layout import Store, read_json
+from avq.store.layout import Store
 from avq.tasks import forecast as predict
 from avq.tasks.job import Job, Outcome
 from avq.tasks.worker import run_job

@@ -14,7 +14,7 @@ from typing import Any
 from avq.design.plan import code_of_factory
 from avq.errors import AvqError
 from avq.execution.local import Process
-from avq.store.record import write_atomic
+from avq.files import write_atomic
 from avq.tasks.job import Job
 
 _SECONDS_TO_SEE = 10.0  # a network's file system may show a new file late
@@ -36,7 +36,7 @@ class Home:
         """WrongNode where a job must not be carried out here."""
         import ray
 
-        from avq.models.zoo import load_plugin
+        from avq.plugins import load_plugin
 
         here = ray.util.get_node_ip_address()
         sys.path.extend(folder for folder in self.path if folder not in sys.path)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from avq.models.autoencoder import Autoencoder
     from avq.models.quantiser import VectorQuantizer
     from avq.models.tokenizer import Floor, Reconstruction, Tokenizer
-    from avq.models.zoo import create_variant, load_plugin
+    from avq.models.zoo import create_variant
 
 _LAZY = {
     "Autoencoder": "autoencoder",
@@ -25,7 +25,6 @@ _LAZY = {
     "Tokenizer": "tokenizer",
     "VectorQuantizer": "quantiser",
     "create_variant": "zoo",
-    "load_plugin": "zoo",
 }
 
 __all__ = [
@@ -38,7 +37,6 @@ __all__ = [
     "VectorQuantizer",
     "create_variant",
     "list_variants",
-    "load_plugin",
     "register_variant",
     "variant_config",
 ]

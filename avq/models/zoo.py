@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from typing import Any, cast
 
 from avq.errors import UsageError
@@ -47,20 +46,6 @@ def build_from_config(name: str, image_size: int, config: dict[str, Any]) -> Tok
         model = Autoencoder(settings)
     model.recipe = Recipe(name, image_size, config)
     return model
-
-
-def load_plugin(module: str) -> None:
-    """Import a user's module that calls `register_variant`; UsageError where it cannot be imported."""
-    try:
-        importlib.import_module(module)
-    except Exception as error:  # whatever a user's module raises while it is imported
-        raise UsageError(f"plugin '{module}' cannot be imported: {type(error).__name__}: {error}.") from error
-
-
-def load_entry_points() -> None:
-    """Import the modules that installed packages name under the entry point group `avq.variants`."""
-    for point in entry_points(group="avq.variants"):
-        load_plugin(point.value.partition(":")[0])
 
 
 def _import(name: str, path: str) -> Callable[..., Tokenizer]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from avq.design.code_hash import code_of_costs
 from avq.design.plan import Entry, Plan, Run
+from avq.files import write_atomic
 from avq.store.layout import Store
 from avq.store.quality import with_time_to_quality
-from avq.store.record import COLUMNS, read_records, to_csv, typed, write_atomic
+from avq.store.record import COLUMNS, read_records, to_csv, typed
 from avq.tasks.job import LOG
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from avq.design.ablation import Ablation, list_ablations, load_ablation
-from avq.store.layout import read_json
+from avq.files import read_json
 
 
 def ablation_of(results: str | Path, experiment: str) -> Ablation | None:

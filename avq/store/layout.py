@@ -9,8 +9,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import shutil
 import tempfile
 import time
@@ -20,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avq.errors import AvqError, UsageError
-from avq.store.record import disk_error, is_failure, read_records, to_csv, write_atomic
+from avq.files import disk_error, held, is_held, read_json, write_atomic, write_json
+from avq.store.record import is_failure, read_records, to_csv
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -101,50 +100,14 @@ class Store:
 
 @contextmanager
 def lock(folder: Path) -> Iterator[bool]:
-    """Hold a run's folder against other commands; gives False where another holds it.
-
-    The lock belongs to the process, so that a killed one leaves none behind.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / "lock").open("a")
-    except OSError as error:
-        raise disk_error(folder, error) from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        except OSError as error:
-            raise AvqError(f"cannot lock {folder}: {error.strerror}; choose an --output on a local disk.") from None
-        yield True
+    """Hold a run's folder against other commands; gives False where another holds it."""
+    with held(folder / "lock") as mine:
+        yield mine
 
 
 def is_locked(folder: Path) -> bool:
     """Whether a process is at work in a run's folder."""
-    try:
-        with (folder / "lock").open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; empty where there is none or it is damaged."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def write_json(path: Path, value: dict[str, Any], durable: bool = True) -> None:
-    """Write a JSON object atomically; DiskError where the disk takes nothing more."""
-    write_atomic(path, json.dumps(value, indent=1, sort_keys=True, default=str) + "\n", durable)
+    return is_held(folder / "lock")
 
 
 def write_progress(folder: Path, state: str, **more: Any) -> None:

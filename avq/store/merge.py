@@ -12,8 +12,9 @@ from avq.design.plan import Entry, Plan, Run, code_of_factory
 from avq.design.rows import Row, labels
 from avq.design.settings import Setting
 from avq.errors import UsageError
+from avq.files import read_json, write_json
 from avq.store import assembly as compose
-from avq.store.layout import Store, read_json, write_json
+from avq.store.layout import Store
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avq.errors import UsageError
-from avq.store.record import COLUMNS, SCHEMA_VERSION, read_records, to_csv, typed, write_atomic
+from avq.files import write_atomic
+from avq.store.record import COLUMNS, SCHEMA_VERSION, read_records, to_csv, typed
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import io
-import os
-import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,40 +27,6 @@ RECORD_COLUMNS = tuple(name for name in COLUMNS if name not in JOINED)
 _INTEGERS = ("schema_version", "seed", "level", "n")
 _NUMBERS = ("value", "stderr")
 STATUSES = ("ok", "n/a", "failed")
-
-
-def write_atomic(path: Path, content: bytes | str, durable: bool = True) -> None:
-    """Write a file whole or not at all: a temporary file in the same folder, fsync, rename.
-
-    Raises:
-        AvqError: the disk is full or read-only; what was there before is still there.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise disk_error(path, error) from None
-
-
-def disk_error(path: Path, error: OSError) -> DiskError:
-    """The one line for a disk that takes nothing more."""
-    advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another --output"
-    return DiskError(
-        f"cannot write {path}: {error.strerror or error}; finished runs are untouched: {advice} "
-        "and give the same command again."
-    )
-
-
-class DiskError(AvqError):
-    """The store cannot be written to; no run can go on."""
 
 
 def record_frame(run: Run, rows: Sequence[tuple[str, Measurement]], machine: str) -> DataFrame:

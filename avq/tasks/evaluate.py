@@ -7,9 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from avq.files import write_atomic, write_json
 from avq.machine import machine_name
-from avq.store.layout import Store, write_json, write_progress
-from avq.store.record import record_frame, write_atomic
+from avq.store.layout import Store, write_progress
+from avq.store.record import record_frame
 from avq.tasks.job import CHECKPOINT, Job
 from avq.training.config import STATE_FILE
 

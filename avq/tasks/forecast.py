@@ -15,10 +15,11 @@ from avq.design.plan import Plan, Run
 from avq.errors import AvqError
 from avq.execution.events import Event, OnEvent
 from avq.execution.local import call_all
+from avq.files import read_json, write_json
 from avq.machine import machine_name
 from avq.metrics.weights import named_folder
 from avq.store.assembly import cost_path
-from avq.store.layout import Store, read_json, write_json
+from avq.store.layout import Store
 from avq.store.record import canonical
 from avq.tasks import tune
 from avq.tasks.job import Job, build_model, is_finished, is_trained, measures_now, prepare

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from avq.design.code_hash import code_of_evaluation
+from avq.files import read_json
 from avq.metrics.weights import ENVIRONMENT_VARIABLE, available
-from avq.store.layout import Store, read_json
+from avq.store.layout import Store
 from avq.training.config import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def is_trained(store: Store, run: Run) -> bool:
 
 def prepare(job: Job) -> None:
     """In the job's process: import the modules that register its variants, and name the folder of weights."""
-    from avq.models.zoo import load_plugin
+    from avq.plugins import load_plugin
 
     if job.weights_dir is not None:
         os.environ[ENVIRONMENT_VARIABLE] = str(job.weights_dir)

@@ -12,9 +12,10 @@ from avq.design.code_hash import scaling_hash
 from avq.errors import AvqError, UsageError, unknown
 from avq.execution.events import Event, OnEvent
 from avq.execution.local import call_alone
+from avq.files import read_json, write_atomic, write_json
 from avq.machine import cores, describe_environment, machine_name
-from avq.store.layout import Store, read_json, write_json
-from avq.store.record import canonical, to_csv, write_atomic
+from avq.store.layout import Store
+from avq.store.record import canonical, to_csv
 from avq.tasks.scale_records import long_table
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avq.errors import UsageError
+from avq.files import write_atomic, write_json
 from avq.machine import describe_environment, machine_name
-from avq.store.layout import Store, write_json, write_progress
-from avq.store.record import record_frame, to_csv, write_atomic
+from avq.store.layout import Store, write_progress
+from avq.store.record import record_frame, to_csv
 from avq.tasks.evaluate import finish, on_test
 from avq.tasks.job import CHECKPOINT, LOG, RECORD, Job, build_model
 from avq.tasks.watch import PointWriter

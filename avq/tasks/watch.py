@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from avq.errors import UsageError
-from avq.store.record import write_atomic
+from avq.files import write_atomic
 from avq.tasks.job import LOG, Job
 
 if TYPE_CHECKING:

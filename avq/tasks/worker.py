@@ -11,9 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from avq.errors import AvqError, Stopped
+from avq.files import DiskError, disk_error, write_atomic
 from avq.machine import machine_name
 from avq.store.layout import Store, lock, write_progress
-from avq.store.record import DiskError, disk_error, failed_record, is_failure, write_atomic
+from avq.store.record import failed_record, is_failure
 from avq.tasks.evaluate import evaluate_again
 from avq.tasks.job import CHECKPOINT, Job, Outcome, prepare
 from avq.tasks.train import is_whole, train_and_evaluate

@@ -19,8 +19,9 @@ from avq.errors import AvqError, Stopped
 from avq.execution import local as executor
 from avq.execution.events import Event
 from avq.execution.local import Process, execute
+from avq.files import DiskError
 from avq.store.layout import Store, is_locked, lock
-from avq.store.record import DiskError, is_failure, read_records
+from avq.store.record import is_failure, read_records
 
 
 def sweep(root: Path, variants: list[str], function=fakes.train_fake, workers: int = 2, fresh: bool = False):

@@ -8,8 +8,9 @@ import signal
 import time
 
 from avq.errors import AvqError
+from avq.files import write_json
 from avq.metrics.measurement import measured
-from avq.store.layout import Store, lock, write_json
+from avq.store.layout import Store, lock
 from avq.store.record import record_frame
 from avq.tasks.job import Job, Outcome
 from avq.tasks.worker import fail, run_job

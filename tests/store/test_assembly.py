@@ -7,11 +7,12 @@ from pathlib import Path
 from avq.design.ablation import load_ablation
 from avq.design.plan import Choices, make_plan
 from avq.design.presets import get_preset
+from avq.files import write_atomic
 from avq.metrics.measurement import measured
 from avq.reporting.tables import wide_table
 from avq.store import assembly as compose
 from avq.store.layout import Store
-from avq.store.record import record_frame, to_csv, write_atomic
+from avq.store.record import record_frame, to_csv
 
 FILE = """question="q"
 expected="e"

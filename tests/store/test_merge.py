@@ -10,7 +10,7 @@ import pytest
 from avq import sweep as results
 from avq.design import code_hash
 from avq.execution.events import Event
-from avq.store.layout import read_json
+from avq.files import read_json
 from avq.sweep import load_results, run
 from avq.tasks.cost import TIMED_COSTS
 

@@ -15,7 +15,8 @@ import avq.training.trainer as trainer
 from avq import sweep as results
 from avq.errors import UsageError
 from avq.execution.local import Active, _outcome
-from avq.store.layout import Store, read_json, write_json
+from avq.files import read_json, write_json
+from avq.store.layout import Store
 from avq.store.record import is_failure
 from avq.tasks.job import Job, Measures
 from avq.tasks.worker import run_job

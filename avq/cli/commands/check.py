@@ -137,7 +137,8 @@ def _update(found: Check, baseline: Path, now: pd.DataFrame, width: int, to_stde
 
 def _write(baseline: Path, long: pd.DataFrame) -> None:
     from avq.errors import UsageError
-    from avq.store.record import to_csv, write_atomic
+    from avq.files import write_atomic
+    from avq.store.record import to_csv
 
     if baseline.suffix != ".csv":
         raise UsageError(f"--update writes a long-form .csv, which {baseline} is not.")

@@ -116,7 +116,7 @@ def _subject(model: str) -> _Subject:
     if is_address(model) and not path.exists():
         return _Subject(load_object(model), model)
     from avq import load_model
-    from avq.store.layout import read_json
+    from avq.files import read_json
     from avq.training.checkpoint import checkpoint_info
 
     tokenizer, about = load_model(path), checkpoint_info(path)

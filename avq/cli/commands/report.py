@@ -52,8 +52,8 @@ def command(
       avq-bench report results/cpu/ablation_levels-small-cifar10.csv --store avq-runs
     """
     from avq import load_results
+    from avq.files import write_atomic
     from avq.reporting import notebook
-    from avq.store.record import write_atomic
 
     notebook.need_packages()
     inputs = notebook.Inputs(results, store or _store_of(results), data_root, split, all_pictures)
