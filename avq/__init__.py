@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from avq.data.cards import list_datasets
     from avq.models.config import list_variants
     from avq.models.zoo import create_variant
-    from avq.sweep import load_results, plan, run, status
-    from avq.tasks.scale import scale
+    from avq.results import load_results
+    from avq.run_status import status
+    from avq.scale_sweep import scale
+    from avq.sweep import plan, run
     from avq.training.checkpoint import load_model
     from avq.training.hub import PretrainedTokenizer
 
@@ -38,11 +40,11 @@ _HOME = {
     "list_datasets": "avq.data.cards",
     "list_variants": "avq.models.config",
     "load_model": "avq.training.checkpoint",
-    "load_results": "avq.sweep",
+    "load_results": "avq.results",
     "plan": "avq.sweep",
     "run": "avq.sweep",
-    "scale": "avq.tasks.scale",
-    "status": "avq.sweep",
+    "scale": "avq.scale_sweep",
+    "status": "avq.run_status",
 }
 
 

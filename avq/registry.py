@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from avq.errors import UsageError, unknown
 
@@ -50,3 +50,13 @@ class Registry(Mapping[str, T]):
         while self._built_in:
             importlib.import_module(self._built_in.pop(0))
         return self._entries
+
+
+def load_part(path: str) -> Any:
+    """What "package.module:attribute" names, imported now: code that names its parts so is not made of all of them.
+
+    Raises:
+        ImportError, AttributeError: there is no such thing.
+    """
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -1,4 +1,4 @@
-"""The Python face: run an ablation, load results, look at a store."""
+"""The sweep: every run of an ablation that is not in the store yet, then the experiment's table."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avq.design.ablation import Ablation, load_ablation
-from avq.design.plan import Choices, Plan, Run, make_plan
+from avq.design.plan import Choices, Plan, make_plan
 from avq.design.presets import get_preset
+from avq.design.run import Run
+from avq.design.task import Task
 from avq.errors import AvqError, UsageError
-from avq.execution.eta import Forecast
-from avq.execution.events import Event, OnEvent
+from avq.execution.eta import TimeLeft
 from avq.execution.executors import Executor, opened
-from avq.files import read_json, write_atomic
-from avq.metrics.weights import named_folder
+from avq.files import DiskError
 from avq.plugins import load_plugins
-from avq.store import assembly as compose
-from avq.store import merge as kept
-from avq.store.layout import Store, is_locked
-from avq.store.record import COLUMNS, read_records, to_csv
+from avq.store.assembly import assemble, costs_of
+from avq.store.layout import Store
+from avq.store.merge import merge
 from avq.tasks import tune
-from avq.tasks.cost import cost_job, failed_costs
-from avq.tasks.job import Job, Measures, is_finished, measures_now
-from avq.tasks.watch import check_tensorboard, read_log
+from avq.tasks.carry_out import fail, lineage, run_task
+from avq.tasks.evaluate import evaluation_of
+from avq.tasks.events import Event, OnEvent
+from avq.tasks.forecast import Known
+from avq.tasks.job import Job, environment_now
+from avq.tasks.watch import check_tensorboard
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -107,7 +109,7 @@ def run(
         on_event: hears what happens; see `events.Event`.
 
     Returns:
-        The long-form table (`compose.compose`) of the rows and seeds asked for. The experiment's table in the
+        The long-form table (`assembly.assemble`) of the rows and seeds asked for. The experiment's table in the
         store also keeps those that earlier commands finished. A run that failed is a row of status `failed`
         with its reason, and so are costs that could not be measured.
 
@@ -124,8 +126,8 @@ def run(
     with opened(executor, address, device, workers) as place:
         made = _planned(ablation, preset, choices, data_root, place.device)
         store.prepare()
-        sweep = _Sweep(store, _path(data_root), place, modules, fresh, on_event or (lambda _event: None),
-                       measures_now(allow_small), named_folder(), tensorboard, stop_at)  # fmt: skip
+        sweep = _Sweep(store, _path(data_root), place, modules, fresh, on_event or (lambda _event: None), allow_small,
+                       tensorboard, stop_at)  # fmt: skip
         return _swept(made, sweep, keep_stale and not fresh)
 
 
@@ -138,23 +140,23 @@ def _swept(made: Plan, sweep: _Sweep, keep_stale: bool) -> DataFrame:
         sweep.carry_out(tune.distinct(trials))
         made = tune.tuned(made, tune.chosen(trials, store))
     stale = _stale(made, store, tell, keep_stale)
-    kept.keep(made, store, stale, machine)
+    merge(made, store, stale, machine)
 
     def keep_table(event: Event) -> None:
         if event.kind in ("finish", "fail"):
-            kept.keep(made, store, stale, machine)
+            merge(made, store, stale, machine)
         tell(event)
 
-    older = [run for folder in stale.values() if (run := kept.finished_run(store, folder.name))]
-    replace(sweep, tell=keep_table).carry_out([*older, *(run for run in made.runs if run not in stale)])
-    failed = sweep.quiet_pass(made, stale)
-    kept.keep(made, store, stale, machine, failed)
-    return compose.compose(made, store, stale, machine, failed)
+    runs = [stale.get(run, run) for run in made.runs]
+    replace(sweep, tell=keep_table).carry_out([evaluation_of(run, sweep.allow_small) for run in runs])
+    sweep.measure_costs(made, stale)
+    merge(made, store, stale, machine)
+    return assemble(made, store, stale, machine)
 
 
 @dataclass(frozen=True)
 class _Sweep:
-    """Where and how the runs of one command are carried out."""
+    """Where and how the tasks of one command are carried out."""
 
     store: Store
     data_root: Path | None
@@ -162,56 +164,54 @@ class _Sweep:
     plugins: tuple[str, ...]
     fresh: bool
     tell: OnEvent
-    measures: Measures
-    weights_dir: Path | None
+    allow_small: bool
     tensorboard: bool
     stop_at: float | None = None
 
-    def carry_out(self, runs: Sequence[Run]) -> None:
-        done = [] if self.fresh else [run for run in runs if is_finished(self.store, run, self.measures)]
+    def carry_out(self, tasks: Sequence[Task]) -> None:
+        """Carry out tasks, each after its parents, several at once."""
+        done = [] if self.fresh else [task for task in tasks if all(map(self.store.finished, lineage(task)))]
         if done:
-            names = ", ".join(run.name for run in done)
+            names = ", ".join(task.origin.name for task in done)
             self.tell(Event("message", text=f"reusing {_runs(len(done))}: {names}"))
-        jobs = [self.job(run) for run in runs if run not in done]
-        forecast = Forecast(self.store, self.place.machine, self.place.workers)
-        self.place.execute(jobs, self.tell, forecast.seconds_left, self.stop_at)
+        jobs = [self.job(task) for task in tasks if task not in done]
+        left = TimeLeft(Known(self.store, self.place.machine, self.place.workers))
+        self.place.execute(jobs, self.tell, left.seconds_left, self.stop_at)
 
-    def quiet_pass(self, made: Plan, stale: Mapping[Run, Path]) -> dict[Path, DataFrame]:
+    def measure_costs(self, made: Plan, stale: Mapping[Run, Run]) -> None:
         """Measure each distinct model's costs, one process at a time and alone.
 
-        Returns:
-            The records of those that could not be measured. They are not cached, so that the next command tries
-            again.
+        Those that could not be measured are tried again by the next command.
         """
-        models: dict[Path, Run] = {}
-        failed: dict[Path, DataFrame] = {}
-        for entry in made.entries:
-            path = compose.cost_path(self.store, entry.run, self.place.machine)
-            if not path.exists() and (entry.run in stale or self.store.record(entry.run) is not None):
-                models.setdefault(path, entry.run)
-        for index, (path, run) in enumerate(models.items()):
-            self.tell(Event("costs", run.name, f"measuring costs of {run.variant}", index, len(models)))
+        trained = [run for run in made.runs if run in stale or self.store.record(run) is not None]
+        costs = dict.fromkeys(costs_of(run, self.place.machine) for run in trained)
+        missing = [task for task in costs if not self.store.finished(task)]
+        for index, task in enumerate(missing):
+            name, variant = task.run.name, task.run.variant
+            self.tell(Event("costs", name, f"measuring costs of {variant}", index, len(missing)))
             try:
-                write_atomic(path, to_csv(self.place.alone(cost_job, self.job(run))))
+                outcome = self.place.alone(run_task, replace(self.job(task), fresh=False))
             except KeyboardInterrupt:
                 raise AvqError("stopped; all runs are finished: give the same command again to go on.") from None
             except AvqError as error:
-                self.tell(Event("fail", run.name, f"costs of {run.variant}: {error}", index, len(models)))
-                failed[path] = failed_costs(run, str(error), self.place.machine)
-        return failed
+                outcome = fail(self.job(task), str(error))
+            if outcome.kind == "disk":
+                raise DiskError(outcome.text)
+            if outcome.kind == "failed":
+                self.tell(Event("fail", name, f"costs of {variant}: {outcome.text}", index, len(missing)))
 
-    def job(self, run: Run) -> Job:
+    def job(self, task: Task) -> Job:
         return Job(
-            run, self.store.root, self.data_root, self.place.device, self.measures, self.plugins,
-            self.place.workers, self.weights_dir, self.fresh, self.tensorboard, self.stop_at,
+            task, self.store.root, self.data_root, self.place.device, self.plugins, self.place.workers,
+            environment_now(), self.fresh, self.tensorboard, self.stop_at,
         )  # fmt: skip
 
 
-def _stale(made: Plan, store: Store, tell: OnEvent, keep: bool) -> dict[Run, Path]:
-    """Runs that changed code would train again, and the folders of older code's; says so."""
+def _stale(made: Plan, store: Store, tell: OnEvent, keep: bool) -> dict[Run, Run]:
+    """Runs that changed code would train again, and those of other code that there are; says so."""
     older = {run: found[0] for run in made.runs if not store.finished(run) and (found := store.other_codes(run))}
     if older and keep:
-        names = ", ".join(path.name for path in older.values())
+        names = ", ".join(run.name for run in older.values())
         tell(Event("message", text=f"keeping {_runs(len(older))} trained by other code (stale): {names}"))
         return older
     if older:
@@ -238,95 +238,6 @@ def _check_models(made: Plan) -> None:
             check_losses(TrainConfig(**entry.run.train), entry.run.image_size)
         except UsageError as error:
             raise UsageError(f"row {entry.row.label}: {error}") from None
-
-
-def load_results(path: str | Path) -> DataFrame:
-    """Long-form results of a store (all its experiments), an experiment's folder, a CSV or a parquet file.
-
-    Raises:
-        UsageError: there are none; one line that says what is wrong with the file.
-    """
-    import pandas as pd
-
-    path = Path(path)
-    if path.is_dir():
-        tables = sorted(path.glob("experiments/*/table.csv")) or sorted(path.glob("table.csv"))
-        if not tables:
-            raise UsageError(f"{path} holds no finished experiment; `avq-bench status` shows what is going on.")
-        frame = pd.concat([read_records(table) for table in tables], ignore_index=True)
-    else:
-        frame = read_records(path)
-    for name, fallback in (("experiment", ""), ("preset", ""), ("row", frame["variant"])):
-        if name not in frame.columns:
-            frame[name] = fallback
-    axes = [name for name in frame.columns if name not in (*COLUMNS, "row")]
-    frame[axes] = frame[axes].astype("object").where(frame[axes].notna(), "")
-    return frame[[*COLUMNS, "row", *axes]]
-
-
-@dataclass(frozen=True)
-class RunStatus:
-    """What is going on with one run of a store.
-
-    Attributes:
-        state: `waiting` (planned), `starting`, `training` or `evaluating` (now), `stopped` (begun, nobody is
-            at it), `done`, `failed`.
-        experiments: the experiments that planned it.
-        loss: the last one looked at.
-        validation_mae: of the last validation point, in [0, 1]; None before the first.
-        perplexity: of the codes over the validation images at that point, one a level, bottom first.
-        updated: seconds since the epoch; None for a run that waits.
-    """
-
-    run: str
-    state: str
-    experiments: tuple[str, ...] = ()
-    step: int = 0
-    steps: int = 0
-    images_per_s: float | None = None
-    seconds_left: float | None = None
-    loss: float | None = None
-    validation_mae: float | None = None
-    perplexity: tuple[float, ...] = ()
-    updated: float | None = None
-    reason: str = ""
-
-
-def status(output: str | Path = "avq-runs") -> list[RunStatus]:
-    """Every run of a store and its state: those at work first, then those that wait, failed, or are done.
-
-    Raises:
-        UsageError: there is no store.
-    """
-    store = Store(output)
-    if not store.runs.is_dir():
-        raise UsageError(f"{output} is no store: `avq-bench run` makes one.")
-    planned: dict[str, list[str]] = {}
-    for path in sorted(store.experiments.glob("*/plan.json")):
-        for item in read_json(path).get("runs", []):
-            name = store.named(item["run"]).name
-            if path.parent.name not in planned.setdefault(name, []):
-                planned[name].append(path.parent.name)
-    names = {*planned, *(path.name for path in store.runs.iterdir() if path.is_dir())}
-    order = ("training", "evaluating", "starting", "stopped", "waiting", "failed", "done")
-    found = [_run_status(store.runs / name, tuple(planned.get(name, ()))) for name in sorted(names)]
-    return sorted(found, key=lambda item: order.index(item.state))
-
-
-def _run_status(folder: Path, experiments: tuple[str, ...]) -> RunStatus:
-    progress = read_json(folder / "progress.json")
-    state = progress.get("state", "waiting")
-    if state in ("starting", "training", "evaluating") and not is_locked(folder):
-        state = "stopped"
-    names = ("step", "steps", "images_per_s", "seconds_left", "loss", "updated", "reason")
-    more = {name: progress[name] for name in names if name in progress}
-    points = read_log(folder)
-    if points:
-        last = points[-1]
-        more["loss"] = more.get("loss", last.get("loss"))
-        more["validation_mae"] = last.get("validation-mae")
-        more["perplexity"] = tuple(value for name, value in sorted(last.items()) if name.startswith("perplexity-"))
-    return RunStatus(folder.name, state, experiments, **more)
 
 
 def _path(path: str | Path | None) -> Path | None:

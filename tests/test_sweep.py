@@ -13,13 +13,13 @@ from made_tasks import ROWS, TINY
 from avq import sweep as results
 from avq.design import plan
 from avq.errors import UsageError
-from avq.execution.events import Event
 from avq.files import read_json, write_json
 from avq.store import assembly as compose
 from avq.store.layout import Store, lock
 from avq.store.record import COLUMNS, to_csv
 from avq.sweep import load_results, run, status
 from avq.tasks import job
+from avq.tasks.events import Event
 
 
 def go(store: Path, **more: object):

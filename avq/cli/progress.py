@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 import click
 
 if TYPE_CHECKING:
-    from avq.execution.events import Event
+    from avq.tasks.events import Event
 
 PLAIN_SECONDS = 15.0
 _WORDS = {"start": "started", "finish": "finished", "fail": "FAILED", "wait": "waits", "stop": "stopped"}

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from avq.design.plan import Run
-from avq.execution.events import AtWork
-from avq.store.layout import Store
-from avq.tasks.forecast import model_cost, run_seconds, schedule
-from avq.tasks.job import Job, is_trained
+from avq.design.run import Run
+from avq.execution.tally import AtWork
+from avq.tasks.evaluate import is_trained
+from avq.tasks.forecast import Known, schedule
+from avq.tasks.job import Job
 
 
-class Forecast:
+class TimeLeft:
     """The time that a running sweep has left, from what is known of each model: predicted, then observed."""
 
-    def __init__(self, store: Store, machine: str, workers: int) -> None:
-        self._store, self._machine, self._workers = store, machine, workers
+    def __init__(self, known: Known) -> None:
+        self._known = known
         self._seconds: dict[tuple[str, int], float | None] = {}
         self._trained: dict[Run, bool] = {}  # as it was when first asked for
 
@@ -31,7 +31,7 @@ class Forecast:
         mean = sum(known) / len(known)
         durations = [self._of(job.run) or mean for job in waiting]
         loads = [self._left(item, mean) for item in active]
-        return schedule(durations, [*loads, *[0.0] * (self._workers - len(loads))])
+        return schedule(durations, [*loads, *[0.0] * (self._known.workers - len(loads))])
 
     def _left(self, item: AtWork, mean: float) -> float:
         if item.seconds_left is not None:
@@ -41,14 +41,13 @@ class Forecast:
     def _of(self, run: Run) -> float | None:
         key = self._key(run)
         if key not in self._seconds:
-            cost = model_cost(self._store, run, self._machine, self._workers)
-            self._seconds[key] = run_seconds(run, cost, self._is_trained(run)) if cost else None
+            self._seconds[key] = self._known.seconds(run, self._is_trained(run))
         return self._seconds[key]
 
     def _key(self, run: Run) -> tuple[str, int]:
-        return run.model_id, 0 if self._is_trained(run) else int(run.train["steps"])
+        return self._known.tasks(run)[0].fingerprint, 0 if self._is_trained(run) else int(run.train["steps"])
 
     def _is_trained(self, run: Run) -> bool:
         if run not in self._trained:
-            self._trained[run] = is_trained(self._store, run)
+            self._trained[run] = is_trained(self._known.store, run)
         return self._trained[run]

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from avq.errors import UsageError, unknown
-from avq.execution.events import Eta, OnEvent
 from avq.execution.local import call_alone, execute, slots, start_server
+from avq.execution.tally import Eta
 from avq.machine import machine_name
+from avq.tasks.events import OnEvent
 from avq.tasks.job import Job, Outcome
 
 EXECUTORS = ("local", "ray")

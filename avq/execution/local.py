@@ -22,11 +22,11 @@ from multiprocessing.context import ForkServerContext
 from typing import Any
 
 from avq.errors import AvqError
-from avq.execution.events import Eta, OnEvent, Tally
+from avq.execution.tally import Eta, Tally
 from avq.machine import cores
-from avq.store.layout import Store, lock
+from avq.tasks.carry_out import fail, run_task
+from avq.tasks.events import OnEvent
 from avq.tasks.job import Job, Outcome
-from avq.tasks.worker import fail, run_job
 
 # All that runs use, so that an edit during a sweep changes no run that is still to start.
 PRELOAD = [
@@ -41,7 +41,7 @@ PRELOAD = [
     "avq.evaluation.evaluate",
     "avq.profiling.scaling",
     "avq.training.trainer",
-    "avq.tasks.forecast",
+    "avq.profiling.few_steps",
 ]
 POLL_SECONDS = 0.25
 BUSY_SECONDS = 1.0
@@ -185,7 +185,7 @@ def execute(
     on_event: OnEvent,
     *,
     eta: Eta | None = None,
-    function: Callable[[Job], Outcome] = run_job,
+    function: Callable[[Job], Outcome] = run_task,
     stop_at: float | None = None,
 ) -> dict[str, Outcome]:
     """Carry out jobs, one on every device at a time.
@@ -217,7 +217,7 @@ def execute(
             if over and not active:
                 raise tally.out_of_time()
             now = time.monotonic()
-            ready = [job for job in waiting if retry_at.get(job.run.name, 0) <= now]
+            ready = [job for job in waiting if retry_at.get(job.name, 0) <= now]
             for job in [] if over else ready[: len(free)]:
                 waiting.remove(job)
                 slot = free.pop(0)
@@ -229,7 +229,7 @@ def execute(
                 active.remove(item)
                 free.append(item.slot)
                 if not tally.settle(item.job, _outcome(item)):
-                    retry_at[item.job.run.name] = time.monotonic() + BUSY_SECONDS
+                    retry_at[item.job.name] = time.monotonic() + BUSY_SECONDS
                     waiting.append(item.job)
             for item in active:
                 tally.progress(item, lambda: eta(waiting, active) if eta else None)
@@ -246,17 +246,9 @@ def _outcome(item: Active) -> Outcome:
     try:
         outcome = item.process.result()
     except AvqError as error:  # died, or failed before it could record that
-        return failed(item.job, str(error))
+        return fail(item.job, str(error))
     assert isinstance(outcome, Outcome)
     return outcome
-
-
-def failed(job: Job, reason: str) -> Outcome:
-    """Record for a process that could not do so that its run failed; `busy` where another has the run by now."""
-    store = Store(job.root)
-    folder = store.folder(job.run)
-    with lock(folder) as mine:
-        return fail(job, store, folder, reason) if mine else Outcome("busy")
 
 
 def call_alone(function: Callable[..., Any], *arguments: Any) -> Any:

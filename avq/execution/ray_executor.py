@@ -17,16 +17,17 @@ from typing import Any
 
 from avq.data.roots import ENVIRONMENT_VARIABLE
 from avq.errors import AvqError, UsageError
-from avq.execution.events import Eta, Event, OnEvent, Tally
-from avq.execution.local import BUSY_SECONDS, POLL_SECONDS, ProcessDied, failed
+from avq.execution.local import BUSY_SECONDS, POLL_SECONDS, ProcessDied
 from avq.execution.ray_cluster import Resources, fits, nodes, nowhere, slots_of
 from avq.execution.ray_task import Lost, NodeGone, WrongNode, cancel, home_of, marked, next_word, result, watch_over
+from avq.execution.tally import Eta, Tally
 from avq.files import read_json
 from avq.machine import machine_name
 from avq.store.layout import Store
-from avq.tasks import forecast as predict
+from avq.tasks.carry_out import fail, run_task
+from avq.tasks.events import Event, OnEvent
+from avq.tasks.forecast import Known, measure
 from avq.tasks.job import Job, Outcome
-from avq.tasks.worker import run_job
 
 DEATHS = 3  # in a row, of a run that came no step further: then it is the run
 _MEMORY_SPARE = 1.25  # over what was measured: evaluation and images of other sizes
@@ -86,7 +87,7 @@ class Cluster:
         on_event: OnEvent,
         eta: Eta | None,
         stop_at: float | None,
-        function: Callable[[Job], Outcome] = run_job,
+        function: Callable[[Job], Outcome] = run_task,
     ) -> dict[str, Outcome]:
         """Carry jobs out, as `execute.execute`; each is a task with the main memory that its plan foresees.
 
@@ -101,8 +102,8 @@ class Cluster:
             placed = [self._placed(job) for job in jobs]
             needs = self._needs(placed, mark, on_event)
             for job in placed:
-                if not any(fits(needs[job.run.name], node) for node in nodes()):
-                    raise UsageError(nowhere(job.run.name, needs[job.run.name]))
+                if not any(fits(needs[job.name], node) for node in nodes()):
+                    raise UsageError(nowhere(job.name, needs[job.name]))
             return _Sweep(self, mark, Tally(jobs, on_event, stop_at), eta, function).carry_out(placed, needs)
 
     def alone(self, function: Callable[[Job], Any], job: Job) -> Any:
@@ -125,7 +126,7 @@ class Cluster:
     def task(self, job: Job, need: Resources, strategy: Any = "SPREAD") -> Any:
         """The remote function for a job: it asks for what the job needs, and for a node that is less busy."""
         memory = {"memory": int(need["memory"])} if "memory" in need else {}
-        return self._task.options(name=job.run.name, num_returns="streaming", scheduling_strategy=strategy, **memory)
+        return self._task.options(name=job.name, num_returns="streaming", scheduling_strategy=strategy, **memory)
 
     def _suitable(self) -> list[str]:
         """The ids of the nodes that can carry out a run; the cluster may name one for a while after it died."""
@@ -171,7 +172,7 @@ class Cluster:
 
     def _needs(self, jobs: Sequence[Job], mark: Path, on_event: OnEvent) -> dict[str, Resources]:
         """What each job asks for, by its run's name; memory as `plan` measures it, here on the cluster."""
-        store = Store(jobs[0].root)
+        known = Known(Store(jobs[0].root), self.machine, self.workers)
 
         def call_all(
             function: Callable[[Job], Any], some: Sequence[Job], _devices: Sequence[str]
@@ -190,16 +191,16 @@ class Cluster:
                     cancel(generator)
 
         try:
-            predict.measure(jobs, store, self.machine, [self.device] * self.workers, on_event, call_all)
+            measure(known, jobs, [self.device] * self.workers, on_event, call_all)
         except (WrongNode, KeyboardInterrupt):
             raise
         except AvqError as error:
             on_event(Event("message", text=f"{error}; Ray hears nothing of the memory that it needs"))
         needs: dict[str, Resources] = {}
         for job in jobs:
-            memory = predict.memory(store, job.run, self.machine, self.workers)
+            memory = known.memory(job.run)
             asked = {} if memory is None else {"memory": (memory * _MEMORY_SPARE + _MEMORY_WATCHER) * 2**20}
-            needs[job.run.name] = self._need | asked
+            needs[job.name] = self._need | asked
         return needs
 
 
@@ -242,7 +243,7 @@ class _Sweep:
                     lost = [flight for flight in self.flights.values() if self._is_nowhere(flight)]
                     fitted = fitted if lost else looked
                     if looked - fitted > _SECONDS_WITHOUT_NODE:
-                        raise AvqError(f"{nowhere(lost[0].job.run.name, lost[0].need)} Finished runs are kept.")
+                        raise AvqError(f"{nowhere(lost[0].job.name, lost[0].need)} Finished runs are kept.")
         except KeyboardInterrupt:
             raise self.tally.stopped() from None
         finally:
@@ -252,10 +253,10 @@ class _Sweep:
 
     def _submit(self, needs: dict[str, Resources]) -> None:
         now = time.monotonic()
-        ready = [job for job in self.waiting if self.retry_at.get(job.run.name, 0) <= now]
+        ready = [job for job in self.waiting if self.retry_at.get(job.name, 0) <= now]
         for job in ready[: max(0, self.cluster.limit - len(self.flights))]:
             self.waiting.remove(job)
-            need = needs[job.run.name]
+            need = needs[job.name]
             generator = self.cluster.task(job, need).remote(job, self.function, home_of(job, self.mark))
             self.flights[generator] = Flight(job, need, now)
 
@@ -282,19 +283,19 @@ class _Sweep:
             raise value
         if isinstance(value, (Lost, ProcessDied)) and self._may_go_on(flight.job):
             where = f" on {flight.node}" if flight.node else ""
-            text = f"lost {flight.job.run.name}{where} ({value}); it goes on from its last state"
+            text = f"lost {flight.job.name}{where} ({value}); it goes on from its last state"
             self.tally.on_event(Event("message", text=text))
             state = read_json(Store(flight.job.root).folder(flight.job.run) / "progress.json").get("state")
             begun = state in ("starting", "training", "evaluating")  # so what was there before is forgotten already
             self._later(replace(flight.job, fresh=flight.job.fresh and not begun))
             return
-        outcome = failed(flight.job, str(value)) if isinstance(value, AvqError) else value
+        outcome = fail(flight.job, str(value)) if isinstance(value, AvqError) else value
         if not self.tally.settle(flight.job, outcome):
             self._later(flight.job)
 
     def _may_go_on(self, job: Job) -> bool:
         """Whether a job that was lost is tried again: not where it was lost time and again at the same step."""
-        name = job.run.name
+        name = job.name
         step = int(read_json(Store(job.root).folder(job.run) / "progress.json").get("step", 0))
         further = step > self.furthest.get(name, -1)
         self.furthest[name] = max(step, self.furthest.get(name, -1))
@@ -302,7 +303,7 @@ class _Sweep:
         return self.deaths[name] < DEATHS
 
     def _later(self, job: Job) -> None:
-        self.retry_at[job.run.name] = time.monotonic() + BUSY_SECONDS
+        self.retry_at[job.name] = time.monotonic() + BUSY_SECONDS
         self.waiting.append(job)
 
     def _is_nowhere(self, flight: Flight) -> bool:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 import types
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from avq.errors import UsageError, unknown
-
-
-def _setting(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
+from avq.fields import setting as _setting
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def _receptive_fields(model: Tokenizer, image_size: int) -> list[Measurement]:
     return [measured("receptive-field", side, protocol=protocol, level=level) for level, side in enumerate(fields, 1)]
 
 
-def quiet_costs(
+def timed_costs(
     variant: str, config: dict[str, Any], image_size: int, training: TrainConfig, device: str = "cpu", repeats: int = 5
 ) -> list[Measurement]:
     """Training and inference throughput and peak memory. Call it in a fresh process, with the machine quiet.

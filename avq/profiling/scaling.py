@@ -16,17 +16,15 @@ import numpy as np
 import torch
 
 from avq.evaluation.attention import relative_gain
-from avq.models.attention import ResidualPixelAttention, resolve_implementation, use_implementation
-from avq.models.config import AutoencoderConfig
-from avq.models.zoo import build_from_config
+from avq.models.attention import ResidualPixelAttention, resolve_implementation
 from avq.profiling.counting import Counts, Rates, count, counted, measure_rates
 from avq.profiling.memory import MIB, free_memory, measure_passes, status_field
-from avq.training.config import TrainConfig
-from avq.training.step import TrainStep
+from avq.registry import load_part
 
 Pass = Literal["forward", "training-step"]
 PASSES: tuple[Pass, ...] = ("forward", "training-step")
 LAYER = "attention"
+VARIANTS = "avq.profiling.scaling_variants"  # what makes the calls of whole variants, which points of a layer lack
 STRIDE = 4  # of a variant's bottom level, whose latent gives the point its size
 # Large enough that no piece of a layer is larger at a larger latent, but for bands of a softmax with narrow keys
 # beyond a side of 64: 5 % of that layer's memory.
@@ -218,7 +216,10 @@ def make_call(point: Point, side: int | None = None, without_contents: bool = Fa
     torch.manual_seed(_SEED)
     side = side or point.latent_size
     with torch.device(point.device):
-        return _layer(point, side) if point.subject == LAYER else _variant(point, side, without_contents)
+        if point.subject == LAYER:
+            return _layer(point, side)
+        made: Made = load_part(f"{VARIANTS}:variant_call")(point, side, without_contents)
+        return made
 
 
 def _layer(point: Point, side: int) -> Made:
@@ -250,39 +251,8 @@ def attention_layer(point: Point) -> ResidualPixelAttention:
     return ResidualPixelAttention(point.channels, point.filters, "literal", point.similarity, point.implementation)
 
 
-def _variant(point: Point, side: int, without_contents: bool) -> Made:
-    size = side * STRIDE
-    model = build_from_config(point.subject, size, dict(point.model))
-    if point.implementation:
-        use_implementation(model, point.implementation)
-    if without_contents:  # torch cannot move such a model, and it is where it belongs
-        model.to = lambda *_args, **_kwargs: model  # type: ignore[method-assign]
-    if point.part == "training-step":
-        config = TrainConfig(batch_size=point.batch_size, precision=point.precision)
-        step = TrainStep(model, config, point.device, point.subject)
-        batch = torch.zeros(point.batch_size, size, size, 3, dtype=torch.uint8)
-
-        def train() -> None:
-            step(batch, 0)
-
-        return Made(train, lambda: None)
-    images = torch.rand(point.batch_size, 3, size, size) * 2 - 1
-    model.eval()
-
-    @torch.no_grad()
-    def forward() -> None:
-        model(images)
-
-    return Made(forward, lambda: None)
-
-
 def picked(point: Point) -> str:
     """The implementation at a point: what was named, or what `auto` stands for there; empty without attention."""
     if not point.implementation:
         return ""
     return resolve_implementation(point.implementation, point.latent_size**2, point.device)
-
-
-def variant_attention(config: AutoencoderConfig) -> str:
-    """The similarity of a variant's attention; empty where it has none."""
-    return config.similarity if config.attention == "rpa" else ""

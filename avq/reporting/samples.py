@@ -6,13 +6,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from avq.metrics.catalogue import METRICS, format_value
+from avq.store.read_run import run_at
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ def _by_data(runs: Mapping[str, Path]) -> dict[str, dict[str, Path]]:
     """The runs that share their images, by their data settings as JSON."""
     groups: dict[str, dict[str, Path]] = {}
     for row, folder in runs.items():
-        settings: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("data", {})
+        run = run_at(folder)
+        settings = dict(run.data) if run is not None else {}
         groups.setdefault(json.dumps(settings, sort_keys=True), {})[row] = folder
     return groups

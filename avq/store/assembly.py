@@ -1,38 +1,39 @@
-"""Composing the long-form table of an experiment from its runs' records and the quiet pass."""
+"""Assembling the long-form table of an experiment from its runs' records and its models' costs."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avq.design.code_hash import code_of_costs
-from avq.design.plan import Entry, Plan, Run
+from avq.design.parts import cost_code
+from avq.design.plan import Entry, Plan
+from avq.design.run import Costs, Run
 from avq.files import write_atomic
 from avq.store.layout import Store
 from avq.store.quality import with_time_to_quality
-from avq.store.record import COLUMNS, read_records, to_csv, typed
-from avq.tasks.job import LOG
+from avq.store.record import COLUMNS, is_failure, to_csv, typed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+LOG = "log.csv"
+"""The points of a training's validation curve, in the run's folder."""
 
-def compose(
+
+def assemble(
     plan: Plan,
     store: Store,
-    stale: Mapping[Run, Path],
+    stale: Mapping[Run, Run],
     machine: str,
-    costs: Mapping[Path, DataFrame] | None = None,
+    failed_costs: Mapping[Costs, DataFrame] | None = None,
 ) -> DataFrame:
     """The experiment's table: every finished or failed run's record, and each row's costs.
 
     Args:
         plan: the rows and their runs.
-        stale: folders of older code's runs that stand in for a run, by that run.
+        stale: runs of other code that stand in for a run, by that run.
         machine: whose costs are joined, as `machine_name` gives it.
-        costs: records of costs that are not in the store because they could not be measured, by `cost_path`.
+        failed_costs: records of costs that could not be measured just now.
 
     Returns:
         Long form: `record.COLUMNS`, `row`, and one column per axis. Cost rows have no seed and no split; the
@@ -44,19 +45,20 @@ def compose(
 
     parts = []
     for entry in plan.entries:
-        record = read_records(stale[entry.run] / "record.csv") if entry.run in stale else store.record(entry.run)
+        run = stale.get(entry.run, entry.run)
+        record = store.results(run)
         if record is not None:
-            log = stale.get(entry.run, store.folder(entry.run)) / LOG
-            record = with_time_to_quality(record, log, plan.ablation.budget.quality)
+            record = with_time_to_quality(record, store.folder(run) / LOG, plan.ablation.budget.quality)
             remark = f"stale: trained by code {record['code'].iloc[0]}" if entry.run in stale else ""
             parts.append(_joined(record, plan, entry, remark))
     for row in plan.rows:
         entry = next(entry for entry in plan.entries if entry.row is row)
-        path = cost_path(store, entry.run, machine)
-        if path.exists():
-            parts.append(_joined(read_records(path), plan, entry, ""))
-        elif costs and path in costs:
-            parts.append(_joined(costs[path], plan, entry, ""))
+        costs = costs_of(entry.run, machine)
+        record = store.record(costs)
+        if record is None or is_failure(record):
+            record = (failed_costs or {}).get(costs)
+        if record is not None:
+            parts.append(_joined(record, plan, entry, ""))
     columns = [*COLUMNS, "row", *(axis for axis in plan.ablation.axes if axis not in COLUMNS)]
     if not parts:
         return pd.DataFrame(columns=columns)
@@ -82,14 +84,11 @@ def _join(*remarks: object) -> str:
     return "; ".join(remark for remark in remarks if isinstance(remark, str) and remark)
 
 
-def write_table(plan: Plan, store: Store, table: DataFrame) -> Path:
+def write_table(plan: Plan, store: Store, table: DataFrame) -> None:
     """Put the table in its place in the store."""
-    path = store.experiments / plan.experiment / "table.csv"
-    write_atomic(path, to_csv(typed(table)))
-    return path
+    write_atomic(store.experiments / plan.experiment / "table.csv", to_csv(typed(table)))
 
 
-def cost_path(store: Store, run: Run, machine: str) -> Path:
-    """Where a model's costs lie: by model, size, batch, precision, machine and the code that measures costs."""
-    what = f"{run.model_id} {machine} {code_of_costs()}"
-    return store.costs / f"costs-{hashlib.sha256(what.encode()).hexdigest()[:16]}.csv"
+def costs_of(run: Run, machine: str) -> Costs:
+    """The task that measures what a run's model costs on a machine."""
+    return Costs(run, machine, cost_code(run))

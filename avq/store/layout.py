@@ -1,10 +1,10 @@
-"""The store: a folder a run, a folder an experiment; everything in it appears whole or not at all.
+"""The store: a folder a task, a folder an experiment; everything in it appears whole or not at all.
 
-<root>/runs/<run>/          config.json environment.json checkpoint.safetensors log.csv
-                            per_image.parquet evaluation.json progress.json record.csv (last)
-                            tensorboard/ (where asked)
-<root>/experiments/<name>/  plan.json table.csv
-<root>/costs/               what the quiet pass and the predictions measured, by content
+<root>/runs/<run>/                  task.json environment.json checkpoint.safetensors log.csv progress.json
+                                    tensorboard/ (where asked) record.csv (last)
+<root>/runs/<run>/evaluation-test/  task.json per_image.parquet record.csv
+<root>/costs/<task>/                task.json record.csv or result.json: costs, forecasts, points of `scale`
+<root>/experiments/<name>/          plan.json environment.json table.csv
 """
 
 from __future__ import annotations
@@ -13,22 +13,27 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avq.errors import AvqError, UsageError
+from avq.design.run import Evaluation, Run
+from avq.errors import UsageError
 from avq.files import disk_error, held, is_held, read_json, write_atomic, write_json
+from avq.store.read_run import run_at
 from avq.store.record import is_failure, read_records, to_csv
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from avq.design.plan import Run
+    from avq.design.task import Task
+
+RECORD, TASK, RESULT = "record.csv", "task.json", "result.json"
 
 
 class Store:
-    """A folder of runs and experiments. Many commands may use one store at the same time."""
+    """A folder of tasks and experiments. Many commands may use one store at the same time."""
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
@@ -49,9 +54,14 @@ class Store:
         except OSError as error:
             raise disk_error(self.root, error) from None
 
-    def folder(self, run: Run) -> Path:
-        """The run's folder; one made under another variant's name serves a run of the same content."""
-        return self.named(run.name)
+    def folder(self, task: Task) -> Path:
+        """The task's folder: inside that of its first parent, or beside those of its kind.
+
+        A run's folder that was made under another variant's name serves a run of the same content.
+        """
+        if task.parents:
+            return self.folder(task.parents[0]) / task.name
+        return self.named(task.name) if isinstance(task, Run) else self.costs / task.name
 
     def named(self, name: str) -> Path:
         """The folder of the run of that name, as `folder`."""
@@ -61,53 +71,104 @@ class Store:
         same = sorted(self.runs.glob(f"*-{name.rpartition('-')[2]}"))
         return same[0] if same else own
 
-    def record(self, run: Run) -> DataFrame | None:
-        """The run's finished record (a failed one too); None where there is none, or none that is whole."""
-        path = self.folder(run) / "record.csv"
-        try:
-            return read_records(path) if path.exists() else None
-        except UsageError:
-            return None  # damaged from outside: made again, from log and checkpoint where these are whole
+    def describe(self, task: Task) -> dict[str, Any]:
+        """The task.json of what lies at a task's place; empty where nothing does."""
+        folder = self.folder(task)
+        described = read_json(folder / TASK)
+        if not described and isinstance(task, Run) and (run := run_at(folder)) is not None:
+            return run.describe()
+        return described
 
-    def finished(self, run: Run) -> bool:
-        """Whether the run has a whole record that is not a failure's."""
-        record = self.record(run)
+    def record(self, task: Task) -> DataFrame | None:
+        """The task's finished record (a failed one too); None where there is none, or none that is whole."""
+        path = self.folder(task) / RECORD
+        try:
+            if path.exists():
+                return _of_training(read_records(path)) if isinstance(task, Run) else read_records(path)
+            if isinstance(task, Evaluation):  # the first release had it in the run's record
+                frame = read_records(path.parent.parent / RECORD)
+                frame = frame[(frame["split"] == "test") & (frame["status"] != "failed")]
+                return frame if len(frame) else None
+        except UsageError:
+            pass  # damaged from outside: made again from what is whole
+        return None
+
+    def result(self, task: Task) -> dict[str, Any]:
+        """What a task gave that is no record; empty where there is none."""
+        return read_json(self.folder(task) / RESULT)
+
+    def finished(self, task: Task) -> bool:
+        """Whether a task's results are there, whole, and no failure's."""
+        if not task.covered_by(self.describe(task)):
+            return False
+        if self.result(task):
+            return True
+        record = self.record(task)
         return record is not None and not is_failure(record)
 
-    def other_codes(self, run: Run) -> list[Path]:
-        """Folders of finished runs with the same configuration, trained by other code; newest first."""
-        found = []
-        for path in self.runs.glob("*/record.csv"):
-            config = read_json(path.parent / "config.json")
-            if config.get("config_id") == run.config_id and config.get("code") != run.code:
-                with suppress(AvqError):  # a damaged record is nobody's
-                    if not is_failure(read_records(path)):
-                        found.append(path)
-        return [path.parent for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+    def results(self, run: Run) -> DataFrame | None:
+        """A run's record and its evaluation's; the failure alone where one failed; None where one is missing."""
+        import pandas as pd
 
-    def write_record(self, folder: Path, record: DataFrame) -> None:
-        """Put the record in its place: from then on the run is finished."""
-        write_atomic(folder / "record.csv", to_csv(record))
+        trained, measured = self.record(run), self.record(Evaluation(run, {}, ""))
+        for record in (trained, measured):
+            if record is None or is_failure(record):
+                return record
+        assert trained is not None
+        return pd.concat([trained, measured], ignore_index=True)
 
-    def clear(self, run: Run) -> None:
-        """Forget what a run left, so that it is trained afresh (the lock stays)."""
-        for path in self.folder(run).iterdir() if self.folder(run).is_dir() else ():
+    def other_codes(self, run: Run) -> list[Run]:
+        """Finished runs with the same content, trained by other code; newest first."""
+        same = [other for other in self._by_content.get(run.content_fingerprint, ()) if other.code != run.code]
+        found = [other for other in same if self.finished(other)]
+        return sorted(found, key=lambda other: (self.folder(other) / RECORD).stat().st_mtime, reverse=True)
+
+    @cached_property
+    def _by_content(self) -> dict[str, list[Run]]:
+        runs: dict[str, list[Run]] = {}
+        for path in self.runs.glob(f"*/{RECORD}"):
+            if (run := run_at(path.parent)) is not None:
+                runs.setdefault(run.content_fingerprint, []).append(run)
+        return runs
+
+    def write_record(self, task: Task, record: DataFrame) -> None:
+        """Put a record in its place, with what it is of: from then on the task is finished."""
+        folder = self.folder(task)
+        (folder / RECORD).unlink(missing_ok=True)  # a new task.json must never stand beside an old record
+        write_json(folder / TASK, task.describe())
+        write_atomic(folder / RECORD, to_csv(record))
+
+    def write_result(self, task: Task, result: dict[str, Any]) -> None:
+        """As `write_record`, for what is no record."""
+        folder = self.folder(task)
+        (folder / RESULT).unlink(missing_ok=True)
+        write_json(folder / TASK, task.describe())
+        write_json(folder / RESULT, result)
+
+    def clear(self, task: Task) -> None:
+        """Forget what a task left, so that it is done afresh (the lock stays)."""
+        for path in self.folder(task).iterdir() if self.folder(task).is_dir() else ():
             if path.is_dir():
                 shutil.rmtree(path)
             elif path.name != "lock":
                 path.unlink(missing_ok=True)
 
 
+def _of_training(record: DataFrame) -> DataFrame:
+    """A run's own rows: the first release had those of its evaluation beside them."""
+    return record if is_failure(record) else record[record["split"] != "test"]
+
+
 @contextmanager
 def lock(folder: Path) -> Iterator[bool]:
-    """Hold a run's folder against other commands; gives False where another holds it."""
+    """Hold a task's folder against other commands; gives False where another holds it."""
     with held(folder / "lock") as mine:
         yield mine
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a process is at work in a run's folder."""
-    return is_held(folder / "lock")
+    """Whether a process is at work in a run's folder, or on what was made of the run."""
+    return any(is_held(path) for path in (folder / "lock", *folder.glob("*/lock")))
 
 
 def write_progress(folder: Path, state: str, **more: Any) -> None:

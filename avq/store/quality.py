@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avq.store.record import typed
+from avq.store.record import measured_cells, typed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -41,6 +41,5 @@ def with_time_to_quality(record: DataFrame, log: Path, level: float | None) -> D
         cell = unavailable(name, f"validation MAE never fell to {level} (least {least:.4f})", protocol=protocol)
     else:
         cell = measured(name, good["seconds"].iloc[0], protocol=protocol)
-    fields = ("metric", "protocol", "value", "unit", "stderr", "n", "status", "reason")
-    row = trained.iloc[:1].assign(**{field: getattr(cell, field) for field in fields})
+    row = trained.iloc[:1].assign(**measured_cells(cell))
     return pd.concat([record, typed(row)], ignore_index=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from avq.errors import AvqError, UsageError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from avq.design.plan import Run
+    from avq.design.run import Run
     from avq.metrics.measurement import Measurement
 
 SCHEMA_VERSION = 1
@@ -26,28 +26,47 @@ JOINED = ("experiment", "preset")
 RECORD_COLUMNS = tuple(name for name in COLUMNS if name not in JOINED)
 _INTEGERS = ("schema_version", "seed", "level", "n")
 _NUMBERS = ("value", "stderr")
+_MEASURED = ("level", "metric", "protocol", "value", "unit", "stderr", "n", "status", "reason")
 STATUSES = ("ok", "n/a", "failed")
 
 
-def record_frame(run: Run, rows: Sequence[tuple[str, Measurement]], machine: str) -> DataFrame:
-    """The record of one run, from pairs of split and measurement."""
+def measured_cells(measurement: Measurement) -> dict[str, Any]:
+    """A measurement's columns."""
+    return {name: getattr(measurement, name) for name in _MEASURED}
+
+
+def record_frame(
+    about: Mapping[str, Any], rows: Iterable[tuple[str, Measurement]], columns: Sequence[str] = RECORD_COLUMNS
+) -> DataFrame:
+    """Long-form rows, from pairs of split and measurement.
+
+    Args:
+        about: what the rows have in common, by column: `run`, `variant`, `dataset`, `seed`, `machine`, `code` and more.
+        rows: the measurements.
+        columns: those of the table; what nobody gives is empty.
+    """
     import pandas as pd
 
-    fixed = {
-        "schema_version": SCHEMA_VERSION, "run": run.name, "variant": run.variant, "dataset": run.dataset,
-        "seed": run.seed, "machine": machine, "code": run.code,
+    cells = [
+        {"schema_version": SCHEMA_VERSION, **about, "split": split, **measured_cells(measurement)}
+        for split, measurement in rows
+    ]
+    return typed(pd.DataFrame(cells, columns=list(columns)))
+
+
+def of_run(run: Run, machine: str) -> dict[str, Any]:
+    """What the rows of a run have in common."""
+    return {
+        "run": run.name, "variant": run.variant, "dataset": run.dataset, "seed": run.seed, "machine": machine,
+        "code": run.code,
     }  # fmt: skip
-    fields = ("level", "metric", "protocol", "value", "unit", "stderr", "n", "status", "reason")
-    cells = [fixed | {"split": split} | {name: getattr(m, name) for name in fields} for split, m in rows]
-    return typed(pd.DataFrame(cells, columns=list(RECORD_COLUMNS)))
 
 
-def failed_record(run: Run, reason: str, machine: str) -> DataFrame:
-    """The record of a run that failed: one row of status `failed`, with its reason in one line."""
+def failed(metric: str, reason: str) -> Measurement:
+    """The cell of status `failed` that says why there is no measurement."""
     from avq.metrics.measurement import Measurement
 
-    cell = Measurement(metric="mae", value=None, unit="", status="failed", reason=" ".join(reason.split()))
-    return record_frame(run, [("test", cell)], machine)
+    return Measurement(metric, None, "", status="failed", reason=reason)
 
 
 def typed(frame: DataFrame) -> DataFrame:
@@ -123,9 +142,3 @@ def is_failure(frame: DataFrame) -> bool:
     """Whether this is the record of a run that failed as a whole."""
     return bool((frame["status"] == "failed").all())
 
-
-def canonical(value: Any) -> str:
-    """JSON that is the same text for the same value."""
-    import json
-
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -1,39 +1,43 @@
-"""The quiet pass of one model, in a process of its own: what its structure tells, and what is timed."""
+"""The isolated benchmark of one model: what its structure tells, and what is timed in a process of its own."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-from avq.machine import machine_name
-from avq.store.record import record_frame, typed
-from avq.tasks.job import Job, build_model, prepare
+from avq.design.run import Costs
+from avq.store.layout import Store
+from avq.store.record import failed, of_run, record_frame
+from avq.tasks.job import Job
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from avq.design.plan import Run
-
-TIMED_COSTS = ("train-images-per-s", "inference-images-per-s", "peak-memory")
-
-
-def cost_job(job: Job) -> DataFrame:
-    """The quiet pass of one model: no seed, no split."""
-    from avq.profiling.cost import deterministic_costs, quiet_costs
-    from avq.training.config import TrainConfig
-
-    prepare(job)
-    run = job.run
-    # Timed first: the counting's own memory would raise the peak.
-    timed = quiet_costs(run.variant, dict(run.model), run.image_size, TrainConfig(**run.train), job.device)
-    counted = deterministic_costs(build_model(run), run.image_size)
-    frame = record_frame(run, [("", m) for m in [*counted, *timed]], machine_name(job.device))
-    return typed(frame.assign(seed=None))
-
-
-def failed_costs(run: Run, reason: str, machine: str) -> DataFrame:
-    """The record of a model whose costs could not be measured: a row of status `failed` for each that is timed."""
     from avq.metrics.measurement import Measurement
 
-    line = " ".join(reason.split())
-    rows = [("", Measurement(metric=name, value=None, unit="", status="failed", reason=line)) for name in TIMED_COSTS]
-    return typed(record_frame(run, rows, machine).assign(seed=None))
+TIMED = ("train-images-per-s", "inference-images-per-s", "peak-memory")
+
+
+def carry_out(job: Job, _store: Store, _folder: Path) -> DataFrame:
+    """The record of a model's costs: no seed, no split."""
+    from avq.profiling.cost import deterministic_costs, timed_costs
+    from avq.training.config import TrainConfig
+    from avq.training.fresh import fresh_model
+
+    task = cast(Costs, job.task)
+    run = task.run
+    # Timed first: the counting's own memory would raise the peak.
+    timed = timed_costs(run.variant, dict(run.model), run.image_size, TrainConfig(**run.train), job.device)
+    counted = deterministic_costs(fresh_model(run.variant, run.image_size, run.model, run.seed), run.image_size)
+    return _record(task, [*counted, *timed])
+
+
+def failed_record(job: Job, reason: str) -> DataFrame:
+    """A row of status `failed` for each cost that is timed."""
+    return _record(cast(Costs, job.task), [failed(name, reason) for name in TIMED])
+
+
+def _record(task: Costs, measurements: Sequence[Measurement]) -> DataFrame:
+    about = of_run(task.run, task.machine) | {"seed": None}
+    return record_frame(about, [("", measurement) for measurement in measurements])

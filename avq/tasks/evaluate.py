@@ -1,58 +1,83 @@
-"""Measuring a run: again from its kept checkpoint, and putting what was measured in its place."""
+"""Measuring a run's checkpoint; what is measured already under the same code is not measured again."""
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from avq.files import write_atomic, write_json
+from avq.design.parts import evaluation_code, measure_code
+from avq.design.run import Evaluation, Run
+from avq.files import write_atomic
 from avq.machine import machine_name
-from avq.store.layout import Store, write_progress
-from avq.store.record import record_frame
-from avq.tasks.job import CHECKPOINT, Job
-from avq.training.config import STATE_FILE
+from avq.metrics.weights import available
+from avq.store.layout import RECORD, Store, write_progress
+from avq.store.record import of_run, record_frame
+from avq.tasks.carry_out import ParentLost
+from avq.tasks.images import images_of
+from avq.tasks.job import Job
+from avq.tasks.train import is_whole
+from avq.training.config import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from avq.metrics.measurement import Measurement
+
+def evaluation_of(run: Run, allow_small: bool = False) -> Evaluation:
+    """The task that measures a run with all that can be measured with here."""
+    return Evaluation(run, measures_here(), evaluation_code(), allow_small)
 
 
-def evaluate_again(job: Job, store: Store, folder: Path, record: DataFrame) -> None:
-    """The metrics changed: measure the kept checkpoint. What training recorded stays."""
+def measures_here() -> dict[str, str]:
+    """What measures, by name, with the fingerprint of its code: those whose weights are here."""
+    code = measure_code("avq.metrics.evaluator:default_metrics")
+    return {"avq.metrics.evaluator": code} | dict.fromkeys(available(), code)
+
+
+def is_trained(store: Store, run: Run) -> bool:
+    """Whether a run is finished and has a checkpoint, so that new metrics need no training."""
+    return store.finished(run) and (store.folder(run) / CHECKPOINT_FILE).exists()
+
+
+def carry_out(job: Job, store: Store, folder: Path) -> DataFrame:
+    """The record of an evaluation; numbers an image lie beside it.
+
+    Raises:
+        ParentLost: the checkpoint is damaged.
+    """
     import pandas as pd
 
-    from avq.data.config import DataConfig
-    from avq.data.sources import load_dataset
     from avq.evaluation.evaluate import evaluate
+    from avq.training.allocator import give_freed_memory_back
     from avq.training.checkpoint import load_model
 
-    write_progress(folder, "evaluating")
-    dataset = load_dataset(DataConfig(**job.run.data), job.data_root)
-    model = load_model(folder / CHECKPOINT)
-    measured, images = evaluate(model, dataset, "test", device=job.device, allow_small=job.measures.allow_small)
-    new = record_frame(job.run, on_test(measured), machine_name(job.device))
-    (folder / "evaluation.json").unlink(missing_ok=True)  # the new hash must never stand beside the old record
-    finish(job, store, folder, pd.concat([record[record["split"] != "test"], new], ignore_index=True), images)
-
-
-def finish(job: Job, store: Store, folder: Path, record: DataFrame, images: DataFrame) -> None:
-    """Write a run's record, what it was measured with and its numbers an image; the training's state goes."""
+    task = cast(Evaluation, job.task)
+    home = store.folder(task.run)
+    if not is_whole(home / CHECKPOINT_FILE):
+        (home / RECORD).unlink(missing_ok=True)
+        raise ParentLost(f"{home / CHECKPOINT_FILE} is damaged")
+    write_progress(home, "evaluating")
+    dataset = images_of(task.run, job.data_root)
+    model = load_model(home / CHECKPOINT_FILE)
+    give_freed_memory_back()
+    measured, images = evaluate(model, dataset, task.split, device=job.device, allow_small=task.allow_small)
     write_atomic(folder / "per_image.parquet", images.to_parquet(index=False))
-    measures = asdict(job.measures)
-    if store.record(job.run) is None:
-        write_json(folder / "evaluation.json", measures)
-        store.write_record(folder, record)
-    else:
-        store.write_record(folder, record)
-        write_json(folder / "evaluation.json", measures)
-    with suppress(OSError):
-        (folder / STATE_FILE).unlink(missing_ok=True)
-    write_progress(folder, "done", steps=job.run.train["steps"], step=job.run.train["steps"])
+    new = record_frame(of_run(task.run, machine_name(job.device)), [(task.split, one) for one in measured])
+    return pd.concat([new, _memory(job, store, task)], ignore_index=True)
 
 
-def on_test(measured: list[Measurement]) -> list[tuple[str, Measurement]]:
-    """Pairs of split and measurement, as `record_frame` takes them."""
-    return [("test", measurement) for measurement in measured]
+def _memory(job: Job, store: Store, task: Evaluation) -> DataFrame:
+    """Peak of the process that trained and evaluated first, which is what a plan predicts; main memory only.
+
+    A later process, which only evaluates, has nothing to say of it.
+    """
+    from avq.metrics.measurement import measured, protocol_id
+    from avq.profiling.memory import peak_memory
+
+    for earlier in (store.record(task), store.record(task.run)):  # the first release had it in the run's
+        if earlier is not None and (known := earlier["metric"] == "process-memory").any():
+            return earlier[known] if "test" in set(earlier["split"]) else earlier[:0]
+    train, device = task.run.train, job.device.partition(":")[0]
+    conditions = {"batch": train["batch_size"], "size": task.run.image_size, "precision": train["precision"]}
+    protocol = protocol_id("process-memory", **conditions, device=device)
+    row = measured("process-memory", peak_memory("cpu"), protocol=protocol)
+    return record_frame(of_run(task.run, machine_name(job.device)), [("train", row)])

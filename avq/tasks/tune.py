@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from avq.design.plan import Entry, Plan, Run
+from avq.design.plan import Entry, Plan
+from avq.design.run import Run
 from avq.design.settings import Setting
 from avq.store.layout import Store
 from avq.store.record import is_failure

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from avq.errors import UsageError
 from avq.files import write_atomic
-from avq.tasks.job import LOG, Job
+from avq.store.assembly import LOG
+from avq.tasks.job import Job
 
 if TYPE_CHECKING:
     from torch import Tensor

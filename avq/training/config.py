@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from avq.errors import UsageError
+from avq.fields import departures, setting
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 """The model that a training ended with, in the run's folder."""
@@ -21,54 +22,50 @@ HISTORY_FOLDER = "history"
 """Where it keeps the models of its latest validation points, `step-<number>.safetensors`."""
 
 
-def _setting(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
-
-
 @dataclass(frozen=True)
 class TrainConfig:
     """How one model is trained. The seed is not among it: it is a property of the run."""
 
-    steps: int = _setting(1000, help="optimiser steps")
-    batch_size: int = _setting(64, help="images a step")
-    learning_rate: float = _setting(1e-3, help="peak learning rate of AdamW")
-    warmup_steps: int = _setting(100, help="steps of linear warm-up, at most a tenth of all; then cosine decay to 0")
-    beta1: float = _setting(0.9, help="AdamW's decay of the first moment")
-    weight_decay: float = _setting(1e-4, help="decoupled weight decay")
-    grad_clip: float = _setting(1.0, help="largest gradient norm")
-    loss: Literal["mae", "mse"] = _setting("mae", help="reconstruction loss, on images in [-1, 1]")
-    precision: Literal["auto", "float32", "bfloat16"] = _setting(
+    steps: int = setting(1000, help="optimiser steps")
+    batch_size: int = setting(64, help="images a step")
+    learning_rate: float = setting(1e-3, help="peak learning rate of AdamW")
+    warmup_steps: int = setting(100, help="steps of linear warm-up, at most a tenth of all; then cosine decay to 0")
+    beta1: float = setting(0.9, help="AdamW's decay of the first moment")
+    weight_decay: float = setting(1e-4, help="decoupled weight decay")
+    grad_clip: float = setting(1.0, help="largest gradient norm")
+    loss: Literal["mae", "mse"] = setting("mae", help="reconstruction loss, on images in [-1, 1]")
+    precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto", help="arithmetic of convolutions; attention and quantiser are float32 always"
     )
-    validate_every: int = _setting(100, help="steps between two points of the validation curve")
-    weight_ema: float = _setting(0.0, help="decay of averaged weights, which are then judged and kept; 0: none")
-    compile: Literal["auto", "on", "off"] = _setting(
+    validate_every: int = setting(100, help="steps between two points of the validation curve")
+    weight_ema: float = setting(0.0, help="decay of averaged weights, which are then judged and kept; 0: none")
+    compile: Literal["auto", "on", "off"] = setting(
         "auto", help="torch.compile of the model in training; auto compiles where that was measured to pay"
     )
-    keep_history: int = _setting(
+    keep_history: int = setting(
         0, help="models of the latest validation points that are kept beside the last and the best"
     )
-    reconstruction_weight: float = _setting(1.0, help="weight of the reconstruction loss")
-    perceptual: Literal["none", "squeeze", "alex", "vgg"] = _setting(
+    reconstruction_weight: float = setting(1.0, help="weight of the reconstruction loss")
+    perceptual: Literal["none", "squeeze", "alex", "vgg"] = setting(
         "none", help="backbone of a perceptual loss (LPIPS); its weights must be there (avq-bench weights)"
     )
-    perceptual_weight: float = _setting(1.0, help="weight of the perceptual loss")
-    adversarial: Literal["none", "bce", "hinge", "lsgan"] = _setting(
+    perceptual_weight: float = setting(1.0, help="weight of the perceptual loss")
+    adversarial: Literal["none", "bce", "hinge", "lsgan"] = setting(
         "none", help="loss of a PatchGAN discriminator and of the model against it"
     )
-    adversarial_weight: float = _setting(0.02, help="weight of the adversarial loss")
-    adversarial_start: int = _setting(0, help="steps before the discriminator begins")
-    adaptive_weight: bool = _setting(
+    adversarial_weight: float = setting(0.02, help="weight of the adversarial loss")
+    adversarial_start: int = setting(0, help="steps before the discriminator begins")
+    adaptive_weight: bool = setting(
         False, help="scale the adversarial loss by the ratio of gradient norms at the decoder's last layer"
     )
-    discriminator: Literal["sibling", "pix2pix"] = _setting(
+    discriminator: Literal["sibling", "pix2pix"] = setting(
         "sibling", help="the sibling code's six 3x3 layers, or the usual PatchGAN of 70x70 pixels"
     )
-    discriminator_learning_rate: float | None = _setting(None, help="its peak learning rate; default: the model's")
-    spectral_norm: bool = _setting(False, help="spectral normalisation in it, in place of batch normalisation")
-    r1: float = _setting(0.0, help="gamma of the R1 gradient penalty on real images")
-    accumulate: int = _setting(1, help="slices of a batch, one after the other, whose gradients add up; saves memory")
-    checkpoint_activations: bool = _setting(
+    discriminator_learning_rate: float | None = setting(None, help="its peak learning rate; default: the model's")
+    spectral_norm: bool = setting(False, help="spectral normalisation in it, in place of batch normalisation")
+    r1: float = setting(0.0, help="gamma of the R1 gradient penalty on real images")
+    accumulate: int = setting(1, help="slices of a batch, one after the other, whose gradients add up; saves memory")
+    checkpoint_activations: bool = setting(
         False, help="compute activations of blocks and attention again in the backward pass; saves memory"
     )
 
@@ -107,34 +104,25 @@ NEEDS: dict[str, str] = {"perceptual_weight": "perceptual"} | dict.fromkeys(
 )  # fmt: skip
 """Settings that do nothing while another, a loss, is "none"."""
 
-# Those of the first release; a run's address names each later one only where it departs from its default.
-_FIRST = frozenset((
-    "steps", "batch_size", "learning_rate", "warmup_steps", "beta1", "weight_decay", "grad_clip", "loss", "precision",
-    "validate_every",
-))  # fmt: skip
-_DEFAULTS = {f.name: f.default for f in fields(TrainConfig)}
 _COSTLY = (
     "perceptual", "adversarial", "adaptive_weight", "discriminator", "spectral_norm", "r1", "accumulate",
     "checkpoint_activations", "weight_ema", "compile",
 )  # fmt: skip
 
 
-def content(config: TrainConfig) -> dict[str, Any]:
-    """The settings that decide what a training gives; `TrainConfig(**content(config))` trains alike.
-
-    Left out are idle ones, and later ones at their default: runs of before a setting was added keep their address.
-    """
-    return {
-        name: value
-        for name, value in asdict(config).items()
-        if name in _FIRST or (value != _DEFAULTS[name] and not _is_idle(name, asdict(config)))
-    }
+def effective(config: TrainConfig) -> dict[str, Any]:
+    """All settings, those that do nothing at their default: what trains alike is alike."""
+    values = asdict(config)
+    idle = {name: TrainConfig.__dataclass_fields__[name].default for name, of in NEEDS.items() if values[of] == "none"}
+    return values | idle
 
 
 def step_settings(train: Mapping[str, Any]) -> dict[str, Any]:
-    """Of `content`, what makes a step cost other than the plain one of that batch and precision; mostly nothing."""
-    return {name: train[name] for name in _COSTLY if name in train}
+    """Of `effective`, what makes a step cost other than the plain one of that batch and precision; mostly nothing."""
+    return departures(TrainConfig, {name: train[name] for name in _COSTLY})
 
 
-def _is_idle(name: str, settings: Mapping[str, Any]) -> bool:
-    return name in NEEDS and settings[NEEDS[name]] == "none"
+def training_parts(train: Mapping[str, Any]) -> list[str]:
+    """The modules of the losses that `effective` settings ask for."""
+    modules = {"perceptual": "avq.training.perceptual", "adversarial": "avq.training.adversarial"}
+    return [module for name, module in modules.items() if train[name] != "none"]

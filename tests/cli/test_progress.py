@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from avq.cli.progress import Bars, Lines, seconds, sentence, showing_progress
-from avq.execution.events import Event
+from avq.tasks.events import Event
 
 SWEEP = [
     Event("message", text="ablation_levels: 2 runs"),

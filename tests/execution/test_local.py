@@ -17,11 +17,11 @@ from made_tasks import TINY, make_job, make_run
 from avq import sweep as results
 from avq.errors import AvqError, Stopped
 from avq.execution import local as executor
-from avq.execution.events import Event
 from avq.execution.local import Process, execute
 from avq.files import DiskError
 from avq.store.layout import Store, is_locked, lock
 from avq.store.record import is_failure, read_records
+from avq.tasks.events import Event
 
 
 def sweep(root: Path, variants: list[str], function=fakes.train_fake, workers: int = 2, fresh: bool = False):

@@ -22,10 +22,11 @@ from made_tasks import make_job, make_run
 
 from avq.errors import AvqError, UsageError
 from avq.execution import ray_cluster, ray_executor, ray_task
-from avq.execution.events import Event, Tally
 from avq.execution.executors import opened
+from avq.execution.tally import Tally
 from avq.store.layout import Store, is_locked, write_progress
 from avq.store.record import read_records
+from avq.tasks.events import Event
 from avq.tasks.job import Outcome
 from avq.training.checkpoint import read_tensors
 

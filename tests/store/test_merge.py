@@ -9,10 +9,10 @@ import pytest
 
 from avq import sweep as results
 from avq.design import code_hash
-from avq.execution.events import Event
 from avq.files import read_json
 from avq.sweep import load_results, run
 from avq.tasks.cost import TIMED_COSTS
+from avq.tasks.events import Event
 
 ROWS = ["aren-1", "aren-1-rpa"]
 # Tiny by its file, so that the experiment is a plain one, without --set.

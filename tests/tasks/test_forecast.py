@@ -8,10 +8,10 @@ from made_tasks import ROWS, TINY, make_run
 
 from avq import sweep as results
 from avq.errors import AvqError
-from avq.execution.events import Event
 from avq.store.layout import Store
 from avq.tasks import forecast as predict
 from avq.tasks import job
+from avq.tasks.events import Event
 from avq.tasks.forecast import ModelCost, run_seconds
 
 

@@ -17,7 +17,8 @@ from avq.models import create_variant
 from avq.models.tokenizer import Tokenizer
 from avq.training import trainer
 from avq.training.config import TrainConfig
-from avq.training.diagnose import NonFiniteLoss, remarks
+from avq.training.diagnose import NonFiniteLoss
+from avq.training.remarks import remarks
 from avq.training.step import TrainStep, learning_rate
 from avq.training.trainer import train
 

@@ -116,12 +116,12 @@ def _subject(model: str) -> _Subject:
     if is_address(model) and not path.exists():
         return _Subject(load_object(model), model)
     from avq import load_model
-    from avq.files import read_json
+    from avq.store.read_run import run_at
     from avq.training.checkpoint import checkpoint_info
 
     tokenizer, about = load_model(path), checkpoint_info(path)
-    run = read_json(path.parent / "config.json")
-    data, seed, code = run.get("data", {}), run.get("seed", 0), run.get("code", "")
+    run = run_at(path.parent)
+    data, seed, code = (dict(run.data), run.seed, run.code) if run is not None else ({}, 0, "")
     return _Subject(tokenizer, about["variant"], about["image_size"], data, seed, code)
 
 

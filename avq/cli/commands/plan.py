@@ -11,7 +11,7 @@ from avq.cli import options
 from avq.cli.output import print_rows
 
 if TYPE_CHECKING:
-    from avq.tasks.forecast import Prediction
+    from avq.prediction import Prediction
 
 
 @click.command()
@@ -44,8 +44,8 @@ def command(
     from avq.cli.progress import Lines
     from avq.cli.sweep import with_training
     from avq.execution.local import slots
+    from avq.prediction import predict
     from avq.store.layout import Store
-    from avq.tasks.forecast import predict
     from avq.training.precision import resolve_device
 
     place = resolve_device(device)

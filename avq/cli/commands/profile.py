@@ -71,8 +71,8 @@ def command(
     from avq.errors import UsageError
     from avq.models.tokenizer import Floor
     from avq.profiling.profile import profile_step
-    from avq.tasks.job import build_model
     from avq.training.config import TrainConfig
+    from avq.training.fresh import fresh_model
     from avq.training.precision import resolve_device
     from avq.training.step import TrainStep
 
@@ -83,7 +83,7 @@ def command(
         alone, preset=preset or "smoke", dataset=dataset, data_root=data_root, seeds=(0,), settings=chosen, device=place
     )
     (run,) = plan.runs
-    model = build_model(run)
+    model = fresh_model(run.variant, run.image_size, run.model, run.seed)
     if isinstance(model, Floor):
         raise UsageError(f"{variant} is fitted, not trained: there is no training step to profile.")
     config = TrainConfig(**run.train)

@@ -13,7 +13,7 @@ from avq.cli import options
 from avq.cli.output import Row, print_rows
 
 if TYPE_CHECKING:
-    from avq.sweep import RunStatus
+    from avq.run_status import RunStatus
 
 
 _AT_WORK = ("starting", "training", "evaluating")

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avq.design.code_hash import scaling_hash
+from avq.design.parts import rates_code, scaling_code
+from avq.design.scale_point import MachineRates, ScalePoint
+from avq.design.task import canonical, fingerprint_of
 from avq.errors import AvqError, UsageError, unknown
-from avq.execution.events import Event, OnEvent
 from avq.execution.local import call_alone
-from avq.files import read_json, write_atomic, write_json
+from avq.files import write_atomic, write_json
 from avq.machine import cores, describe_environment, machine_name
 from avq.store.layout import Store
-from avq.store.record import canonical, to_csv
-from avq.tasks.scale_records import long_table
+from avq.store.record import to_csv
+from avq.store.scale_table import long_table
+from avq.tasks.events import Event, OnEvent
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -134,7 +135,8 @@ def _variant(name: str, latent_sizes: Sequence[int]) -> tuple[dict[str, Any], li
     """What a variant's points have in common, and its similarity as a list (empty text without attention)."""
     from avq.models.config import AutoencoderConfig, variant_config, variant_entry
     from avq.models.tokenizer import check_image_size
-    from avq.profiling.scaling import STRIDE, variant_attention
+    from avq.profiling.scaling import STRIDE
+    from avq.profiling.scaling_variants import variant_attention
 
     if variant_entry(name).factory is not None:
         raise UsageError(f"{name} is no variant of the built-in autoencoder: its latents cannot be given a size.")
@@ -158,7 +160,7 @@ class _Sweep:
         self.store, self.points, self.fresh, self.tell = store, points, fresh, tell
         self.device = points[0].device
         self.machine = machine_name(self.device)
-        self.codes = {whole: scaling_hash(whole) for whole in (False, True)}
+        self.tasks = {point: ScalePoint(point, self.machine, scaling_code(point.model)) for point in points}
         self.outcomes: dict[Point, Outcome] = {}
         self.predictions: dict[Point, Prediction] = {}
 
@@ -166,11 +168,11 @@ class _Sweep:
         from avq.profiling.scaling import Outcome, Prediction
 
         self.store.prepare()
-        for point in () if self.fresh else self.points:
-            kept = read_json(self._path(point))
-            if kept:
-                self.outcomes[point] = Outcome(**_tuples(kept["outcome"]))
-                self.predictions[point] = Prediction(**kept["prediction"])
+        for point, task in () if self.fresh else self.tasks.items():
+            if self.store.finished(task):
+                found = self.store.result(task)
+                self.outcomes[point] = Outcome(**_tuples(found["outcome"]))
+                self.predictions[point] = Prediction(**found["prediction"])
         missing = [point for point in self.points if point not in self.outcomes]
         if self.outcomes:
             self._say(f"reusing {len(self.outcomes)} of {len(self.points)} points that were measured before")
@@ -193,10 +195,11 @@ class _Sweep:
         if not points:
             return
         self._say(f"counting {len(points)} points")
-        path = self._rates_path()
-        kept = {} if self.fresh else read_json(path)
-        found, rates = call_alone(predict_points, list(points), Rates(**kept) if kept else None)
-        write_json(path, asdict(rates))
+        task = MachineRates(self.machine, self.device, self.points[0].threads, rates_code())
+        known = not self.fresh and self.store.finished(task)
+        before = Rates(**self.store.result(task)) if known else None
+        found, rates = call_alone(predict_points, list(points), before)
+        self.store.write_result(task, asdict(rates))
         self.predictions |= dict(zip(points, found, strict=True))
 
     def _measure(self, point: Point) -> None:
@@ -212,7 +215,8 @@ class _Sweep:
         if outcome.reason:
             said = outcome.reason
         else:
-            write_json(self._path(point), {"outcome": asdict(outcome), "prediction": asdict(prediction)})
+            result = {"outcome": asdict(outcome), "prediction": asdict(prediction)}
+            self.store.write_result(self.tasks[point], result)
             memory = f"{format_value('attention-memory', max(outcome.memory))} MiB, " if outcome.memory else ""
             said = f"{memory}{format_value('attention-time', min(outcome.seconds))} s"
         self._say(f"[{len(self.outcomes)}/{len(self.points)}] {point.label}: {said}")
@@ -220,22 +224,11 @@ class _Sweep:
     def _say(self, text: str) -> None:
         self.tell(Event("message", text=text))
 
-    def _code(self, point: Point) -> str:
-        return self.codes[bool(point.model)]
-
-    def _path(self, point: Point) -> Path:
-        what = f"{canonical(asdict(point))} {self._code(point)} {self.machine}"
-        return self.store.costs / f"scale-{hashlib.sha256(what.encode()).hexdigest()[:16]}.json"
-
-    def _rates_path(self) -> Path:
-        what = f"{self.machine} {self.device} {self.points[0].threads} {self.codes[False]}"
-        return self.store.costs / f"rates-{hashlib.sha256(what.encode()).hexdigest()[:16]}.json"
-
     def _write(self) -> DataFrame:
         """The table of what there is, in the experiment's folder."""
         name = experiment_name(self.points)
-        done = [point for point in self.points if point in self.outcomes]
-        table = long_table(done, self.predictions, self.outcomes, self._code, name, self.machine)
+        done = [self.tasks[point] for point in self.points if point in self.outcomes]
+        table = long_table(done, self.predictions, self.outcomes, name)
         folder = self.store.experiments / name
         about = {"experiment": name, "command": self.command, "points": [asdict(point) for point in self.points]}
         write_json(folder / "plan.json", about)
@@ -254,7 +247,7 @@ def experiment_name(points: Sequence[Point]) -> str:
                     repeats=REPEATS, threads=cores(), device=device, model={})  # fmt: skip
     if asked == {canonical(asdict(usual))}:
         return f"scale-{device}"
-    return f"scale-{device}-{hashlib.sha256(' '.join(sorted(asked)).encode()).hexdigest()[:8]}"
+    return f"scale-{device}-{fingerprint_of(sorted(asked))[:8]}"
 
 
 def _tuples(kept: Mapping[str, Any]) -> dict[str, Any]:

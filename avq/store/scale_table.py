@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from avq.design.scale_point import ScalePoint
+from avq.design.task import canonical
 from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
-from avq.store.record import COLUMNS, SCHEMA_VERSION, canonical, typed
+from avq.store.record import COLUMNS, record_frame
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -20,12 +22,10 @@ _NO_PEAK = "this system cannot set a process's peak back"
 
 
 def long_table(
-    points: Sequence[Point],
+    tasks: Sequence[ScalePoint],
     predictions: Mapping[Point, Prediction],
     outcomes: Mapping[Point, Outcome],
-    code: Callable[[Point], str],
     experiment: str,
-    machine: str,
 ) -> DataFrame:
     """Every point's rows, then the exponents: `record.COLUMNS`, `row` and `AXES`.
 
@@ -33,27 +33,30 @@ def long_table(
     """
     import pandas as pd
 
-    cells: list[dict[str, Any]] = []
+    parts: list[DataFrame] = []
 
-    def add(point: Point, row: str, size: str, measurements: Sequence[Measurement]) -> None:
-        axes = dict(zip(AXES, (size, point.similarity, point.implementation, point.part), strict=True))
-        fixed = {
-            "schema_version": SCHEMA_VERSION, "experiment": experiment, "run": _run_name(point, row),
-            "variant": point.subject, "preset": "", "dataset": "", "split": "", "seed": 0, "machine": machine,
-            "code": code(point), "row": row,
+    def add(task: ScalePoint, row: str, size: str, measurements: Iterable[Measurement]) -> None:
+        point = task.point
+        about = {
+            "experiment": experiment, "run": _run_name(point, row), "variant": point.subject, "seed": 0,
+            "machine": task.machine, "code": task.code, "row": row,
         }  # fmt: skip
-        fields = ("level", "metric", "protocol", "value", "unit", "stderr", "n", "status", "reason")
-        cells.extend(fixed | axes | {name: getattr(one, name) for name in fields} for one in measurements)
+        about |= dict(zip(AXES, (size, point.similarity, point.implementation, point.part), strict=True))
+        parts.append(record_frame(about, [("", one) for one in measurements], (*COLUMNS, "row", *AXES)))
 
-    for point in points:
-        add(point, point.label, str(point.latent_size), list(_of_point(point, predictions[point], outcomes[point])))
-    groups: dict[tuple[str, str, str, str], list[Point]] = {}
-    for point in points:
-        groups.setdefault((point.subject, point.similarity, point.implementation, point.part), []).append(point)
+    for task in tasks:
+        point = task.point
+        add(task, point.label, str(point.latent_size), _of_point(point, predictions[point], outcomes[point]))
+    groups: dict[tuple[str, str, str, str], list[ScalePoint]] = {}
+    for task in tasks:
+        point = task.point
+        groups.setdefault((point.subject, point.similarity, point.implementation, point.part), []).append(task)
     for (subject, *axes), members in groups.items():
         label = f"{subject}[{','.join(axis for axis in axes if axis)}]"
-        add(members[0], label, "", list(_exponents(members, outcomes)))
-    return typed(pd.DataFrame(cells, columns=[*COLUMNS, "row", *AXES]))
+        add(members[0], label, "", _exponents([task.point for task in members], outcomes))
+    if not parts:
+        return record_frame({}, [], (*COLUMNS, "row", *AXES))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _of_point(point: Point, prediction: Prediction, outcome: Outcome) -> Iterator[Measurement]:

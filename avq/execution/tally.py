@@ -1,48 +1,17 @@
-"""What every executor tells and keeps while it works: events for bars and logs, and the tally of outcomes."""
+"""The tally of a sweep: what every executor says and remembers while it works."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from avq.errors import AvqError, Stopped
 from avq.files import DiskError, read_json
 from avq.store.layout import Store
+from avq.tasks.events import Event, OnEvent
 from avq.tasks.job import Job, Outcome
-
-
-@dataclass(frozen=True)
-class Event:
-    """What happens during a sweep, for bars and logs.
-
-    Attributes:
-        kind: `message` (text only), `start`, `progress`, `finish`, `fail`, `wait` (another command
-            has the run), `stop` (the time is over), `costs` (the quiet pass of a model).
-        run: the run's name; empty for messages.
-        text: one line for a person.
-        done: runs that are over.
-        total: runs of this command.
-        step: of `steps`.
-        seconds_left: of this run.
-        total_seconds_left: of the whole sweep; None while unknown.
-    """
-
-    kind: Literal["message", "start", "progress", "finish", "fail", "wait", "stop", "costs"]
-    run: str = ""
-    text: str = ""
-    done: int = 0
-    total: int = 0
-    step: int = 0
-    steps: int = 0
-    images_per_s: float | None = None
-    loss: float | None = None
-    seconds_left: float | None = None
-    total_seconds_left: float | None = None
-
-
-OnEvent = Callable[[Event], None]
 
 
 class AtWork(Protocol):
@@ -87,8 +56,8 @@ class Tally:
 
     def start(self, job: Job, text: str = "") -> None:
         """Tell that a job is at work: once, however often it is tried."""
-        if job.run.name not in self._started:
-            self._started.add(job.run.name)
+        if job.name not in self._started:
+            self._started.add(job.name)
             self._tell("start", job, text=text)
 
     def settle(self, job: Job, outcome: Outcome) -> bool:
@@ -105,11 +74,11 @@ class Tally:
             self._tell("stop", job, text=outcome.text)
             return False
         if outcome.kind == "busy":
-            if job.run.name not in self._waits:
-                self._waits.add(job.run.name)
+            if job.name not in self._waits:
+                self._waits.add(job.name)
                 self._tell("wait", job, text="another command is training it")
             return False
-        self.outcomes[job.run.name] = outcome
+        self.outcomes[job.name] = outcome
         self._tell("finish" if outcome.kind == "done" else "fail", job, text=outcome.text)
         return True
 
@@ -145,4 +114,4 @@ class Tally:
         return f"{why}; {kept}: give the same command again{again} to go on."
 
     def _tell(self, kind: Any, job: Job, **more: Any) -> None:
-        self.on_event(Event(kind, job.run.name, done=len(self.outcomes), total=len(self.jobs), **more))
+        self.on_event(Event(kind, job.name, done=len(self.outcomes), total=len(self.jobs), **more))

@@ -1,0 +1,223 @@
+"""What code does, as a fingerprint: the syntax trees of all files that some modules import.
+
+What cannot change a number does not enter: comments, docstrings, formatting, texts of `help=` and `summary=`, the
+messages of errors, type-checking imports, lines that register something (`register_variant(...)`,
+`METRICS.register(...)`), and the fields of settings (`setting(...)`): their values are part of what they decide.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+from avq.errors import UsageError
+
+ROOT = Path(__file__).resolve().parent.parent
+# They carry words, files and names, and no number.
+_SILENT = frozenset(("avq.errors", "avq.files", "avq.plugins", "avq.registry", "avq.resources"))
+_WORDS = ("help", "summary")  # keywords whose text a person reads and no code acts upon
+_FIELD = "setting"  # what makes a field of settings
+
+
+@cache
+def code_fingerprint(modules: tuple[str, ...]) -> str:
+    """The fingerprint of these modules' import closure, as this process first saw it: 16 hexadecimal digits.
+
+    Code is loaded once, so an edit that comes later does not run in this process.
+
+    Raises:
+        UsageError: a module of a plug-in cannot be found.
+    """
+    return files_fingerprint(closure(modules))
+
+
+def files_fingerprint(files: dict[str, Path]) -> str:
+    """The fingerprint of files, each under the name by which it is imported."""
+    digest = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        digest.update(f"{name} {_tree(path, path.stat().st_mtime_ns).shape}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def closure(modules: Iterable[str], root: Path = ROOT) -> dict[str, Path]:
+    """The files that modules are made of: themselves and what they import of avq and of their own package or folder.
+
+    Imports count wherever they stand, but for those that only type checkers see. Packages of avq are tables of names:
+    of `from avq.models import X` the module that X comes from counts.
+
+    Args:
+        modules: such as "avq.training.trainer", or those of plug-ins.
+        root: folder of the package avq.
+
+    Returns:
+        The files by module.
+    """
+    found: dict[str, Path] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in found or name in _SILENT:
+            continue
+        path = _file(name, root)
+        if path is None:
+            raise UsageError(f"no module '{name}' to take variants from; is its folder on PYTHONPATH?")
+        found[name] = path
+        waiting += _followed(name, path, root)
+    return found
+
+
+def _followed(name: str, path: Path, root: Path) -> Iterator[str]:
+    """What a module's imports lead to: modules of avq, and of the plug-in's own package or folder."""
+    own = name.partition(".")[0]
+    beside = None if own == "avq" or _is_installed(path.parent) else path.parent
+    for module, attribute in _tree(path, path.stat().st_mtime_ns).imports:
+        base = _absolute(module, name, path)
+        for target in _targets(base, attribute, root):
+            top = target.partition(".")[0]
+            if top in ("avq", own) or (beside is not None and (beside / f"{top}.py").is_file()):
+                yield target
+
+
+def _targets(module: str, attribute: str, root: Path) -> Iterator[str]:
+    """The modules that `from module import attribute` (or `import module`, with no attribute) runs."""
+    inside = f"{module}.{attribute}" if attribute else module
+    if attribute and _file(inside, root) is not None:
+        yield inside
+    elif module.partition(".")[0] == "avq" and (package := _package(module, root)) is not None:
+        yield from _re_exported(package, attribute)
+    elif _file(module, root) is not None:
+        yield module
+
+
+def _re_exported(package: Path, attribute: str) -> Iterator[str]:
+    """Where a package of avq takes a name from."""
+    for node in ast.walk(ast.parse(package.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and attribute in {alias.name for alias in node.names}:
+            yield node.module
+
+
+def _absolute(module: str, importer: str, path: Path) -> str:
+    """A module's full name; `module` begins with a dot for each level of a relative import."""
+    levels = len(module) - len(module.lstrip("."))
+    if not levels:
+        return module
+    parts = importer.split(".")
+    parts = parts[: len(parts) - levels + (path.name == "__init__.py")]
+    return ".".join([*parts, *filter(None, [module.lstrip(".")])])
+
+
+def _package(module: str, root: Path) -> Path | None:
+    path = root.joinpath(*module.split(".")[1:], "__init__.py")
+    return path if path.is_file() else None
+
+
+def _file(module: str, root: Path) -> Path | None:
+    """A module's source; None for one that is not there or is a package of avq."""
+    top, *inside = module.split(".")
+    if top == "avq":
+        path = root.joinpath(*inside).with_suffix(".py") if inside else root
+        return path if path.is_file() else None
+    for path in _plugin_places(top):
+        places = (path.joinpath(*inside, "__init__.py"), path.joinpath(*inside).with_suffix(".py"))
+        candidates = places if path.is_dir() else ((path,) if not inside else ())
+        for candidate in candidates:
+            if candidate.is_file():
+                return candidate
+    return None
+
+
+@cache
+def _plugin_places(top: str) -> tuple[Path, ...]:
+    """The folders of a package, or the file of a module, that a plug-in lies in."""
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):  # ValueError: a module in `sys.modules` that was made by hand
+        return ()
+    if spec is None:
+        return ()
+    if spec.submodule_search_locations is not None:
+        return tuple(Path(folder) for folder in spec.submodule_search_locations)
+    return (Path(spec.origin),) if spec.origin and spec.origin.endswith(".py") else ()
+
+
+def _is_installed(folder: Path) -> bool:
+    """Whether modules that lie there are packages of their own, rather than parts of one program."""
+    places = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), sysconfig.get_path("stdlib"))
+    return str(folder) in places or str(folder) in (f"{sys.prefix}/bin", f"{sys.base_prefix}/bin")
+
+
+class _Tree:
+    """A file's syntax tree: the shape of what it does, and what it imports as pairs of module and attribute."""
+
+    def __init__(self, source: str) -> None:
+        tree = ast.parse(source)
+        self.shape = hashlib.sha256(_shape(tree).encode()).hexdigest()
+        self.imports = list(_imports(tree))
+
+
+@cache
+def _tree(path: Path, _changed: int) -> _Tree:
+    return _Tree(path.read_text(encoding="utf-8"))
+
+
+def source_fingerprint(source: str) -> str:
+    """The fingerprint of one file's text."""
+    return _Tree(source).shape
+
+
+def _imports(node: ast.AST) -> Iterator[tuple[str, str]]:
+    for child in ast.iter_child_nodes(node):
+        if _is_for_type_checkers(child):
+            continue
+        if isinstance(child, ast.Import):
+            yield from ((alias.name, "") for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            yield from (("." * child.level + (child.module or ""), alias.name) for alias in child.names)
+        else:
+            yield from _imports(child)
+
+
+def _shape(value: object) -> str:
+    """The tree as text. Empty fields are left out: which there are differs between Python versions."""
+    if isinstance(value, ast.Raise) and isinstance(value.exc, ast.Call):
+        value = value.exc.func  # that it fails matters, not in which words
+    if isinstance(value, ast.AST):
+        fields = ((name, part) for name, part in ast.iter_fields(value) if name != "kind" and part not in (None, []))
+        return f"{type(value).__name__}({','.join(f'{name}={_shape(part)}' for name, part in fields)})"
+    if isinstance(value, list):
+        return f"[{','.join(_shape(part) for part in value if not _does_nothing(part))}]"
+    return repr(value)
+
+
+def _does_nothing(node: object) -> bool:
+    """Whether a statement, keyword or decorator cannot change a number."""
+    if isinstance(node, ast.Expr):  # a docstring, wherever it stands, or a registration
+        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return text or _registers(node.value)
+    if isinstance(node, ast.keyword):
+        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return node.arg in _WORDS and (text or isinstance(node.value, ast.JoinedStr))
+    if isinstance(node, ast.AnnAssign):
+        return isinstance(node.value, ast.Call) and _name(node.value.func) == _FIELD
+    return isinstance(node, ast.Pass) or _is_for_type_checkers(node) or _registers(node)
+
+
+def _registers(node: object) -> bool:
+    return isinstance(node, ast.Call) and (_name(node.func).startswith("register_") or _name(node.func) == "register")
+
+
+def _is_for_type_checkers(node: object) -> bool:
+    return isinstance(node, ast.If) and _name(node.test) == "TYPE_CHECKING"
+
+
+def _name(node: ast.expr) -> str:
+    """The last part of a dotted name; empty for anything else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    return node.attr if isinstance(node, ast.Attribute) else ""

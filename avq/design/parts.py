@@ -1,0 +1,68 @@
+"""Which code a task is made of: its entry, and the parts that its content names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from avq.design.code import code_fingerprint
+
+if TYPE_CHECKING:
+    from avq.design.run import Run
+
+_TRAINING = ("avq.training.fresh", "avq.training.trainer", "avq.data.sources")
+
+
+def training_code(factory: str | None, model: Mapping[str, Any], train: Mapping[str, Any]) -> str:
+    """Fingerprint of the code that trains such a model with such settings.
+
+    Raises:
+        UsageError: the factory's module cannot be found.
+    """
+    from avq.training.config import training_parts
+
+    return _of([*_TRAINING, *model_parts(factory, model), *training_parts(train)])
+
+
+def cost_code(run: Run) -> str:
+    """Fingerprint of the code whose costs are measured, and that measures them."""
+    from avq.training.config import training_parts
+
+    return _of(["avq.profiling.cost", *model_parts(run.factory, run.model), *training_parts(run.train)])
+
+
+def forecast_code(run: Run) -> str:
+    """Fingerprint of the code whose time and memory are foreseen, and that measures them."""
+    from avq.training.config import training_parts
+
+    return _of(["avq.profiling.few_steps", *model_parts(run.factory, run.model), *training_parts(run.train)])
+
+
+def scaling_code(model: Mapping[str, Any]) -> str:
+    """Fingerprint of the code that `scale` measures, and measures with: of the attention layer, or of a variant."""
+    variant = ["avq.profiling.scaling_variants", *model_parts(None, model)] if model else []
+    return _of(["avq.profiling.scaling", *variant])
+
+
+def rates_code() -> str:
+    """Fingerprint of the code that measures how fast a machine is."""
+    return _of(["avq.profiling.counting"])
+
+
+def evaluation_code() -> str:
+    """Fingerprint of the code that brings images, model and measures together."""
+    return _of(["avq.evaluation.evaluate"])
+
+
+def measure_code(measure: str) -> str:
+    """Fingerprint of what measures, named as "module:callable"."""
+    return _of([measure.partition(":")[0]])
+
+
+def model_parts(factory: str | None, model: Mapping[str, Any]) -> list[str]:
+    """The modules that such a model is made of."""
+    return ["avq.models.autoencoder"] if factory is None else [factory.partition(":")[0]]
+
+
+def _of(modules: Iterable[str]) -> str:
+    return code_fingerprint(tuple(sorted(set(modules))))
