@@ -8,17 +8,18 @@ import shutil
 from pathlib import Path
 
 import pytest
-from made_tasks import ROWS, TINY
+from made_tasks import ROWS, TINY, change_code
 
-from avq import sweep as results
-from avq.design import plan
+from avq import sweep
+from avq.design.plan import Plan
 from avq.errors import UsageError
 from avq.files import read_json, write_json
-from avq.store import assembly as compose
+from avq.results import load_results
+from avq.run_status import status
 from avq.store.layout import Store, lock
 from avq.store.record import COLUMNS, to_csv
-from avq.sweep import load_results, run, status
-from avq.tasks import job
+from avq.sweep import run
+from avq.tasks import evaluate
 from avq.tasks.events import Event
 
 
@@ -60,8 +61,10 @@ def test_the_table_is_long_form_with_axes_and_costs(finished) -> None:
 def test_a_run_folder_holds_everything(store: Path) -> None:
     folder = next(store.glob("runs/aren-1-*"))
     names = {path.name for path in folder.iterdir()}
-    assert names == {"config.json", "environment.json", "checkpoint.safetensors", "log.csv", "record.csv",
-                     "per_image.parquet", "progress.json", "evaluation.json", "lock", "best.safetensors"}  # fmt: skip
+    assert names == {"task.json", "environment.json", "checkpoint.safetensors", "log.csv", "record.csv",
+                     "progress.json", "lock", "best.safetensors", "evaluation-test"}  # fmt: skip
+    inside = {path.name for path in (folder / "evaluation-test").iterdir()}
+    assert inside == {"task.json", "record.csv", "per_image.parquet", "lock"}
     assert read_json(folder / "environment.json")["packages"]["torch"]
 
 
@@ -77,7 +80,7 @@ def test_load_results_of_a_store_a_folder_and_a_file(store: Path, finished) -> N
     folder = next(store.glob("experiments/*"))
     for path in (store, folder, folder / "table.csv"):
         assert to_csv(load_results(path)) == whole
-    one = load_results(next(store.glob("runs/aren-1-*/record.csv")))
+    one = load_results(next(store.glob("runs/aren-1-*/evaluation-test/record.csv")))
     assert set(one["row"]) == {"aren-1"}
     with pytest.raises(UsageError, match="no finished experiment"):
         load_results(store / "runs")
@@ -94,9 +97,7 @@ def test_fresh_trains_again_to_equal_values(store: Path, finished) -> None:
 def test_changed_code_trains_again_and_says_so_and_stale_is_marked(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from avq.design import code_hash
-
-    monkeypatch.setattr(code_hash, "code_of_training", lambda _plugins=(): "changed-code")
+    change_code(monkeypatch, "avq.training.trainer")
     table, said, started = go(store, keep_stale=True)
     assert started == []
     assert "stale" in said
@@ -106,42 +107,39 @@ def test_changed_code_trains_again_and_says_so_and_stale_is_marked(
     table, said, started = go(store, only=["aren-1"])
     assert len(started) == 1
     assert "training 1 run again because the code changed" in said
-    assert (table["code"] == "changed-code").all()
+    assert table.loc[table["seed"].notna(), "code"].str.startswith("changed-").all()
 
 
 def test_a_stale_run_gets_the_metrics_and_the_costs_that_it_lacks(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from avq.design import code_hash
-
-    monkeypatch.setattr(code_hash, "code_of_training", lambda _plugins=(): "changed-code")
-    monkeypatch.setattr(job, "code_of_evaluation", lambda: "new-metrics")
-    for path in store.glob("costs/costs-*.csv"):
-        path.unlink()
+    change_code(monkeypatch, "avq.training.trainer")
+    change_code(monkeypatch, "avq.evaluation.evaluate")
+    shutil.rmtree(store / "costs")
     folder = next(store.glob("runs/aren-1-*"))
     weights = (folder / "checkpoint.safetensors").read_bytes()
     table, _, started = go(store, keep_stale=True, only=["aren-1"])
     assert [event.run for event in started] == [folder.name]
-    assert read_json(folder / "evaluation.json")["code"] == "new-metrics"
+    assert read_json(folder / "evaluation-test" / "task.json")["code"].startswith("changed-")
     assert (folder / "checkpoint.safetensors").read_bytes() == weights
     assert {"macs", "train-images-per-s"} <= set(table["metric"])
 
 
 def test_changed_metrics_measure_the_checkpoint_again(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "code_of_evaluation", lambda: "new-metrics")
+    change_code(monkeypatch, "avq.evaluation.evaluate")
     folder = next(store.glob("runs/aren-1-*"))
     weights = (folder / "checkpoint.safetensors").read_bytes()
-    before = (folder / "record.csv").read_text()
+    before = (folder / "evaluation-test" / "record.csv").read_text()
     _, _, started = go(store, only=["aren-1"])
     assert len(started) == 1
     assert (folder / "checkpoint.safetensors").read_bytes() == weights
-    assert read_json(folder / "evaluation.json") == {"code": "new-metrics", "weights": [], "allow_small": False}
-    assert sorted((folder / "record.csv").read_text().splitlines()) == sorted(before.splitlines())
+    assert read_json(folder / "evaluation-test" / "task.json")["code"].startswith("changed-")
+    assert (folder / "evaluation-test" / "record.csv").read_text() == before
 
 
-@pytest.mark.parametrize(("edited", "repeated"), [("code_of_evaluation", False), ("code_of_costs", True)])
+@pytest.mark.parametrize(("edited", "repeated"), [("avq.evaluation.evaluate", False), ("avq.profiling.cost", True)])
 def test_costs_are_measured_again_by_changed_cost_code_alone(
     store: Path, monkeypatch: pytest.MonkeyPatch, edited: str, repeated: bool
 ) -> None:
-    monkeypatch.setattr(job if edited == "code_of_evaluation" else compose, edited, lambda: "changed")
+    change_code(monkeypatch, edited)
     before = set(store.glob("costs/costs-*"))
     go(store, only=["aren-1"])
     assert bool(set(store.glob("costs/costs-*")) - before) is repeated
@@ -175,7 +173,7 @@ def test_status_tells_done_waiting_stopped_and_at_work(store: Path) -> None:
 def test_a_damaged_record_is_made_again(store: Path) -> None:
     path = next(store.glob("runs/aren-1-*/record.csv"))
     path.write_text(path.read_text()[:40])
-    assert Store(store).finished(results.plan("levels", only=["aren-1"], settings=TINY).runs[0]) is False
+    assert Store(store).finished(sweep.plan("levels", only=["aren-1"], settings=TINY).runs[0]) is False
     _, _, started = go(store)
     assert len(started) == 1
 
@@ -209,8 +207,8 @@ def test_tuning_chooses_on_validation_images(tmp_path: Path, monkeypatch: pytest
     )
     from dataclasses import replace
 
-    smoke = results.get_preset("smoke")
-    monkeypatch.setattr(results, "get_preset", lambda _name: replace(smoke, tune=True))
+    smoke = sweep.get_preset("smoke")
+    monkeypatch.setattr(sweep, "get_preset", lambda _name: replace(smoke, tune=True))
     settings = {name: value for name, value in TINY.items() if name != "learning_rate"}
     table = run(path, settings=settings, output=tmp_path / "store", workers=2, device="cpu")
     kept = read_json(next(tmp_path.glob("store/experiments/mine-smoke-synthetic-faces-*/plan.json")))
@@ -221,8 +219,8 @@ def test_tuning_chooses_on_validation_images(tmp_path: Path, monkeypatch: pytest
 
 
 def test_plan_is_the_python_face_of_plan() -> None:
-    made = results.plan("levels", only=ROWS, settings=TINY, seeds=2)
-    assert isinstance(made, plan.Plan)
+    made = sweep.plan("levels", only=ROWS, settings=TINY, seeds=2)
+    assert isinstance(made, Plan)
     assert len(made.runs) == 4
 
 
@@ -249,8 +247,8 @@ def test_weights_that_have_come_measure_the_checkpoint_again_and_lost_ones_do_no
     _, _, started = go(store, only=["aren-1"])
     assert len(started) == 1
     assert (folder / "checkpoint.safetensors").read_bytes() == trained
-    assert read_json(folder / "evaluation.json")["weights"] == ["squeezenet1_1"]
+    assert "squeezenet1_1" in read_json(folder / "evaluation-test" / "task.json")["content"]["measures"]
     monkeypatch.delenv("AVQ_WEIGHTS_DIR")
     assert go(store, only=["aren-1"])[2] == []  # what was measured with them is kept
-    monkeypatch.setattr(job, "available", lambda: ())
+    monkeypatch.setattr(evaluate, "available", lambda: ())
     assert len(go(store, only=["aren-1"], allow_small=True)[2]) == 1  # asked for anew

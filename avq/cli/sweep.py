@@ -112,7 +112,7 @@ def _runs(long: pd.DataFrame) -> set[str]:
 
 
 def _say_what_has_no_curves(long: pd.DataFrame, runs: Path) -> None:
-    from avq.store.assembly import LOG
+    from avq.store.layout import LOG
     from avq.tasks.watch import TENSORBOARD
 
     trained = [name for name in _runs(long) if (runs / name / LOG).exists()]

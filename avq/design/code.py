@@ -75,6 +75,8 @@ def closure(modules: Iterable[str], root: Path = ROOT) -> dict[str, Path]:
 def _followed(name: str, path: Path, root: Path) -> Iterator[str]:
     """What a module's imports lead to: modules of avq, and of the plug-in's own package or folder."""
     own = name.partition(".")[0]
+    if own != "avq" and "." in name:
+        yield name.rpartition(".")[0]  # a package's own code runs first
     beside = None if own == "avq" or _is_installed(path.parent) else path.parent
     for module, attribute in _tree(path, path.stat().st_mtime_ns).imports:
         base = _absolute(module, name, path)

@@ -38,6 +38,11 @@ def forecast_code(run: Run) -> str:
     return _of(["avq.profiling.few_steps", *model_parts(run.factory, run.model), *training_parts(run.train)])
 
 
+def loading_code() -> str:
+    """Fingerprint of the code that measures the loading of images."""
+    return _of(["avq.profiling.few_steps"])
+
+
 def scaling_code(model: Mapping[str, Any]) -> str:
     """Fingerprint of the code that `scale` measures, and measures with: of the attention layer, or of a variant."""
     variant = ["avq.profiling.scaling_variants", *model_parts(None, model)] if model else []

@@ -9,23 +9,18 @@ from avq.design.parts import cost_code
 from avq.design.plan import Entry, Plan
 from avq.design.run import Costs, Run
 from avq.files import write_atomic
-from avq.store.layout import Store
+from avq.store.layout import LOG, Store
 from avq.store.quality import with_time_to_quality
-from avq.store.record import COLUMNS, is_failure, to_csv, typed
+from avq.store.record import COLUMNS, to_csv, typed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-LOG = "log.csv"
-"""The points of a training's validation curve, in the run's folder."""
-
 
 def assemble(
     plan: Plan,
     store: Store,
     stale: Mapping[Run, Run],
     machine: str,
-    failed_costs: Mapping[Costs, DataFrame] | None = None,
 ) -> DataFrame:
     """The experiment's table: every finished or failed run's record, and each row's costs.
 
@@ -33,7 +28,6 @@ def assemble(
         plan: the rows and their runs.
         stale: runs of other code that stand in for a run, by that run.
         machine: whose costs are joined, as `machine_name` gives it.
-        failed_costs: records of costs that could not be measured just now.
 
     Returns:
         Long form: `record.COLUMNS`, `row`, and one column per axis. Cost rows have no seed and no split; the
@@ -53,10 +47,7 @@ def assemble(
             parts.append(_joined(record, plan, entry, remark))
     for row in plan.rows:
         entry = next(entry for entry in plan.entries if entry.row is row)
-        costs = costs_of(entry.run, machine)
-        record = store.record(costs)
-        if record is None or is_failure(record):
-            record = (failed_costs or {}).get(costs)
+        record = store.record(costs_of(entry.run, machine))
         if record is not None:
             parts.append(_joined(record, plan, entry, ""))
     columns = [*COLUMNS, "row", *(axis for axis in plan.ablation.axes if axis not in COLUMNS)]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from avq.design.task import Task
 
 RECORD, TASK, RESULT = "record.csv", "task.json", "result.json"
+LOG = "log.csv"  # the points of a training's validation curve
 
 
 class Store:
@@ -57,19 +58,15 @@ class Store:
     def folder(self, task: Task) -> Path:
         """The task's folder: inside that of its first parent, or beside those of its kind.
 
-        A run's folder that was made under another variant's name serves a run of the same content.
+        One that was made under another variant's name serves a task of the same content.
         """
         if task.parents:
             return self.folder(task.parents[0]) / task.name
-        return self.named(task.name) if isinstance(task, Run) else self.costs / task.name
+        return _named(self.runs if isinstance(task, Run) else self.costs, task.name)
 
     def named(self, name: str) -> Path:
         """The folder of the run of that name, as `folder`."""
-        own = self.runs / name
-        if own.is_dir():
-            return own
-        same = sorted(self.runs.glob(f"*-{name.rpartition('-')[2]}"))
-        return same[0] if same else own
+        return _named(self.runs, name)
 
     def describe(self, task: Task) -> dict[str, Any]:
         """The task.json of what lies at a task's place; empty where nothing does."""
@@ -152,6 +149,14 @@ class Store:
                 shutil.rmtree(path)
             elif path.name != "lock":
                 path.unlink(missing_ok=True)
+
+
+def _named(folder: Path, name: str) -> Path:
+    own = folder / name
+    if own.is_dir():
+        return own
+    same = sorted(folder.glob(f"*-{name.rpartition('-')[2]}"))
+    return same[0] if same else own
 
 
 def _of_training(record: DataFrame) -> DataFrame:

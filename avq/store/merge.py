@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from avq.design.parts import training_code
 from avq.design.plan import Entry, Plan
 from avq.design.rows import Row, labels
-from avq.design.run import Costs, Run
+from avq.design.run import Run
 from avq.design.settings import Setting
 from avq.errors import UsageError
 from avq.files import read_json, write_json
@@ -18,16 +18,12 @@ from avq.store.assembly import assemble, write_table
 from avq.store.layout import Store
 from avq.store.read_run import run_at
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
 
 def merge(
     plan: Plan,
     store: Store,
     stale: Mapping[Run, Run],
     machine: str,
-    failed_costs: Mapping[Costs, DataFrame] | None = None,
 ) -> None:
     """Write the experiment's plan.json and table.csv: this plan's rows and seeds, and the finished ones of before.
 
@@ -37,7 +33,7 @@ def merge(
     earlier = set(whole.runs) - set(plan.runs)
     older = {run: run for run in earlier if run.code != _code_now(run)}
     write_json(store.experiments / plan.experiment / "plan.json", whole.describe())
-    table = assemble(whole, store, {**older, **stale}, machine, failed_costs)
+    table = assemble(whole, store, {**older, **stale}, machine)
     if len(table):
         write_table(whole, store, table)
 

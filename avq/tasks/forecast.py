@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from avq.design.parts import forecast_code
+from avq.design.parts import forecast_code, loading_code
 from avq.design.run import Forecast, Loading, Run
 from avq.errors import AvqError
 from avq.store.layout import Store
@@ -51,8 +51,8 @@ class Known:
 
     def tasks(self, run: Run) -> tuple[Forecast, Loading]:
         """The tasks that measure a run's model and its images."""
-        code = forecast_code(run)
-        return Forecast(run, self.machine, code, self.workers), Loading(run, self.machine, code, self.workers)
+        model = Forecast(run, self.machine, forecast_code(run), self.workers)
+        return model, Loading(run, self.machine, loading_code(), self.workers)
 
     def model(self, run: Run) -> ModelCost | None:
         """What a run's model takes; None where it was not measured."""

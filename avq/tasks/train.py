@@ -12,8 +12,7 @@ from avq.design.run import Run
 from avq.errors import UsageError
 from avq.files import write_atomic, write_json
 from avq.machine import describe_environment, machine_name
-from avq.store.assembly import LOG
-from avq.store.layout import RECORD, TASK, Store, write_progress
+from avq.store.layout import LOG, RECORD, TASK, Store, write_progress
 from avq.store.record import of_run, record_frame, to_csv
 from avq.tasks.images import images_of
 from avq.tasks.job import Job

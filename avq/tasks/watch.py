@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from avq.errors import UsageError
 from avq.files import write_atomic
-from avq.store.assembly import LOG
+from avq.store.layout import LOG
 from avq.tasks.job import Job
 
 if TYPE_CHECKING:

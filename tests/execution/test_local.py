@@ -14,13 +14,13 @@ import pytest
 import task_fakes as fakes
 from made_tasks import TINY, make_job, make_run
 
-from avq import sweep as results
 from avq.errors import AvqError, Stopped
 from avq.execution import local as executor
 from avq.execution.local import Process, execute
 from avq.files import DiskError
 from avq.store.layout import Store, is_locked, lock
 from avq.store.record import is_failure, read_records
+from avq.sweep import plan
 from avq.tasks.events import Event
 
 
@@ -132,20 +132,18 @@ def test_a_sweep_killed_at_random_points_loses_nothing_and_ends(tmp_path: Path) 
 
 
 def _start_sweep(root: Path, names: list[str], function: str) -> subprocess.Popen[bytes]:
-    here = Path(__file__).parent
+    tests = Path(__file__).parents[1]
     code = f"""
-import sys
-sys.path[:0] = [{str(here)!r}, {str(here.parent.parent)!r}]
+import pathlib, sys
+sys.path[:0] = [{str(tests / "helpers")!r}, {str(tests.parent)!r}]
 import task_fakes as fakes
+from made_tasks import make_job, make_run
 from avq.execution import local as executor
-from avq.design.plan import Run
 from avq.store.layout import Store
-from avq.tasks.job import Job, Measures
-executor.PRELOAD = ["pandas", "avq.tasks.worker", "avq.metrics.measurement"]
-Store({str(root)!r}).prepare()
-jobs = [Job(Run(name, None, {{"trunk": "aren", "name": name}}, {{"dataset": "synthetic-faces", "image_size": 32}},
-            "f" * 16, {{"steps": 5, "batch_size": 4, "precision": "float32"}}, 0, "c0de"),
-            __import__("pathlib").Path({str(root)!r}), None, "cpu", Measures("e" * 16)) for name in {names!r}]
+executor.PRELOAD = ["pandas", "avq.tasks.carry_out", "avq.metrics.measurement"]
+root = pathlib.Path({str(root)!r})
+Store(root).prepare()
+jobs = [make_job(root, make_run(name)) for name in {names!r}]
 executor.execute(jobs, ["cpu"] * 2, lambda event: None, function=fakes.{function})
 """
     return subprocess.Popen([sys.executable, "-c", code])
@@ -160,7 +158,7 @@ def _wait_for(condition, seconds: float = 15.0) -> None:
 
 def test_a_disk_that_takes_nothing_more_stops_with_one_line(tmp_path: Path) -> None:
     settings = TINY | {"width": 32}  # a checkpoint that is too large for the disk
-    run = results.plan("levels", only=["aren-1"], settings=settings, device="cpu").runs[0]
+    run = plan("levels", only=["aren-1"], settings=settings, device="cpu").runs[0]
     Store(tmp_path).prepare()
     with pytest.raises(DiskError, match=r"cannot write .*File too large.*same command again") as caught:
         execute([make_job(tmp_path, run)], ["cpu"], lambda _event: None, function=fakes.train_on_a_small_disk)

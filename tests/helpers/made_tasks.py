@@ -1,30 +1,49 @@
-"""Small runs and jobs for tests."""
+"""Small runs, jobs and settings for tests."""
 
 from __future__ import annotations
 
+import zlib
+from dataclasses import replace
 from pathlib import Path
 
-from avq.design.plan import Run
-from avq.tasks.job import Job, Measures
+import pytest
+
+from avq.design import parts
+from avq.design.run import Evaluation, Run
+from avq.models.config import variant_config
+from avq.tasks.job import Job
+from avq.training.config import TrainConfig, effective
+
+ROWS = ["aren-1", "patch-kmeans"]
+TINY = {"steps": 3, "batch_size": 4, "width": 4, "dim": 8, "num_codes": 8, "train_images": 16,
+        "validation_images": 8, "test_images": 8, "validate_every": 2}  # fmt: skip
 
 
 def make_run(variant: str = "aren-1", seed: int = 0, code: str = "c0de", **train: object) -> Run:
+    """A run that nobody trains; a content of its own for every variant's name."""
+    config = TrainConfig(steps=5, batch_size=4, precision="float32")
     return Run(
         variant=variant,
         factory=None,
-        model={"trunk": "aren", "name": variant},
+        model=variant_config("aren-1", width=2 + zlib.crc32(variant.encode()) % 1000),
         data={"dataset": "synthetic-faces", "image_size": 32},
-        fingerprint="f" * 16,
-        train={"steps": 5, "batch_size": 4, "precision": "float32", **train},
+        images="f" * 16,
+        train=effective(replace(config, **train)),  # type: ignore[arg-type]
         seed=seed,
         code=code,
     )
 
 
 def make_job(root: Path, run: Run, fresh: bool = False) -> Job:
-    return Job(run, root, None, "cpu", Measures("e" * 16), fresh=fresh)
+    """A job that evaluates the run, after its training."""
+    return Job(Evaluation(run, {"mae": "e" * 16}, "e" * 16), root, None, "cpu", fresh=fresh)
 
 
-ROWS = ["aren-1", "patch-kmeans"]
-TINY = {"steps": 3, "batch_size": 4, "width": 4, "dim": 8, "num_codes": 8, "train_images": 16,
-        "validation_images": 8, "test_images": 8, "validate_every": 2}  # fmt: skip
+def change_code(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    """Let all that is made of a module be of other code than it is."""
+    before = parts.code_fingerprint
+
+    def fingerprint(modules: tuple[str, ...]) -> str:
+        return f"changed-{before(modules)}" if module in modules else before(modules)
+
+    monkeypatch.setattr(parts, "code_fingerprint", fingerprint)

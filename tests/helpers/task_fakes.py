@@ -11,9 +11,9 @@ from avq.errors import AvqError
 from avq.files import write_json
 from avq.metrics.measurement import measured
 from avq.store.layout import Store, lock
-from avq.store.record import record_frame
+from avq.store.record import of_run, record_frame
+from avq.tasks.carry_out import fail, run_task
 from avq.tasks.job import Job, Outcome
-from avq.tasks.worker import fail, run_job
 
 
 def train_fake(job: Job) -> Outcome:
@@ -23,14 +23,14 @@ def train_fake(job: Job) -> Outcome:
     with lock(folder) as mine:
         if not mine:
             return Outcome("busy")
-        if store.finished(job.run):
+        if store.finished(job.task):
             return Outcome("done", "reused")
-        write_json(folder / "config.json", job.run.describe())
         for step in range(5):
             write_json(folder / "progress.json", {"state": "training", "step": step, "steps": 5, "seconds_left": 1.0})
             time.sleep(0.01)
-        write_json(folder / "evaluation.json", {"code": job.measures.code})
-        store.write_record(folder, record_frame(job.run, [("test", measured("mae", 0.05, protocol="mae.1"))], "m"))
+        about = of_run(job.run, "m")
+        store.write_record(job.run, record_frame(about, [("train", measured("training-time", 1.0, protocol="t.1"))]))
+        store.write_record(job.task, record_frame(about, [("test", measured("mae", 0.05, protocol="mae.1"))]))
         with (folder / "trained").open("a") as count:
             count.write("x")
         write_json(folder / "progress.json", {"state": "done"})
@@ -45,11 +45,10 @@ def train_slowly(job: Job) -> Outcome:
 
 def train_by_variant(job: Job) -> Outcome:
     """`aren-1` dies by a signal, `aren-2` fails with an error, `aren-3` exits; the others train."""
-    store = Store(job.root)
     if job.run.variant == "aren-1":
         os.kill(os.getpid(), signal.SIGKILL)
     if job.run.variant == "aren-2":
-        return fail(job, store, store.folder(job.run), "the loss is nan at step 3")
+        return fail(job, "the loss is nan at step 3")
     if job.run.variant == "aren-3":
         os._exit(7)
     return train_fake(job)
@@ -66,7 +65,7 @@ def slow(job: Job) -> Outcome:
 def train_on_a_small_disk(job: Job) -> Outcome:
     """The real worker, which cannot write a file of more than 20 kB: as on a full disk, but for any user."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
-    return run_job(job)
+    return run_task(job)
 
 
 def stumble(_job: Job) -> Outcome:

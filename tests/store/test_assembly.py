@@ -7,12 +7,12 @@ from pathlib import Path
 from avq.design.ablation import load_ablation
 from avq.design.plan import Choices, make_plan
 from avq.design.presets import get_preset
-from avq.files import write_atomic
+from avq.design.run import Evaluation
 from avq.metrics.measurement import measured
 from avq.reporting.tables import wide_table
-from avq.store import assembly as compose
+from avq.store.assembly import assemble, costs_of
 from avq.store.layout import Store
-from avq.store.record import record_frame, to_csv
+from avq.store.record import of_run, record_frame
 
 FILE = """question="q"
 expected="e"
@@ -30,15 +30,14 @@ def test_costs_that_datasets_share_stand_under_each(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     first, second = plan.runs
     for run in plan.runs:
-        write_atomic(
-            store.folder(run) / "record.csv",
-            to_csv(record_frame(run, [("test", measured("mae", 0.1, protocol="mae.1"))], "m")),
-        )
-    path = compose.cost_path(store, first, "cpu")
-    assert path == compose.cost_path(store, second, "cpu")
-    write_atomic(path, to_csv(record_frame(second, [("", measured("macs", 7, protocol="macs.1"))], "m")))
+        record = record_frame(of_run(run, "m"), [("test", measured("mae", 0.1, protocol="mae.1"))])
+        store.write_record(run, record.iloc[:0])
+        store.write_record(Evaluation(run, {}, ""), record)
+    costs = costs_of(first, "cpu")
+    assert costs == costs_of(second, "cpu")
+    store.write_record(costs, record_frame(of_run(second, "m"), [("", measured("macs", 7, protocol="macs.1"))]))
 
-    table = compose.compose(plan, store, {}, "cpu")
+    table = assemble(plan, store, {}, "cpu")
     costs = table[table["metric"] == "macs"]
     assert dict(zip(costs["row"], costs["dataset"], strict=True)) == {
         f"aren-1[dataset={name}]": name for name in plan.datasets

@@ -6,12 +6,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+import task_fakes
+from made_tasks import change_code
 
-from avq import sweep as results
-from avq.design import code_hash
+from avq import sweep
 from avq.files import read_json
-from avq.sweep import load_results, run
-from avq.tasks.cost import TIMED_COSTS
+from avq.results import load_results
+from avq.sweep import run
+from avq.tasks.cost import TIMED
 from avq.tasks.events import Event
 
 ROWS = ["aren-1", "aren-1-rpa"]
@@ -69,7 +71,7 @@ def test_a_new_seed_joins_and_what_is_gone_leaves(folder: Path) -> None:
 
 
 def test_kept_rows_of_other_code_are_stale(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(code_hash, "code_of_training", lambda _plugins=(): "changed-code")
+    change_code(monkeypatch, "avq.training.trainer")
     go(folder, only=["aren-1"], seeds=[0])
     found = load_results(folder / "store/experiments" / NAME).dropna(subset=["seed"])
     found = found[found["status"] == "ok"]
@@ -98,18 +100,14 @@ def test_set_makes_an_experiment_of_its_own_and_says_so_in_every_row(folder: Pat
 def test_costs_that_fail_are_failed_rows_and_are_tried_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(folder / "store/costs")
     with monkeypatch.context() as patch:
-        patch.setattr(results, "cost_job", print)  # a process that gives no table
-        patch.setattr(results, "to_csv", _refuse)
+        patch.setattr(sweep, "run_task", task_fakes.refuse)
         own, said = go(folder, only=["aren-1"])
     failed = own[own["status"] == "failed"]
-    assert set(failed["metric"]) == set(TIMED_COSTS)
+    assert set(failed["metric"]) == set(TIMED)
     assert failed["seed"].isna().all()
-    assert failed["reason"].unique().tolist() == ["no memory left"]
+    assert failed["reason"].unique().tolist() == ["no such thing"]
     assert "fail" in {event.kind for event in said}
     own, _ = go(folder, only=["aren-1"])
     assert not (own["status"] == "failed").any()
     assert "train-images-per-s" in set(own["metric"])
 
-
-def _refuse(_frame: object) -> str:
-    raise results.AvqError("no memory left")

@@ -10,24 +10,24 @@ from hypothesis import strategies as st
 from made_tasks import make_run
 
 from avq.errors import UsageError
+from avq.files import DiskError, write_atomic
 from avq.metrics.measurement import Measurement
 from avq.store.record import (
     RECORD_COLUMNS,
-    DiskError,
-    failed_record,
+    failed,
     is_failure,
+    of_run,
     read_records,
     record_frame,
     to_csv,
     typed,
-    write_atomic,
 )
 
 
 def frame(value: float = 0.5):
     cells = [("test", Measurement("mae", value, "", stderr=0.1, n=7, protocol="mae.1:range=0-1")),
              ("test", Measurement("perplexity", None, "codes", level=2, status="n/a", reason='a "b", c'))]  # fmt: skip
-    return record_frame(make_run(), cells, "cpu x, 2 cores")
+    return record_frame(of_run(make_run(), "cpu x, 2 cores"), cells)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
@@ -44,7 +44,7 @@ def test_parquet_too(tmp_path: Path) -> None:
 
 
 def test_a_failure_is_a_row_with_its_reason_in_one_line() -> None:
-    record = failed_record(make_run(), "it\nbroke", "m")
+    record = record_frame(of_run(make_run(), "m"), [("test", failed("mae", "it broke"))])
     assert is_failure(record)
     assert not is_failure(frame())
     assert record["reason"].tolist() == ["it broke"]

@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 from made_tasks import TINY
 
-from avq import sweep as results
+from avq.design.run import Evaluation
 from avq.errors import UsageError
-from avq.store.layout import Store
-from avq.tasks.job import CHECKPOINT, LOG, Job, Measures
+from avq.run_status import status
+from avq.store.layout import LOG, Store
+from avq.sweep import plan, run
+from avq.tasks.carry_out import run_task
+from avq.tasks.job import Job
 from avq.tasks.watch import add_to_log, check_tensorboard, read_log
-from avq.tasks.worker import run_job
 from avq.training import trainer
 from avq.training.checkpoint import read_tensors
+from avq.training.config import CHECKPOINT_FILE
 from avq.training.trainer import Progress
 
 
@@ -27,9 +30,9 @@ class Stop(Exception):
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     settings = TINY | {"steps": 10, "validate_every": 2}
-    run = results.plan("levels", only=["aren-1"], settings=settings, device="cpu").runs[0]
+    (made,) = plan("levels", only=["aren-1"], settings=settings, device="cpu").runs
     Store(tmp_path).prepare()
-    return Job(run, tmp_path, None, "cpu", Measures("metrics-1"))
+    return Job(Evaluation(made, {"mae": "code"}, "code"), tmp_path, None, "cpu")
 
 
 def folder_of(job: Job) -> Path:
@@ -67,27 +70,27 @@ def stopped_at(step: int, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
             return write
 
         patch.setattr("avq.tasks.train.progress_writer", stop)
-        assert "Stop" in run_job(job).text
+        assert "Stop" in run_task(job).text
 
 
 def test_the_log_grows_during_training_and_survives_a_kill(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     stopped_at(6, job, monkeypatch)
     assert [row["step"] for row in read_log(folder_of(job))] == [2, 4, 6]
-    [status] = results.status(job.root)
+    [found] = status(job.root)
     last = read_log(folder_of(job))[-1]
-    assert status.validation_mae == last["validation-mae"]
-    assert status.perplexity == (last["perplexity-1"],)
-    assert run_job(job).kind == "done"
+    assert found.validation_mae == last["validation-mae"]
+    assert found.perplexity == (last["perplexity-1"],)
+    assert run_task(job).kind == "done"
     assert [row["step"] for row in read_log(folder_of(job))] == [2, 4, 6, 8, 10]
-    [status] = results.status(job.root)
-    assert (status.state, status.loss) == ("done", read_log(folder_of(job))[-1]["loss"])
+    [found] = status(job.root)
+    assert (found.state, found.loss) == ("done", read_log(folder_of(job))[-1]["loss"])
 
 
 def test_tensorboard_tells_what_the_log_tells_and_shows_pictures(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     watched = replace(job, tensorboard=True)
     stopped_at(6, watched, monkeypatch)
-    assert run_job(watched).kind == "done"
+    assert run_task(watched).kind == "done"
     events = accumulators.EventAccumulator(str(folder_of(job) / "tensorboard"), {"images": 0}).Reload()
     log = read_log(folder_of(job))
     assert set(events.Tags()["scalars"]) == set(log[0]) - {"step"}
@@ -104,8 +107,8 @@ def test_being_watched_changes_nothing(job: Job, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     watched = replace(job, root=tmp_path / "watched", tensorboard=True)
     Store(watched.root).prepare()
-    assert run_job(job).kind == run_job(watched).kind == "done"
-    mine, theirs = (read_tensors(folder_of(each) / CHECKPOINT)[0] for each in (job, watched))
+    assert run_task(job).kind == run_task(watched).kind == "done"
+    mine, theirs = (read_tensors(folder_of(each) / CHECKPOINT_FILE)[0] for each in (job, watched))
     assert all((tensor == theirs[name]).all() for name, tensor in mine.items())
     assert not (folder_of(job) / "tensorboard").exists()
 
@@ -114,5 +117,5 @@ def test_without_tensorboard_the_line_says_how_to_get_it(monkeypatch: pytest.Mon
     check_tensorboard()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install 'avq-bench\[tensorboard\]'"):
-        results.run("levels", output=tmp_path / "store", tensorboard=True)
+        run("levels", output=tmp_path / "store", tensorboard=True)
     assert not (tmp_path / "store").exists()

@@ -12,14 +12,16 @@ from made_tasks import TINY, make_run
 
 import avq.evaluation.evaluate as evaluation
 import avq.training.trainer as trainer
-from avq import sweep as results
-from avq.errors import UsageError
+from avq.design.run import Evaluation
+from avq.errors import AvqError, UsageError
 from avq.execution.local import Active, _outcome
 from avq.files import read_json, write_json
+from avq.run_status import status
 from avq.store.layout import Store
 from avq.store.record import is_failure
-from avq.tasks.job import Job, Measures
-from avq.tasks.worker import run_job
+from avq.sweep import plan
+from avq.tasks.carry_out import run_task
+from avq.tasks.job import Job
 from avq.training.config import STATE_FILE
 
 
@@ -27,7 +29,7 @@ class Dead:
     """A process that was killed."""
 
     def result(self) -> None:
-        raise results.AvqError("its process was killed by SIGKILL")
+        raise AvqError("its process was killed by SIGKILL")
 
 
 def broken(*_: object, **__: object) -> None:
@@ -40,9 +42,9 @@ def never(*_: object, **__: object) -> None:
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    run = results.plan("levels", only=["aren-1"], settings=TINY, device="cpu").runs[0]
+    run = plan("levels", only=["aren-1"], settings=TINY, device="cpu").runs[0]
     Store(tmp_path).prepare()
-    return Job(run, tmp_path, None, "cpu", Measures("metrics-1"))
+    return Job(Evaluation(run, {"mae": "metrics-1"}, "code"), tmp_path, None, "cpu")
 
 
 def folder_of(job: Job) -> Path:
@@ -52,65 +54,62 @@ def folder_of(job: Job) -> Path:
 def test_a_failed_evaluation_leaves_the_record_and_the_next_call_only_evaluates(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run_job(job).kind == "done"
-    before = (folder_of(job) / "record.csv").read_bytes()
-    again = replace(job, measures=Measures("metrics-2"))
+    assert run_task(job).kind == "done"
+    record = folder_of(job) / "evaluation-test" / "record.csv"
+    before = record.read_bytes()
+    again = replace(job, task=replace(job.task, measures={"mae": "metrics-2"}))  # type: ignore[type-var]
     with monkeypatch.context() as patch:
         patch.setattr(evaluation, "evaluate", broken)
-        outcome = run_job(again)
+        outcome = run_task(again)
     assert (outcome.kind, "boom" in outcome.text) == ("failed", True)
     assert _outcome(Active(again, Dead(), "cpu", 0.0)).kind == "failed"  # type: ignore[arg-type]
-    assert (folder_of(job) / "record.csv").read_bytes() == before
+    assert record.read_bytes() == before
     progress = read_json(folder_of(job) / "progress.json")
     assert (progress["state"], progress["reason"]) == ("done", "its process was killed by SIGKILL")
     monkeypatch.setattr(trainer, "train", never)
-    assert run_job(again).kind == "done"
-    assert read_json(folder_of(job) / "evaluation.json")["code"] == "metrics-2"
+    assert run_task(again).kind == "done"
+    assert Store(job.root).describe(again.task)["content"]["measures"] == {"mae": "metrics-2"}
 
 
 def test_what_is_trained_is_evaluated_and_not_trained_again(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(evaluation, "evaluate", broken)
-        assert run_job(job).kind == "failed"
-    assert is_failure(Store(job.root).record(job.run))  # type: ignore[arg-type]
+        assert run_task(job).kind == "failed"
+    assert is_failure(Store(job.root).results(job.run))  # type: ignore[arg-type]
     with monkeypatch.context() as patch:
         patch.setattr(trainer, "train", never)
-        assert run_job(job).kind == "done"
+        assert run_task(job).kind == "done"
         whole = (folder_of(job) / "record.csv").read_bytes()
         assert b"training-time" in whole
         assert b"validation-mae" in whole
         (folder_of(job) / "record.csv").write_bytes(whole[:40])  # damaged from outside
-        assert run_job(job).kind == "done"
+        assert run_task(job).kind == "done"
     assert (folder_of(job) / "record.csv").read_bytes() == whole
 
 
 @pytest.mark.parametrize("name", ["checkpoint.safetensors", "log.csv"])
 def test_what_is_not_whole_is_trained_again(job: Job, name: str) -> None:
-    assert run_job(job).kind == "done"
+    assert run_task(job).kind == "done"
     (folder_of(job) / "record.csv").unlink()
     (folder_of(job) / name).write_bytes((folder_of(job) / name).read_bytes()[:60])
-    assert run_job(job).kind == "done"
+    assert run_task(job).kind == "done"
     assert Store(job.root).finished(job.run)
 
 
 def test_the_state_outlives_an_error_that_has_nothing_to_do_with_it(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    import avq.data.sources as sources
+    from avq.tasks import train
 
     def vanished(*_: object) -> None:
         raise UsageError("no data here")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer, "_SECONDS_BETWEEN_STATES", 0.0)
-        patch.setattr(evaluation, "evaluate", broken)
-        assert run_job(job).kind == "failed"
+    assert run_task(replace(job, stop_at=0.0)).kind == "stopped"
     state = (folder_of(job) / STATE_FILE).read_bytes()
-    (folder_of(job) / "checkpoint.safetensors").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(sources, "load_dataset", vanished)
-        assert run_job(job).text == "no data here"
+        patch.setattr(train, "images_of", vanished)
+        assert run_task(job).text == "no data here"
     assert (folder_of(job) / STATE_FILE).read_bytes() == state
     (folder_of(job) / STATE_FILE).write_bytes(state[:1000])
-    assert run_job(job).kind == "done"  # a state that cannot be read is given up
+    assert run_task(job).kind == "done"  # a state that cannot be read is given up
     assert not (folder_of(job) / STATE_FILE).exists()
 
 
@@ -130,24 +129,24 @@ def test_a_loss_that_is_nan_forgets_the_state_even_where_nothing_can_be_removed(
     monkeypatch.setattr(trainer, "train", diverged)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", read_only)
-        assert run_job(job).text == "the loss is nan"
+        assert run_task(job).text == "the loss is nan"
     folder_of(job).joinpath(STATE_FILE).write_bytes(b"")
-    assert run_job(job).text == "the loss is nan"
+    assert run_task(job).text == "the loss is nan"
     assert not (folder_of(job) / STATE_FILE).exists()
 
 
 def test_a_damaged_record_of_older_code_is_passed_over(tmp_path: Path) -> None:
     store, old, new = Store(tmp_path), make_run(code="old"), make_run(code="new")
-    write_json(store.folder(old) / "config.json", old.describe())
+    write_json(store.folder(old) / "task.json", old.describe())
     (store.folder(old) / "record.csv").write_text("schema_ver")
     assert store.other_codes(new) == []
 
 
 def test_a_run_that_is_out_of_time_has_no_record_and_goes_on(job: Job) -> None:
-    outcome = run_job(replace(job, stop_at=0.0))
+    outcome = run_task(replace(job, stop_at=0.0))
     assert outcome.kind == "stopped"
     assert outcome.text.startswith("aren-1: stopped after step 0 of ")
     assert Store(job.root).record(job.run) is None
     assert (folder_of(job) / STATE_FILE).exists()
-    assert [(status.run, status.state) for status in results.status(job.root)] == [(job.run.name, "stopped")]
-    assert run_job(replace(job, stop_at=time.time() + 3600)).kind == "done"
+    assert [(one.run, one.state) for one in status(job.root)] == [(job.run.name, "stopped")]
+    assert run_task(replace(job, stop_at=time.time() + 3600)).kind == "done"

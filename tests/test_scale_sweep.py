@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_tasks import change_code
 
 import avq
+from avq import scale_sweep as scaling
 from avq.errors import AvqError, UsageError
 from avq.profiling.counting import Rates
 from avq.profiling.scaling import Outcome, Point, Prediction, predict_points
 from avq.store.record import read_records
-from avq.tasks import scale as scaling
 
 Measure = Callable[[Point, Prediction], Outcome]
 
@@ -107,7 +108,7 @@ def test_measured_points_are_reused_until_code_or_settings_change(
         sweep(tmp_path, latent_sizes=(64,), **more)
         assert len(measured) == 2, more
     measured.clear()
-    monkeypatch.setattr(scaling, "scaling_hash", lambda whole: f"other{whole}")
+    change_code(monkeypatch, "avq.profiling.scaling")
     sweep(tmp_path, latent_sizes=(64,))
     assert len(measured) == 2
 
