@@ -24,4 +24,8 @@ def setting(default: Any, help: str, unstated: Any = _SAME) -> Any:
 def departures(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Those of `values` that depart from what a fingerprint leaves unstated, for a dataclass of `setting` fields."""
     unstated = {one.name: one.metadata["unstated"] for one in fields(kind)}
-    return {name: value for name, value in values.items() if name not in unstated or value != unstated[name]}
+
+    def departs(name: str, value: Any) -> bool:  # True is no 1
+        return name not in unstated or value != unstated[name] or type(value) is not type(unstated[name])
+
+    return {name: value for name, value in values.items() if departs(name, value)}

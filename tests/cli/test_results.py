@@ -12,8 +12,8 @@ import pytest
 import avq
 from avq.design.ablation import Ablation
 from avq.errors import Stopped
+from avq.run_status import RunStatus
 from avq.store.record import COLUMNS, to_csv
-from avq.sweep import RunStatus
 from avq.tasks.events import Event
 
 MAE = {"a": (0.050, 0.051, 0.049), "b": (0.080, 0.081, 0.079)}

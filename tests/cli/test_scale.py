@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from avq import scale_sweep as scaling
 from avq.profiling.counting import Rates
 from avq.profiling.scaling import Outcome, Prediction, predict_points
-from avq.tasks import scale as scaling
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from avq.design.settings import parse_assignments
 from avq.errors import UsageError
 from avq.models.config import VARIANTS, VariantEntry
 from avq.models.tokenizer import Reconstruction, Tokenizer
-from avq.tasks.forecast import schedule
 
 SETTINGS = {
     "steps": st.integers(1, 10**6),
@@ -62,23 +61,23 @@ def test_any_change_of_a_setting_is_another_run(data: st.DataObject) -> None:
     value = data.draw(st.one_of(st.integers(), st.text(max_size=5), st.booleans(), st.none()))
     changed = replace(base, **{part: parts[part] | {name: value}})
     same = value == parts[part][name] and type(value) is type(parts[part][name])
-    assert (changed.id == base.id) is same
+    assert (changed.fingerprint == base.fingerprint) is same
 
 
 def test_seed_data_code_and_settings_are_in_the_id_and_the_name_is_not() -> None:
     base = make_run()
-    for change in ({"seed": 1}, {"code": "other"}, {"fingerprint": "0" * 16}, {"factory": "m:f"}):
-        assert replace(base, **change).id != base.id
-    assert replace(base, variant="alias").id == base.id
-    assert replace(base, code="other").config_id == base.config_id
-    assert base.name == f"aren-1-synthetic-faces-32px-s0-{base.id[:8]}"
+    for change in ({"seed": 1}, {"code": "other"}, {"images": "0" * 16}, {"factory": "m:f"}):
+        assert replace(base, **change).fingerprint != base.fingerprint
+    assert replace(base, variant="alias").fingerprint == base.fingerprint
+    assert replace(base, code="other").content_fingerprint == base.content_fingerprint
+    assert base.name == f"aren-1-synthetic-faces-32px-s0-{base.fingerprint[:8]}"
     assert "/" not in replace(base, variant="my/variant x").name
 
 
 def test_order_of_settings_does_not_matter() -> None:
     base = make_run()
     turned = replace(base, train=dict(reversed(list(base.train.items()))))
-    assert turned.id == base.id
+    assert turned.fingerprint == base.fingerprint
 
 
 def test_one_run_serves_two_ablations() -> None:
@@ -100,7 +99,7 @@ def test_one_run_serves_two_ablations() -> None:
         data_root=None,
         device="cpu",
     )
-    assert levels.runs[0].id == attention.runs[0].id
+    assert levels.runs[0].fingerprint == attention.runs[0].fingerprint
 
 
 def test_set_beats_everything_and_dataset_names_the_experiment() -> None:
@@ -176,7 +175,7 @@ def fixed(image_size: int) -> Tokenizer:
 
 
 def test_floors_and_plugins_are_matched_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avq.design.plan.code_of_factory", lambda _factory: "c0de")
+    monkeypatch.setattr("avq.design.plan.training_code", lambda *_: "c0de")
     for name, factory, settings in (("halves", "Halves", {"num_codes": 4}), ("fixed", "fixed", {})):
         monkeypatch.setitem(VARIANTS, name, VariantEntry("", settings, f"{__name__}:{factory}"))
 
@@ -204,9 +203,3 @@ def test_equal_training_flops_scale_the_steps() -> None:
     steps = {row.label: row.settings["steps"].value for row in made.rows}
     assert steps["aren-1"] == 1000
     assert 500 < steps["aren-2"] < 1000
-
-
-def test_schedule_is_by_whoever_is_free_first() -> None:
-    assert schedule([3, 3, 3], [0, 0]) == 6
-    assert schedule([5, 1, 1, 1], [0, 0]) == 5
-    assert schedule([], [2, 1]) == 2

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from made_tasks import make_run
 
-from avq import sweep as results
+from avq import sweep
 from avq.design.ablation import load_ablation
 from avq.design.plan import Choices, Plan, make_plan, plan_rows
 from avq.design.presets import get_preset
@@ -18,10 +18,10 @@ from avq.errors import UsageError
 from avq.metrics.measurement import measured
 from avq.metrics.weights import ENVIRONMENT_VARIABLE
 from avq.reporting.tables import wide_table
-from avq.store.assembly import compose
+from avq.store.assembly import assemble, costs_of
 from avq.store.layout import Store
 from avq.store.quality import with_time_to_quality
-from avq.store.record import record_frame
+from avq.store.record import of_run, record_frame
 from avq.training.config import TrainConfig
 
 FULL = get_preset("full")
@@ -80,23 +80,23 @@ def test_missing_weights_are_said_before_anything_is_spent(tmp_path: Path, monke
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     label = "aren-1-rpa-mean[adversarial=none,perceptual=squeeze]"
     with pytest.raises(UsageError, match=r"row aren-1-rpa-mean\[.*perceptual=squeeze\]: .*squeezenet1_1"):
-        results.run("training", only=[label], output=tmp_path / "store", device="cpu")
+        sweep.run("training", only=[label], output=tmp_path / "store", device="cpu")
     assert not (tmp_path / "store").exists()
 
 
 def test_a_plan_of_plain_rows_is_described_as_before() -> None:
-    kept = results.plan("levels", only=["aren-1"], settings=TINY, device="cpu").describe()["ablation"]
+    kept = sweep.plan("levels", only=["aren-1"], settings=TINY, device="cpu").describe()["ablation"]
     assert "presets" not in kept
     assert "quality" not in kept["budget"]
-    kept = results.plan("training", settings=TINY, device="cpu").describe()["ablation"]
+    kept = sweep.plan("training", settings=TINY, device="cpu").describe()["ablation"]
     assert kept["budget"]["quality"] == 0.05
     assert "full" in kept["presets"]
 
 
 def test_losses_are_part_of_a_models_cost() -> None:
-    runs = results.plan("training", only=LEARNED, settings=TINY, device="cpu").runs
-    assert len({run.model_id for run in runs}) == 2
-    assert [run.train.get("adversarial") for run in runs] == ["bce", None]
+    runs = sweep.plan("training", only=LEARNED, settings=TINY, device="cpu").runs
+    assert len({costs_of(run, "m") for run in runs}) == 2
+    assert [run.train["adversarial"] for run in runs] == ["bce", "none"]
 
 
 def curve(folder: Path, maes: list[float]) -> Path:
@@ -107,7 +107,7 @@ def curve(folder: Path, maes: list[float]) -> Path:
 
 def trained_record() -> pd.DataFrame:
     row = measured("training-time", 40.0, protocol="training-time.1:device=cpu;threads=1", reason="a remark")
-    return record_frame(make_run(), [("train", row)], "two cores")
+    return record_frame(of_run(make_run(), "two cores"), [("train", row)])
 
 
 def test_time_to_quality_is_that_of_the_first_point_at_the_level(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_no_curve_or_no_level_adds_nothing(tmp_path: Path) -> None:
 def test_a_sweep_records_time_to_quality_and_the_gap(tmp_path: Path) -> None:
     ablation = load_ablation("training")
     easy = ablation.model_copy(update={"budget": ablation.budget.model_copy(update={"quality": 0.9})})
-    table = results.run(easy, only=LEARNED, settings=TINY, seeds=1, output=tmp_path, device="cpu", workers=1)
+    table = sweep.run(easy, only=LEARNED, settings=TINY, seeds=1, output=tmp_path, device="cpu", workers=1)
     values = table[table["status"] == "ok"].set_index(["row", "metric"])["value"]
     for row in LEARNED:
         assert 0 < values[row, "time-to-quality"] <= values[row, "training-time"]
@@ -140,9 +140,9 @@ def test_a_sweep_records_time_to_quality_and_the_gap(tmp_path: Path) -> None:
     wide = wide_table(table)
     # One column of each: what a row is trained on is the row's own, no condition of measuring it.
     assert {"train-images-per-s", "peak-memory", "process-memory", "time-to-quality", "mae-gap"} <= set(wide.columns)
-    plan = replace(results.plan(easy, only=LEARNED, settings=TINY, seeds=1, device="cpu"), ablation=ablation)
+    plan = replace(sweep.plan(easy, only=LEARNED, settings=TINY, seeds=1, device="cpu"), ablation=ablation)
     assert isinstance(plan, Plan)
-    again = compose(plan, Store(tmp_path), {}, "cpu")
+    again = assemble(plan, Store(tmp_path), {}, "cpu")
     assert (again.loc[again["metric"] == "time-to-quality", "status"] == "n/a").all()
 
 

@@ -28,5 +28,6 @@ def test_a_run_takes_its_steps_and_its_evaluations(tmp_path: Path) -> None:
 
 def test_work_goes_to_whoever_is_free_first() -> None:
     assert schedule([3, 3, 3], [0, 0]) == 6
+    assert schedule([5, 1, 1, 1], [0, 0]) == 5
     assert schedule([1, 5], [4, 0]) == 6
     assert schedule([], [2, 1]) == 2

@@ -1,0 +1,78 @@
+"""A store that the first release wrote (fe45330): its table to the last digit, its runs by their names."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from avq.cli.main import cli
+from avq.results import load_results
+from avq.run_status import status
+from avq.store.layout import Store
+from avq.store.read_run import run_at
+from avq.sweep import plan, run
+from avq.tasks.events import Event
+
+TIMED = ["training-time", "train-images-per-s", "inference-images-per-s", "peak-memory", "process-memory"]
+NAME = "first-smoke-synthetic-faces"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    with tarfile.open(Path(__file__).with_name("first_release.tar.gz")) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path
+
+
+def test_its_tables_are_read_to_the_last_digit(folder: Path) -> None:
+    written = folder / "store" / "experiments" / NAME / "table.csv"
+    assert load_results(folder / "store").to_csv(index=False) == written.read_text().replace("\r\n", "\n")
+    shown = CliRunner().invoke(cli, ["table", str(folder / "store")]).stdout
+    assert shown == (folder / "table.txt").read_text()
+
+
+def test_its_runs_are_known_by_their_names(folder: Path) -> None:
+    store = Store(folder / "store")
+    for path in store.runs.iterdir():
+        found = run_at(path)
+        assert found is not None
+        assert found.name == path.name
+        assert store.folder(found) == path
+        assert store.finished(found)
+        assert found.dataset == "synthetic-faces"
+    assert {one.state for one in status(store.root)} == {"done"}
+
+
+def test_they_stand_in_where_asked_and_are_measured_again(folder: Path) -> None:
+    before = load_results(folder / "store")
+    said: list[Event] = []
+    table = run(folder / "first.toml", seeds=2, output=folder / "store", keep_stale=True, device="cpu",
+                workers=2, on_event=said.append)  # fmt: skip
+    assert said[0].text.startswith("keeping 6 runs trained by other code (stale): aren-1-")
+    assert [event.kind for event in said].count("finish") == 6
+
+    def values(frame: pd.DataFrame) -> pd.DataFrame:
+        keys = ["row", "seed", "level", "split", "metric"]
+        columns = [*keys, "run", "protocol", "value", "stderr", "n", "status"]
+        part = frame[~frame["metric"].isin(TIMED) & frame["seed"].notna()]
+        return part[columns].sort_values(keys, ignore_index=True)
+
+    pd.testing.assert_frame_equal(values(table), values(before))
+    assert table.loc[table["seed"].notna() & (table["status"] == "ok"), "reason"].str.startswith("stale: ").all()
+
+
+def test_a_smaller_command_leaves_its_rows_in_the_table(folder: Path) -> None:
+    made = plan(folder / "first.toml", only=["patch-kmeans"], seeds=[0], device="cpu")
+    run(folder / "first.toml", only=["patch-kmeans"], seeds=[0], output=folder / "store", device="cpu", workers=1)
+    table = load_results(folder / "store" / "experiments" / NAME)
+    rows = table[table["seed"].notna()]
+    assert set(zip(rows["row"], rows["seed"], strict=True)) == {
+        (row, seed) for row in ("aren-1", "aren-2-rpa-mean", "patch-kmeans") for seed in (0, 1)
+    }
+    new = rows["run"] == made.runs[0].name
+    assert (rows.loc[new, "row"] == "patch-kmeans").all()
+    assert rows.loc[~new & (rows["status"] == "ok"), "reason"].str.contains("stale: trained by code").all()
