@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -204,7 +203,7 @@ def test_too_few_images_for_three_splits(tmp_path: Path) -> None:
 
 
 def test_the_canonical_index_decides_where_it_is_complete(tmp_path: Path) -> None:
-    card = replace(get_card("celebahq"), indices=40)
+    card = get_card("celebahq").model_copy(update={"indices": 40})
     whole = {f"CelebA-HQ-img/{number}.jpg": encoded(picture(number)) for number in range(40)}
     whole["CelebA-HQ-img/extra.jpg"] = encoded(picture(99))
     prepared = make(as_zip(whole, tmp_path / "whole"), tmp_path / "out", card).prepared
@@ -216,12 +215,13 @@ def test_the_canonical_index_decides_where_it_is_complete(tmp_path: Path) -> Non
     del whole["CelebA-HQ-img/7.jpg"]
     partial = make(as_zip(whole, tmp_path / "partial"), tmp_path / "other", card).prepared
     assert not partial.manifest["split"]["by_name"]
-    by_hash = make(as_zip(whole, tmp_path / "partial"), tmp_path / "third", replace(card, rule="hash")).prepared
+    hashing = card.model_copy(update={"rule": "hash"})
+    by_hash = make(as_zip(whole, tmp_path / "partial"), tmp_path / "third", hashing).prepared
     assert splits(partial) == splits(by_hash)
 
 
 def test_a_damaged_image_does_not_take_the_index_from_the_others(tmp_path: Path) -> None:
-    card = replace(get_card("celebahq"), indices=40)
+    card = get_card("celebahq").model_copy(update={"indices": 40})
     files = {f"{number:05}.jpg": encoded(picture(number)) for number in range(40)} | {"00003.jpg": b""}
     prepared = make(as_folder(files, tmp_path / "a"), tmp_path / "out", card, max_bad=1).prepared
     assert prepared.manifest["split"]["by_name"]

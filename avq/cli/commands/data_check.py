@@ -13,6 +13,7 @@ from avq.cli.output import Row, print_rows
 @click.command()
 @click.argument("name", required=False)
 @click.option("--size", type=int, help="Only the set of this size.  [default: all sizes]")
+@options.cards
 @options.data_root
 @options.table_format
 def check(name: str | None, size: int | None, data_root: Path | None, style: str) -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from avq.cli import options
 from avq.cli.data_bars import counting
 
 
 @click.command()
 @click.argument("name")
+@options.cards
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),

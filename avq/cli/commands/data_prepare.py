@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from avq.cli import options
 from avq.cli.data_bars import counting
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name")
+@options.cards
 @click.option(
     "--source",
     type=click.Path(path_type=Path),
@@ -88,6 +90,8 @@ def _showing(name: str) -> Iterator[OnProgress]:
 
 
 def _tell(card: Card, outcome: Outcome, size: int, output: Path | None) -> None:
+    from avq.data.cards import card_files, named_folders
+
     prepared, counts = outcome.prepared, outcome.prepared.manifest["counts"]
     splits = ", ".join(f"{count:,} {split}" for split, count in prepared.counts.items())
     click.echo(f"{card.name} at {size}x{size}{' was there already' if outcome.reused else ''}: {splits}")
@@ -101,4 +105,6 @@ def _tell(card: Card, outcome: Outcome, size: int, output: Path | None) -> None:
     by = "names" if prepared.manifest["split"]["by_name"] else "a hash of the decoded pixels"
     click.echo(f"split by {by}; set: {prepared.folder}")
     root = f" --data-root {output}" if output else ""
-    click.echo(f"use it: avq-bench run ablation_levels --dataset {card.name} --set image_size={size}{root}")
+    folder = card_files()[card.name].parent
+    cards = f" --cards {folder}" if folder in named_folders() else ""
+    click.echo(f"use it: avq-bench run ablation_levels --dataset {card.name} --set image_size={size}{root}{cards}")

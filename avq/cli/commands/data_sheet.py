@@ -15,6 +15,7 @@ from avq.cli import options
 @click.option("--size", type=int, help="Height and width of the images.  [default: the dataset's own default]")
 @click.option("--images", type=click.IntRange(min=1), default=64, show_default=True, help="How many.")
 @options.split
+@options.cards
 @options.data_root
 def sheet(name: str, output: Path, size: int | None, images: int, split: str, data_root: Path | None) -> None:
     """Draw a contact sheet of dataset NAME, as runs see it: cropped, resized, in the fixed order of the split.
