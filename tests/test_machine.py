@@ -62,7 +62,8 @@ def test_cores_are_the_lesser_of_binding_and_quota(
 
 
 def limit(folder: str, names: tuple[str, str], total: str, used: int, stat: str) -> dict[str, str]:
-    return {f"{folder}/memory.{name}": text for name, text in zip((*names, "stat"), (total, str(used), stat), strict=True)}
+    texts = zip((*names, "stat"), (total, str(used), stat), strict=True)
+    return {f"{folder}/memory.{name}": text for name, text in texts}
 
 
 def test_room_in_control_groups_of_version_2(place: Place) -> None:

@@ -13,8 +13,8 @@ from threading import Thread
 import pytest
 
 from avq.data.cards import Card, Download, get_card, list_datasets
-from avq.data.containers import open_container
 from avq.data.fetch import download, fetch, unpack_lmdb
+from avq.data.open import open_container
 from avq.errors import AvqError
 
 from .made import as_lmdb, photographs, snapshot

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from avq.data.cards import Card, get_card
 from avq.data.chunks import CHUNK
-from avq.data.containers import open_container
+from avq.data.open import open_container
 from avq.data.prepare import Outcome, TooManyBad, prepare
 from avq.data.prepared import Prepared, check, find_prepared
 from avq.errors import AvqError, UsageError
@@ -267,7 +267,7 @@ import sys, time
 from pathlib import Path
 from avq.data import chunks, deal, prepare
 from avq.data.cards import get_card
-from avq.data.containers import open_container
+from avq.data.open import open_container
 if __name__ == "__main__":
     source, output, processes = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "processes"
     slow, remove = float(sys.argv[4]), chunks.remove_pixels

@@ -53,8 +53,8 @@ def prepare(name: str, source: Path, size: int | None, output: Path | None, work
     """
     from avq.data.cards import get_card
     from avq.data.config import DataConfig
-    from avq.data.containers import open_container
     from avq.data.fingerprint import resolve
+    from avq.data.open import open_container
     from avq.data.prepare import TooManyBad
     from avq.data.prepare import prepare as prepare_set
     from avq.data.roots import cache_root
