@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from avq.data.hashing import address_of_values
+from avq.errors import UsageError
 
 Kind = Literal["folder", "zip", "tar", "lmdb", "parquet"]
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
@@ -99,3 +100,8 @@ def signature_of(files: Iterable[Path], base: Path) -> str:
             continue  # whoever reads it will say so
         states.append((file.relative_to(base).as_posix(), state.st_size, state.st_mtime_ns, state.st_ctime_ns))
     return address_of_values(sorted(states))
+
+
+def damaged(path: Path, how: str) -> UsageError:
+    """The error for a container that cannot be read to its end."""
+    return UsageError(f"{path} is damaged or was not fetched to its end ({how}). Delete it and fetch it again")

@@ -1,9 +1,9 @@
 """From a container of images to a prepared set: squares of one size, by split, ready to be memory-mapped.
 
-First every image is decoded, once, into chunks; then, when all hashes are known, the chunks are dealt out to one file
-a split, in the order of the hashes. Either part goes on where it was killed. What is written depends on the source, the
-size and the libraries alone: not on the number of workers, nor on interruptions. A batch of images a worker is held in
-memory, and about a hundred bytes for each image of the source. (Torch-free.)
+First every image is decoded, once, into chunks; then, when all hashes are known, the images are written to
+one file a split, in the order of the hashes. Either part resumes where it was killed. What is written depends on the
+source, the size and the libraries alone: not on the number of workers, nor on interruptions. A batch of images a worker
+is held in memory, and about a hundred bytes for each image of the source. (Torch-free.)
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from avq.data import chunks
+from avq.data.assemble import gather, write_splits, write_table
 from avq.data.cards import Card
 from avq.data.chunks import CHUNK, Item
 from avq.data.containers import Container, Entry, Unusable
-from avq.data.deal import deal, gather, write_table
 from avq.data.decode import RULES
 from avq.data.hashing import sha256_of_file
 from avq.data.prepared import FORMAT, IMAGES, MANIFEST, Prepared, file_of, find_prepared, set_name
@@ -35,7 +35,7 @@ from avq.files import held, read_json, written_whole
 OnProgress = Callable[[int, int | None], None]
 """Called with the images done, and how many there are where that is known."""
 
-_DEALING = "dealing"
+_WRITING = "writing-splits"
 
 
 class TooManyBad(AvqError):
@@ -62,7 +62,7 @@ def prepare(
     replace: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Outcome:
-    """Prepare a dataset, or go on with it; a set that is there already from the same source is left as it is.
+    """Prepare a dataset, or resume it; a set that is there already from the same source is left as it is.
 
     Args:
         card: the dataset; its rule and shares make the split.
@@ -90,11 +90,11 @@ def prepare(
         work, job = output / f".{target.name}.part", _job(card, container, size)
         if not _is_whole(work, job):
             _begin(work, job)
-            if not (work / _DEALING).exists():
+            if not (work / _WRITING).exists():
                 _decode_all(container, size, work, workers, processes, on_progress)
             _finish(card, container, job, work, max_bad)
         shutil.rmtree(work / "chunks", ignore_errors=True)
-        for left in (work / "job.json", work / _DEALING, *work.glob(".*")):
+        for left in (work / "job.json", work / _WRITING, *work.glob(".*")):
             left.unlink(missing_ok=True)
         shutil.rmtree(target, ignore_errors=True)
         work.rename(target)
@@ -227,8 +227,8 @@ def _finish(card: Card, container: Container, job: dict[str, Any], work: Path, m
     for split, count in where.counts.items():
         if not count:
             raise UsageError(f"{container.path} has only {len(found.usable):,} images: none falls into {split}")
-    (work / _DEALING).touch()
-    deal(folder, work, int(job["size"]), where, found.usable)
+    (work / _WRITING).touch()
+    write_splits(folder, work, int(job["size"]), where, found.usable)
     content = content_address(found.sources[found.usable], found.parts[found.usable])
     names = (IMAGES, *map(file_of, SPLITS))
     manifest = job | {

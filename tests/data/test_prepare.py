@@ -265,7 +265,7 @@ def test_masks_beside_celebahq_are_no_photographs(tmp_path: Path) -> None:
 _KILLED = """
 import sys, time
 from pathlib import Path
-from avq.data import chunks, deal, prepare
+from avq.data import chunks, prepare
 from avq.data.cards import get_card
 from avq.data.open import open_container
 if __name__ == "__main__":
@@ -284,7 +284,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("processes", ["threads", "processes"])
 def test_killed_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, processes: str) -> None:
-    """kill -9 again and again, in decoding and in dealing, until it comes to its end."""
+    """kill -9 again and again, while it decodes and while it writes the splits, until it comes to its end."""
     source = as_folder(photographs(6 * CHUNK + 5), tmp_path / "source")
     whole = snapshot(make(source, tmp_path / "whole").prepared.folder)
     script = tmp_path / "killed.py"
@@ -302,7 +302,7 @@ def test_killed_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, processes:
         if process.poll() is not None:
             assert process.returncode == 0
             break
-        stages.add((work / "dealing").exists())
+        stages.add((work / "writing-splits").exists())
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert stages == {True, False}, "killed in both halves"
@@ -312,7 +312,7 @@ def test_killed_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, processes:
 
 def _state(work: Path) -> tuple[int, int, bool]:
     counts = (sum(1 for _ in (work / "chunks").glob(pattern)) for pattern in ("*.json", "*.npy"))
-    return (*counts, (work / "dealing").exists())  # type: ignore[return-value]
+    return (*counts, (work / "writing-splits").exists())  # type: ignore[return-value]
 
 
 def test_only_what_is_missing_is_decoded_again(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from avq.cli.data_bars import counting
 
 if TYPE_CHECKING:
     from avq.data.cards import Card
-    from avq.data.prepare import OnProgress, Outcome
+    from avq.data.prepare import Outcome
 
 
 @click.command()
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 def prepare(name: str, source: Path, size: int | None, output: Path | None, workers: int | None, max_bad: int) -> None:
     """Prepare the images of dataset NAME: decode, crop, resize, split, and keep them ready to be mapped.
 
-    What was killed goes on where it stopped. The result is the same for any number of workers.
+    A killed one resumes where it stopped. The result is the same for any number of workers.
 
     \b
     Examples:
@@ -59,6 +58,7 @@ def prepare(name: str, source: Path, size: int | None, output: Path | None, work
     from avq.data.prepare import prepare as prepare_set
     from avq.data.roots import cache_root
     from avq.errors import UsageError
+    from avq.machine import cores
 
     card = get_card(name)
     if card.kind != "folder":
@@ -66,27 +66,15 @@ def prepare(name: str, source: Path, size: int | None, output: Path | None, work
     pixels = resolve(DataConfig(name, size)).image_size
     assert pixels is not None
     container = open_container(source, card.options.get("skip", ""))
-    with _showing(name) as on_progress:
+    with counting("images") as count:
         try:
             outcome = prepare_set(
-                card, container, pixels, output or cache_root(), workers=workers or _cores(), max_bad=max_bad,
-                on_progress=on_progress,
+                card, container, pixels, output or cache_root(), workers=workers or cores(), max_bad=max_bad,
+                on_progress=partial(count, name),
             )  # fmt: skip
         except TooManyBad as error:
             raise TooManyBad(f"{error}; --max-bad N puts up with N such images") from None
     _tell(card, outcome, pixels, output)
-
-
-def _cores() -> int:
-    from avq.machine import cores
-
-    return cores()
-
-
-@contextmanager
-def _showing(name: str) -> Iterator[OnProgress]:
-    with counting("images") as count:
-        yield lambda done, total: count(name, done, total)
 
 
 def _tell(card: Card, outcome: Outcome, size: int, output: Path | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
@@ -25,14 +26,18 @@ def sheet(name: str, output: Path, size: int | None, images: int, split: str, da
       avq-bench data sheet synthetic-faces -o faces.png
       avq-bench data sheet cifar10 --data-root ../shared/data --split train -o things.png
     """
+    from torchvision.transforms.functional import to_pil_image
+    from torchvision.utils import make_grid
+
     from avq.cli import pictures
     from avq.data.config import DataConfig
-    from avq.data.sheet import contact_sheet
     from avq.data.sources import load_dataset
 
     pictures.check_picture(output)
     dataset = load_dataset(DataConfig(name, size), data_root)
     pixels = getattr(dataset, split).images[:images]
-    picture = contact_sheet(pixels, zoom=max(1, 64 // dataset.image_size))
-    pictures.save_picture(picture, output)
+    zoom = max(1, 64 // dataset.image_size)
+    shown = pixels.repeat_interleave(zoom, 1).repeat_interleave(zoom, 2).permute(0, 3, 1, 2)
+    grid = make_grid(shown, nrow=math.ceil(math.sqrt(len(pixels))), padding=2, pad_value=255)
+    pictures.save_picture(to_pil_image(grid), output)
     click.echo(f"{output}: {len(pixels)} images of {name}, {split}, {dataset.image_size}x{dataset.image_size}")
