@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from avq.data.cards import list_datasets
+    from avq.data.cards import list_datasets, register_cards
     from avq.models.config import list_variants
     from avq.models.zoo import create_variant
     from avq.results import load_results
@@ -29,6 +29,7 @@ __all__ = [
     "load_model",
     "load_results",
     "plan",
+    "register_cards",
     "run",
     "scale",
     "status",
@@ -42,6 +43,7 @@ _HOME = {
     "load_model": "avq.training.checkpoint",
     "load_results": "avq.results",
     "plan": "avq.sweep",
+    "register_cards": "avq.data.cards",
     "run": "avq.sweep",
     "scale": "avq.scale_sweep",
     "status": "avq.run_status",

@@ -30,6 +30,11 @@ class Stopped(AvqError):
     exit_code = 4
 
 
+def reason_of(error: BaseException) -> str:
+    """What another library's exception says, on one line; its type where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def unknown(kind: str, name: str, options: Iterable[str], hint: str = "") -> UsageError:
     """The error for a name that is not among `options`, with the nearest one suggested.
 

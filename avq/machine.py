@@ -6,11 +6,13 @@ import math
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+_GROUPS, _MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 _PACKAGES = (
     "avq-bench",
     "torch",
@@ -31,31 +33,32 @@ def cores() -> int:
     its images per second would tell of the quota.
     """
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, math.floor(min(bound, _quota(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")))))
+    quotas = (_cores_of(group, version) for group, version in control_groups("cpu"))
+    return max(1, math.floor(min([bound, *quotas])))
 
 
-def _quota(groups: Path, mount: Path) -> float:
-    """The least CPU quota of this process's control group and those above it, in cores; infinite without one.
+def memory_room() -> float:
+    """Bytes that this process's control groups let it take yet; caches count as free; infinite without a limit."""
+    return min((_room_of(group, version) for group, version in control_groups("memory")), default=math.inf)
 
-    Args:
-        groups: `/proc/self/cgroup`: a line `<id>:<controllers>:<path>` a hierarchy; version 2 has no controllers.
-        mount: where the hierarchies lie: version 2 itself, version 1 in a folder by controllers.
+
+def control_groups(controller: str) -> Iterator[tuple[Path, int]]:
+    """The folders of this process's control groups, and of those above, and their version (1 or 2).
+
+    A line of `/proc/self/cgroup` is `<id>:<controllers>:<path>`; version 2 has no controllers. Its hierarchy lies
+    at the mount itself, one of version 1 in a folder by its controllers.
     """
     try:
-        lines = [line.split(":", 2) for line in groups.read_text(encoding="utf-8").splitlines()]
+        lines = [line.split(":", 2) for line in _GROUPS.read_text(encoding="utf-8").splitlines()]
     except OSError:
-        return math.inf
-    quotas = [math.inf]
+        return
     for _, controllers, path in lines:
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
         own = Path(path.lstrip("/"))
         for folder in (own, *own.parents):  # in a container the path may be the host's: its own group is the root
-            if controllers:
-                quotas += [_cores_of(mount / name / folder, version=1) for name in {controllers, "cpu"}]
-            else:
-                quotas.append(_cores_of(mount / folder, version=2))
-    return min(quotas)
+            for name in {controllers, controller} if controllers else {""}:
+                yield _MOUNT / name / folder, 1 if controllers else 2
 
 
 def _cores_of(group: Path, version: int) -> float:
@@ -65,6 +68,18 @@ def _cores_of(group: Path, version: int) -> float:
         quota, period = " ".join((group / name).read_text(encoding="ascii") for name in names).split()
         return int(quota) / int(period) if quota != "max" and int(quota) > 0 else math.inf
     except (OSError, ValueError, ZeroDivisionError):
+        return math.inf
+
+
+def _room_of(group: Path, version: int) -> float:
+    """Bytes left in one group; infinite without a limit ("max"), or where no such folder is seen from in here."""
+    names = ("max", "current") if version == 2 else ("limit_in_bytes", "usage_in_bytes")
+    total = "" if version == 2 else "total_"
+    try:
+        limit, usage = (int((group / f"memory.{name}").read_text(encoding="ascii")) for name in names)
+        stat = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
+        return limit - usage + sum(int(stat.get(f"{total}{name}_file", 0)) for name in ("inactive", "active"))
+    except (OSError, ValueError):
         return math.inf
 
 

@@ -23,8 +23,8 @@ from PIL import Image
 from avq.data.cards import get_card
 from avq.data.chunks import CHUNK
 from avq.data.config import DataConfig
-from avq.data.containers import open_container
 from avq.data.loader import Batches, to_model
+from avq.data.open import open_container
 from avq.data.prepare import prepare
 from avq.data.resize import fit_square
 from avq.data.sources import load_dataset

@@ -24,7 +24,7 @@ hypothesis.settings.load_profile("suite")
 @pytest.fixture(autouse=True)
 def _own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A test neither sees nor touches what the person who runs it keeps in caches and data folders."""
-    for name in ("AVQ_DATA_ROOT", "AVQ_WEIGHTS_DIR", "TORCH_HOME"):
+    for name in ("AVQ_DATA_ROOT", "AVQ_DATASETS", "AVQ_WEIGHTS_DIR", "TORCH_HOME"):
         monkeypatch.setenv(name, "")  # so that what a test sets is gone after it
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))

@@ -51,7 +51,7 @@ def _datasets() -> list[Row]:
 def _dataset(name: str) -> Mapping[str, Any]:
     from avq.data.cards import get_card
 
-    return {key: value for key, value in asdict(get_card(name)).items() if value not in ("", {})}
+    return {key: value for key, value in get_card(name).model_dump().items() if value not in ("", {})}
 
 
 def _presets() -> list[Row]:

@@ -21,7 +21,7 @@ COMMANDS = {
     "check": "Say whether a table has become worse than its baseline; a gate for CI.",
     "evaluate": "Measure a checkpoint, or any Python object that encodes and decodes, on the images of a dataset.",
     "score": "Measure reconstructions that any tool wrote against their originals.",
-    "weights": "Fetch, add or check the weights of the networks that metrics look through.",
+    "weights": "Fetch, add or check the weights of the networks that metrics use.",
     "report": "Write a report on results as an executed notebook and as one HTML page.",
     "reconstruct": "Draw images beside what a tokenizer makes of them.",
     "attend": "Draw where pixels of an image look, through a checkpoint's attention.",

@@ -73,6 +73,14 @@ def _load_plugins(ctx: click.Context, _param: click.Parameter, modules: tuple[st
     return modules
 
 
+def _register_cards(ctx: click.Context, _param: click.Parameter, folders: tuple[str, ...]) -> None:
+    if folders and not ctx.resilient_parsing:
+        from avq.data.cards import register_cards
+
+        for folder in folders:
+            register_cards(folder)
+
+
 def _name_weights(ctx: click.Context, _param: click.Parameter, folder: Path | None) -> None:
     """What the environment names, every process that measures finds."""
     if folder is not None and not ctx.resilient_parsing:
@@ -133,6 +141,15 @@ allow_small = click.option(
 )
 preset = click.option("--preset", metavar="NAME", help="Budget: smoke, small, full or paper.")
 dataset = click.option("--dataset", metavar="NAME", help="Images to train and test on (avq-bench list datasets).")
+cards = click.option(
+    "--cards",
+    multiple=True,
+    metavar="DIR",
+    callback=_register_cards,
+    is_eager=True,
+    expose_value=False,
+    help="Folder with dataset cards of yours (TOML); repeatable.  [default: $AVQ_DATASETS]",
+)
 data_root = click.option(
     "--data-root",
     type=click.Path(path_type=Path, file_okay=False),
@@ -230,7 +247,9 @@ tensorboard = click.option(
 )
 
 #: What says which runs a variant becomes, and an ablation.
-run_choice = stacked(preset, dataset, data_root, seeds, settings, output, device, precision, compile_model, plugin)
+run_choice = stacked(
+    preset, dataset, cards, data_root, seeds, settings, output, device, precision, compile_model, plugin
+)  # fmt: skip
 choice = stacked(only, run_choice)
 #: How they are carried out.
 execution = stacked(workers, executor, address, max_minutes, fresh, keep_stale, allow_small, tensorboard, weights_dir)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from avq.errors import AvqError, UsageError
+from avq.files import written_whole
 
 Pixels = NDArray[np.uint8]
 _GAP = 4
@@ -157,11 +157,8 @@ def check_picture(path: Path) -> None:
 
 def save_picture(image: Image.Image, path: Path) -> None:
     """Write a picture whole or not at all."""
-    aside = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        image.save(aside)
-        aside.replace(path)
+        with written_whole(path) as aside:
+            image.save(aside)
     except OSError as error:
         raise AvqError(f"cannot write {path}: {error.strerror or error}; choose another place with -o") from None
-    finally:
-        aside.unlink(missing_ok=True)

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from avq.data.containers import Container, Entry, Unusable, is_image_name, signature_of
+from avq.data.containers import Container, Entry, Unusable, damaged, is_image_name, signature_of
 from avq.data.decode import MOST_BYTES
-from avq.errors import UsageError
+from avq.errors import UsageError, reason_of
 
 _LINK = "a link, and links in archives are not followed"
 # What the decompressors of zip and tar raise on damaged bytes.
@@ -42,7 +42,7 @@ def open_zip(path: Path, skip: str) -> Container:
         with zipfile.ZipFile(path) as archive:
             members = [info for info in archive.infolist() if not info.is_dir()]
     except _DAMAGE as error:
-        raise _cut_off(path, _words(error)) from error
+        raise damaged(path, reason_of(error)) from error
     if any(Path(info.filename).name == "data.mdb" for info in members):
         raise UsageError(f"{path} holds an LMDB, which cannot be read inside a zip: unzip it and name the folder")
     members = sorted(
@@ -66,7 +66,7 @@ def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         with archive.open(info) as file:
             return _read(file, info.file_size)
     except _DAMAGE as error:
-        raise Unusable(_words(error)) from error
+        raise Unusable(reason_of(error)) from error
 
 
 def open_tar(path: Path, skip: str) -> Container:
@@ -87,7 +87,7 @@ def open_tar(path: Path, skip: str) -> Container:
                         yield Entry(member.name, lambda member=member: _read_tarred(path, archive, member))  # type: ignore[misc]
                 _see_the_end(archive)
         except _DAMAGE as error:
-            raise _cut_off(path, f"after {found:,} images, {_words(error)}") from error
+            raise damaged(path, f"after {found:,} images, {reason_of(error)}") from error
         if not found:
             raise UsageError(f"{path} holds no image")
 
@@ -111,11 +111,7 @@ def _read_tarred(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) 
         with file:
             return _read(file, member.size)
     except _DAMAGE as error:  # what follows in the stream cannot be had either
-        raise _cut_off(path, f"at {member.name}, {_words(error)}") from error
-
-
-def _cut_off(path: Path, where: str) -> UsageError:
-    return UsageError(f"{path} is damaged or was not fetched to its end ({where}). Delete it and fetch it again")
+        raise damaged(path, f"at {member.name}, {reason_of(error)}") from error
 
 
 def _read(file: IO[bytes], size: int) -> bytes:
@@ -124,7 +120,3 @@ def _read(file: IO[bytes], size: int) -> bytes:
     if max(size, len(data)) > MOST_BYTES:
         raise Unusable(f"more than {MOST_BYTES:,} bytes, which no image needs")
     return data
-
-
-def _words(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -1,25 +1,32 @@
-"""Dataset cards: what a dataset is, where it comes from, and how it is split (torch-free)."""
+"""Dataset cards: what a dataset is, where it comes from, and how it is split; one TOML file each (torch-free).
+
+Besides those that ship with the suite, cards are found in the folders that `register_cards`, ``--cards`` or
+``$AVQ_DATASETS`` name, and in installed packages with an entry point of the group ``avq.datasets`` (its value a package
+whose folder holds the files).
+"""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+import os
 from functools import cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-from avq.errors import AvqError, unknown
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
+
+from avq.errors import UsageError, unknown
 from avq.resources import resource_dir
+from avq.toml import STRICT, parse, read_toml
 
-Kind = Literal["synthetic-faces", "cifar10", "folder"]
-KINDS: tuple[Kind, ...] = ("synthetic-faces", "cifar10", "folder")
-Rule = Literal["hash", "index", "own"]
-RULES: tuple[Rule, ...] = ("hash", "index", "own")
+ENVIRONMENT_VARIABLE = "AVQ_DATASETS"
+ENTRY_POINTS = "avq.datasets"
+
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
-@dataclass(frozen=True)
-class Download:
+class Download(BaseModel):
     """A file to be fetched.
 
     Attributes:
@@ -29,15 +36,16 @@ class Download:
         sha256: of the whole file; empty where nobody has published one.
     """
 
+    model_config = STRICT
+
     url: str
     name: str
     bytes: int
     sha256: str = ""
 
 
-@dataclass(frozen=True)
-class Card:
-    """One file of ``datasets/``.
+class Card(BaseModel):
+    """One file.
 
     Attributes:
         name: the file's name without ``.toml``; what ``--dataset`` takes.
@@ -47,11 +55,11 @@ class Card:
         flip: whether training images are mirrored at random.
         split: the rule, in words.
         how_to_get: what a person without the files does.
-        folder: where the files lie below the data root; empty where there are none.
+        folder: where the files lie below the data root; by default the name, for the kind "folder".
         checksums: sha256 by file name.
         sizes: bytes by file name.
         images: images by split ("train", "validation", "test"), where they are known beforehand.
-        shares: share of the images that go to "validation" and "test".
+        shares: share of the images that go to "validation" and "test"; for the kind "folder".
         rule: what decides the split of images from files: see `avq.data.splits`.
         indices: how many canonical indices there are, for the rule "index".
         expected: images that the whole dataset has, by the name of a part; a source may hold fewer.
@@ -60,70 +68,117 @@ class Card:
         options: what is particular to the kind.
     """
 
+    model_config = STRICT
+
     name: str
-    kind: Kind
+    kind: Literal["synthetic-faces", "cifar10", "folder"]
     summary: str
     source: str
     licence: str
-    citation: str
-    native_size: int
+    citation: str = ""
+    native_size: int = 0
     default_size: int
     flip: bool
-    split: str
-    how_to_get: str
-    folder: str = ""
-    checksums: dict[str, str] = field(default_factory=dict)
-    sizes: dict[str, int] = field(default_factory=dict)
-    images: dict[str, int] = field(default_factory=dict)
-    shares: dict[str, float] = field(default_factory=dict)
-    rule: Rule = "hash"
+    split: str = ""
+    how_to_get: str = "give its images to `avq-bench data prepare` with --source"
+    folder: Annotated[str, Field(validate_default=True)] = ""
+    checksums: dict[str, str] = {}
+    sizes: dict[str, int] = {}
+    images: dict[str, int] = {}
+    shares: Annotated[dict[str, Share], Field(validate_default=True)] = {}
+    rule: Literal["hash", "index", "own"] = "hash"
     indices: int = 0
-    expected: dict[str, int] = field(default_factory=dict)
-    downloads: tuple[Download, ...] = ()
+    expected: dict[str, int] = {}
+    downloads: Annotated[tuple[Download, ...], Field(strict=False)] = ()
     terms: str = ""
-    options: dict[str, str] = field(default_factory=dict)
+    options: dict[str, str] = {}
+
+    @field_validator("folder")
+    @classmethod
+    def _own_folder(cls, folder: str, info: ValidationInfo) -> str:
+        return folder or (info.data["name"] if info.data.get("kind") == "folder" else "")
+
+    @field_validator("shares")
+    @classmethod
+    def _both_shares(cls, shares: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        if info.data.get("kind") == "folder" and (shares.keys() != {"validation", "test"} or sum(shares.values()) >= 1):
+            raise ValueError("a folder needs shares of validation and of test, together below 1")
+        return shares
+
+
+def register_cards(folder: str | Path) -> None:
+    """Find the cards of a folder too: in this process, and in those that it starts.
+
+    Raises:
+        UsageError: it is not a folder.
+    """
+    named = [_cards_folder(str(folder)), *named_folders()]
+    os.environ[ENVIRONMENT_VARIABLE] = os.pathsep.join(dict.fromkeys(map(str, named)))
+
+
+def named_folders() -> list[Path]:
+    """The folders of cards that this user named. UsageError where one is not there."""
+    return [_cards_folder(name) for name in os.environ.get(ENVIRONMENT_VARIABLE, "").split(os.pathsep) if name]
+
+
+def _cards_folder(name: str) -> Path:
+    folder = Path(name).expanduser().absolute()
+    if not folder.is_dir():
+        raise UsageError(f"cards folder {folder} (from --cards or ${ENVIRONMENT_VARIABLE}) is not a folder")
+    return folder
+
+
+@cache
+def _installed_folders() -> list[Path]:
+    folders: list[Path] = []
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            spec = find_spec(point.value)
+        except ImportError:  # of the package that holds it
+            spec = None
+        if spec is None or not spec.submodule_search_locations:
+            raise UsageError(f"entry point {point.name} of {ENTRY_POINTS}: '{point.value}' is not a package")
+        folders += map(Path, spec.submodule_search_locations)
+    return folders
+
+
+def card_files() -> dict[str, Path]:
+    """The file of every dataset, by name in alphabetical order.
+
+    Raises:
+        UsageError: two different cards have one name.
+    """
+    found: dict[str, Path] = {}
+    for folder in (resource_dir("datasets"), *_installed_folders(), *named_folders()):
+        for path in folder.glob("*.toml"):
+            first = found.setdefault(path.stem, path)
+            if first != path and first.read_bytes() != path.read_bytes():
+                raise UsageError(f"two dataset cards are called '{path.stem}': {first} and {path}; rename one.")
+    return dict(sorted(found.items()))
 
 
 def list_datasets() -> list[str]:
     """Names of all datasets, in alphabetical order."""
-    return sorted(path.stem for path in resource_dir("datasets").glob("*.toml"))
+    return list(card_files())
+
+
+def get_card(name: str) -> Card:
+    """The card of a dataset.
+
+    Raises:
+        UsageError: there is no such dataset, or its card is damaged.
+    """
+    files = card_files()
+    if name not in files:
+        raise unknown("dataset", name, files)
+    path = files[name]
+    card = read_card(path)
+    if card.kind != "folder" and path.parent != resource_dir("datasets"):
+        raise UsageError(f"{path}: kind '{card.kind}' is the suite's own; a card of yours is of kind 'folder'.")
+    return card
 
 
 @cache
-def get_card(name: str) -> Card:
-    """Read the card of a dataset.
-
-    Raises:
-        UsageError: there is no such dataset.
-        AvqError: the card itself is damaged.
-    """
-    if name not in list_datasets():
-        raise unknown("dataset", name, list_datasets())
-    return parse_card(name, resource_dir("datasets") / f"{name}.toml")
-
-
-def parse_card(name: str, path: Path) -> Card:
-    """Read one card file, strictly.
-
-    Raises:
-        AvqError: not TOML, an unknown key, a missing key or an unknown kind.
-    """
-    try:
-        values: Mapping[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise AvqError(f"dataset card {path} cannot be read: {error}") from error
-    known = {f.name for f in fields(Card)} - {"name"}
-    needed = {f.name for f in fields(Card) if f.default is f.default_factory is MISSING} - {"name"}
-    for key in sorted(values.keys() - known):
-        raise AvqError(f"dataset card {path}: {unknown('key', key, known)}")
-    if missing := sorted(needed - values.keys()):
-        raise AvqError(f"dataset card {path} lacks {', '.join(missing)}")
-    if values["kind"] not in KINDS:
-        raise AvqError(f"dataset card {path}: {unknown('kind', str(values['kind']), KINDS)}")
-    if values.get("rule", "hash") not in RULES:
-        raise AvqError(f"dataset card {path}: {unknown('rule', str(values['rule']), RULES)}")
-    try:
-        downloads = tuple(Download(**download) for download in values.get("downloads", ()))
-    except TypeError as error:
-        raise AvqError(f"dataset card {path}, downloads: {error}") from error
-    return Card(name=name, **{**values, "downloads": downloads})
+def read_card(path: Path) -> Card:
+    """Read one card. UsageError where it is not TOML, lacks a key, or has an unknown or unfitting one."""
+    return parse(Card, read_toml(path, "dataset card"), path)

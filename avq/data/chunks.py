@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from avq.data.decode import decode
+from avq.files import written_whole
 
 CHUNK = 32
 """Images a chunk: a batch of this many is what a worker holds."""
@@ -66,12 +67,10 @@ def write_chunk(folder: Path, number: int, size: int, items: Sequence[Item]) -> 
             pixels.append(found.pixels)
             records.append(Record(key, source, found.digest.hex(), found.width, found.height, ""))
     images = np.stack(pixels) if pixels else np.empty((0, size, size, 3), np.uint8)
-    part = folder / f"{number:07}.part"
-    with part.open("wb") as file:
-        np.save(file, images)
-    part.replace(_pixels(folder, number))
-    part.write_text(json.dumps(records), encoding="ascii")
-    part.replace(_records(folder, number))
+    with written_whole(_pixels(folder, number), durable=False) as aside:
+        np.save(aside, images)
+    with written_whole(_records(folder, number), durable=False) as aside:
+        aside.write_text(json.dumps(records), encoding="ascii")
     return len(items)
 
 
@@ -82,7 +81,7 @@ def is_done(folder: Path, number: int) -> bool:
 
 def read_records(folder: Path) -> Iterator[list[Record]]:
     """The records of all chunks, in order."""
-    for number in range(sum(1 for _ in folder.glob("*.json"))):
+    for number in range(sum(1 for _ in folder.glob("[0-9]*.json"))):
         yield [Record(*values) for values in json.loads(_records(folder, number).read_text(encoding="ascii"))]
 
 

@@ -15,6 +15,7 @@ from avq.data.cards import Card
 from avq.data.hashing import sha256_of_file
 from avq.data.randomness import Stream, order
 from avq.errors import AvqError, UsageError
+from avq.files import DiskError, held
 
 _SPLIT_SEED = 10
 _PIECE = 256
@@ -73,14 +74,10 @@ def download(card: Card, root: Path) -> None:
     Raises:
         AvqError: no network, a full disk, or a download that is not what it should be.
     """
-    import fcntl
-
     from torchvision.datasets import CIFAR10
 
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with (root / f".{card.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with held(root / f".{card.name}.lock", wait=True):
             if is_there(card, root):
                 return
             with tempfile.TemporaryDirectory(dir=root, prefix=f".{card.name}-") as scratch:
@@ -88,8 +85,9 @@ def download(card: Card, root: Path) -> None:
                 verify(card, Path(scratch))
                 shutil.rmtree(root / card.folder, ignore_errors=True)  # an incomplete one in our own cache
                 (Path(scratch) / card.folder).rename(root / card.folder)
-    except (OSError, RuntimeError) as error:
-        raise AvqError(f"could not download {card.name} to {root} ({error}): {card.how_to_get}") from error
+    except (OSError, RuntimeError, DiskError) as error:
+        reason = str(error).partition(";")[0]  # the advice of a DiskError is about stores
+        raise AvqError(f"could not download {card.name} to {root} ({reason}): {card.how_to_get}") from error
 
 
 def _rows(images: NDArray[np.uint8], chosen: NDArray[np.int64]) -> NDArray[np.uint8]:

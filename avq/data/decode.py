@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from avq.data.resize import fit_square
+from avq.errors import reason_of
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 MOST_BYTES = 2**28
@@ -84,7 +85,7 @@ def _reason(error: Exception, data: bytes) -> str:
     if isinstance(error, UnidentifiedImageError):  # its own words name a memory address
         page = " (it is a web page)" if looks_like_a_web_page(data) else ""
         return f"cannot identify image file as {', '.join(FORMATS)}{page}"
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return reason_of(error).rstrip(".")
 
 
 def _rgb(data: bytes) -> Image.Image:

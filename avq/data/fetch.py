@@ -1,4 +1,4 @@
-"""Fetching published files: what was begun is gone on with, and what arrives is checked (torch-free)."""
+"""Fetching published files: an interrupted download is resumed, and what arrives is checked (torch-free)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from avq.data.cards import Card, Download
 from avq.data.decode import looks_like_a_web_page
 from avq.data.hashing import sha256_of_file
-from avq.errors import AvqError
+from avq.errors import AvqError, reason_of
 
 OnBytes = Callable[[str, int, int], None]
 """Called with a file's name, the bytes that are here, and how many it has."""
@@ -30,7 +30,7 @@ def fetch(card: Card, output: Path, on_bytes: OnBytes | None = None) -> list[Pat
     Args:
         card: one with downloads.
         output: the folder that receives them.
-        on_bytes: told of the progress.
+        on_bytes: called with the progress.
 
     Returns:
         The folders of the LMDBs.
@@ -51,7 +51,7 @@ def fetch(card: Card, output: Path, on_bytes: OnBytes | None = None) -> list[Pat
 
 
 def download(file: Download, output: Path, on_bytes: OnBytes | None = None) -> Path:
-    """Fetch one file, or go on with it.
+    """Fetch one file, or resume it.
 
     Raises:
         AvqError: it cannot be had, or is not what was published; the line says which.
@@ -65,7 +65,7 @@ def download(file: Download, output: Path, on_bytes: OnBytes | None = None) -> P
             _receive(file, part, have, on_bytes)
         except (OSError, HTTPException) as error:
             raise AvqError(
-                f"could not fetch {file.url} ({_words(error)}). What has arrived is kept: the same command goes on"
+                f"could not fetch {file.url} ({reason_of(error)}). What has arrived is kept: the same command goes on"
             ) from error
     _verify(file, part)
     part.rename(target)
@@ -88,7 +88,7 @@ def unpack_lmdb(archive: Path, folder: Path) -> None:
                     with opened.open(info) as source, (part / name).open("xb") as target:
                         shutil.copyfileobj(source, target, _PIECE)
     except (zipfile.BadZipFile, FileExistsError, EOFError) as error:
-        raise AvqError(f"{archive} is damaged ({_words(error)}): remove it and fetch it again") from error
+        raise AvqError(f"{archive} is damaged ({reason_of(error)}): remove it and fetch it again") from error
     if not (part / "data.mdb").is_file():
         raise AvqError(f"{archive} holds no LMDB")
     part.rename(folder)
@@ -126,7 +126,3 @@ def _verify(file: Download, part: Path) -> None:
         part.unlink()
         what = "a web page" if page else "not the published file (its size or sha256 differs)"
         raise AvqError(f"what came from {file.url} is {what}, and was removed: give the command again")
-
-
-def _words(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -63,7 +63,7 @@ def prepared_set(card: Card, root: Path | None, size: int) -> Prepared:
         return prepare(card, found, size, _own_root(found), workers=_threads(), processes=False, replace=True).prepared
     except TooManyBad as error:
         raise UsageError(
-            f"{error}. Mend or remove what is damaged in {found.path}, or leave it out: avq-bench data prepare "
+            f"{error}. Repair or remove what is damaged in {found.path}, or leave it out: avq-bench data prepare "
             f"{card.name} --source {found.path} --size {size} --max-bad N"
         ) from error
 

@@ -1,19 +1,17 @@
 """From a container of images to a prepared set: squares of one size, by split, ready to be memory-mapped.
 
-First every image is decoded, once, into chunks; then, when all hashes are known, the chunks are dealt out to one file
-a split, in the order of the hashes. Either part goes on where it was killed. What is written depends on the source, the
-size and the libraries alone: not on the number of workers, nor on interruptions. A batch of images a worker is held in
-memory, and about a hundred bytes for each image of the source. (Torch-free.)
+First every image is decoded, once, into chunks; then, when all hashes are known, the images are written to
+one file a split, in the order of the hashes. Either part resumes where it was killed. What is written depends on the
+source, the size and the libraries alone: not on the number of workers, nor on interruptions. A batch of images a worker
+is held in memory, and about a hundred bytes for each image of the source. (Torch-free.)
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,21 +20,22 @@ from typing import Any
 import numpy as np
 
 from avq.data import chunks
+from avq.data.assemble import gather, write_splits, write_table
 from avq.data.cards import Card
 from avq.data.chunks import CHUNK, Item
 from avq.data.containers import Container, Entry, Unusable
-from avq.data.deal import deal, gather, write_table
 from avq.data.decode import RULES
 from avq.data.hashing import sha256_of_file
 from avq.data.prepared import FORMAT, IMAGES, MANIFEST, Prepared, file_of, find_prepared, set_name
 from avq.data.resize import FILTER
 from avq.data.splits import LEFT_OUT, SPLITS, assign, content_address
 from avq.errors import AvqError, UsageError
+from avq.files import held, read_json, written_whole
 
 OnProgress = Callable[[int, int | None], None]
 """Called with the images done, and how many there are where that is known."""
 
-_DEALING = "dealing"
+_WRITING = "writing-splits"
 
 
 class TooManyBad(AvqError):
@@ -63,7 +62,7 @@ def prepare(
     replace: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Outcome:
-    """Prepare a dataset, or go on with it; a set that is there already from the same source is left as it is.
+    """Prepare a dataset, or resume it; a set that is there already from the same source is left as it is.
 
     Args:
         card: the dataset; its rule and shares make the split.
@@ -85,18 +84,18 @@ def prepare(
             f"the output {target} lies inside the source, which is never written to: name another --output"
         )
     output.mkdir(parents=True, exist_ok=True)
-    with _alone(output / f".{target.name}.lock"):
+    with held(output / f".{target.name}.lock", wait=True):
         if (there := _there(output, card, size, container, replace)) is not None:
             return Outcome(there, reused=True)
         work, job = output / f".{target.name}.part", _job(card, container, size)
         if not _is_whole(work, job):
             _begin(work, job)
-            if not (work / _DEALING).exists():
+            if not (work / _WRITING).exists():
                 _decode_all(container, size, work, workers, processes, on_progress)
             _finish(card, container, job, work, max_bad)
         shutil.rmtree(work / "chunks", ignore_errors=True)
-        for left in ("job.json", _DEALING):
-            (work / left).unlink(missing_ok=True)
+        for left in (work / "job.json", work / _WRITING, *work.glob(".*")):
+            left.unlink(missing_ok=True)
         shutil.rmtree(target, ignore_errors=True)
         work.rename(target)
     found = find_prepared(output, card, size)
@@ -120,14 +119,6 @@ def _there(output: Path, card: Card, size: int, container: Container, replace: b
             "it, or name another --output"
         )
     return None
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Of several processes one prepares a set and the others wait."""
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _job(card: Card, container: Container, size: int) -> dict[str, Any]:
@@ -155,21 +146,13 @@ def library_versions() -> dict[str, str]:
 
 def _is_whole(work: Path, job: dict[str, Any]) -> bool:
     """Whether the work for a job lacks nothing but its last name: the manifest appears when all else is there."""
-    manifest = _read_json(work / MANIFEST)
+    manifest = read_json(work / MANIFEST)
     return bool(manifest) and all(manifest.get(key) == value for key, value in job.items() if key != "split")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return values
 
 
 def _begin(work: Path, job: dict[str, Any]) -> None:
     """Go on with work for the same job, or start afresh."""
-    if _read_json(work / "job.json") != job:
+    if read_json(work / "job.json") != job:
         shutil.rmtree(work, ignore_errors=True)
         (work / "chunks").mkdir(parents=True)
         (work / "job.json").write_text(json.dumps(job))
@@ -244,8 +227,8 @@ def _finish(card: Card, container: Container, job: dict[str, Any], work: Path, m
     for split, count in where.counts.items():
         if not count:
             raise UsageError(f"{container.path} has only {len(found.usable):,} images: none falls into {split}")
-    (work / _DEALING).touch()
-    deal(folder, work, int(job["size"]), where, found.usable)
+    (work / _WRITING).touch()
+    write_splits(folder, work, int(job["size"]), where, found.usable)
     content = content_address(found.sources[found.usable], found.parts[found.usable])
     names = (IMAGES, *map(file_of, SPLITS))
     manifest = job | {
@@ -261,6 +244,5 @@ def _finish(card: Card, container: Container, job: dict[str, Any], work: Path, m
             name: {"bytes": (work / name).stat().st_size, "sha256": sha256_of_file(work / name)} for name in names
         },
     }
-    part = work / f"{MANIFEST}.part"
-    part.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    part.rename(work / MANIFEST)
+    with written_whole(work / MANIFEST) as aside:
+        aside.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

@@ -150,10 +150,10 @@ def check(prepared: Prepared) -> None:
     Raises:
         AvqError: something is not as it was written; the line names it.
     """
-    for name, told in prepared.manifest["files"].items():
+    for name, expected in prepared.manifest["files"].items():
         path = prepared.folder / name
         _see_size(prepared, name)
-        if sha256_of_file(path) != told["sha256"]:
+        if sha256_of_file(path) != expected["sha256"]:
             raise AvqError(f"{path} is damaged or was changed: its sha256 is not the manifest's. Prepare the set again")
     seen = {split: np.zeros(count, bool) for split, count in prepared.counts.items()}
     home: dict[bytes, str] = {}
@@ -177,8 +177,8 @@ def _table(path: Path) -> Iterator[dict[str, str]]:
 
 
 def _see_size(prepared: Prepared, name: str) -> None:
-    path, told = prepared.folder / name, int(prepared.manifest["files"][name]["bytes"])
+    path, expected = prepared.folder / name, int(prepared.manifest["files"][name]["bytes"])
     if not path.is_file():
         raise UsageError(f"{path} is missing: prepare the set again")
-    if (size := path.stat().st_size) != told:
-        raise UsageError(f"{path} has {size:,} bytes, not {told:,}: prepare the set again")
+    if (size := path.stat().st_size) != expected:
+        raise UsageError(f"{path} has {size:,} bytes, not {expected:,}: prepare the set again")

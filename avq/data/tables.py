@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from avq.data.containers import Container, Entry, Unusable, signature_of
-from avq.errors import UsageError
+from avq.data.containers import Container, Entry, Unusable, damaged, signature_of
+from avq.errors import UsageError, reason_of
 
 _ROWS = 32
 _LIKELY_NAMES = ("image", "img", "jpg", "png", "webp", "pixels")
@@ -72,7 +72,7 @@ def open_parquets(path: Path, files: list[Path]) -> Container:
                             yield _entry(value, name, row)
                             row += 1
                 except OSError as error:  # ArrowInvalid is a ValueError, and a damaged page an OSError
-                    raise _damaged(file, error) from error
+                    raise damaged(file, reason_of(error)) from error
 
     return Container("parquet", path, signature_of(files, base), count, entries)
 
@@ -103,7 +103,7 @@ def _open_parquet(file: Path) -> Any:
     try:
         return pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
     except (pa.ArrowInvalid, OSError) as error:
-        raise _damaged(file, error) from error
+        raise damaged(file, reason_of(error)) from error
 
 
 def _image_column(file: Path) -> tuple[str, int]:
@@ -129,8 +129,3 @@ def _image_column(file: Path) -> tuple[str, int]:
         which = f"several columns may ({', '.join(found)})" if found else f"none may ({', '.join(schema.names)})"
         raise UsageError(f"{file} does not say which column holds the images: {which}. Call one of them 'image'")
     return likely[0], rows
-
-
-def _damaged(file: Path, error: Exception) -> UsageError:
-    words = " ".join(str(error).split())
-    return UsageError(f"{file} is damaged or was not fetched to its end ({words}). Delete it and fetch it again")

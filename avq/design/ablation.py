@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from avq.design.settings import Match
-from avq.errors import AvqError, UsageError, unknown
+from avq.errors import unknown
 from avq.resources import resource_dir
+from avq.toml import STRICT, parse, read_toml
 
 Scalar = Annotated[bool | int | float | str, Field(union_mode="smart")]
 Positive = Annotated[float, Field(gt=0)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Contrast(_Strict):
+class Contrast(BaseModel):
     """A comparison declared beforehand: row `a` against row `b` in one metric (at one level, where it has levels)."""
+
+    model_config = STRICT
 
     name: str
     a: str
@@ -30,40 +28,48 @@ class Contrast(_Strict):
     level: int | None = None
 
 
-class Statistics(_Strict):
+class Statistics(BaseModel):
     """How claims are made: error rates, and per metric the margin within which rows are "as good as".
 
     `alpha` is that of the contrasts, `regression_alpha` the share of unchanged tables that may fail `check`.
     """
+
+    model_config = STRICT
 
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
     regression_alpha: Annotated[float, Field(gt=0, lt=1)] = 0.01
     margin: dict[str, Positive] = {}
 
 
-class Budget(_Strict):
+class Budget(BaseModel):
     """What rows have in common; `reference` is the row that others are matched to (default: the first).
 
     `quality` is the validation MAE whose first reaching gives `time-to-quality`; None: that is not asked.
     """
+
+    model_config = STRICT
 
     match: Match = "steps"
     reference: str | None = None
     quality: Positive | None = None
 
 
-class Tune(_Strict):
+class Tune(BaseModel):
     """Learning rates tried for every row on validation images, each for `steps` steps."""
+
+    model_config = STRICT
 
     learning_rate: Annotated[list[Positive], Field(min_length=2)]
     steps: Annotated[int, Field(gt=0)] = 300
 
 
-class Ablation(_Strict):
+class Ablation(BaseModel):
     """One question, as its file states it. `name` is the file's stem.
 
     `presets` holds settings for one preset of that name: they stand above the preset's and below `base`.
     """
+
+    model_config = STRICT
 
     name: str
     question: str
@@ -77,14 +83,6 @@ class Ablation(_Strict):
     tune: Tune | None = None
     smoke: list[str] = []
     presets: dict[str, dict[str, Scalar]] = {}
-
-
-_SECTIONS: dict[str, type[BaseModel]] = {
-    "contrasts": Contrast,
-    "statistics": Statistics,
-    "budget": Budget,
-    "tune": Tune,
-}
 
 
 def list_ablations() -> list[str]:
@@ -110,39 +108,4 @@ def load_ablation(name: str | Path) -> Ablation:
                 "Give one of these or a path to a .toml file: " + ", ".join(names),
             )
         path = resource_dir("ablations") / f"{name if str(name) in names else short}.toml"
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"no ablation file {path}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not a TOML file: {error}") from None
-    except OSError as error:
-        raise AvqError(f"cannot read {path}: {error.strerror}.") from None
-    return parse_ablation(raw, path)
-
-
-def parse_ablation(raw: dict[str, Any], path: Path) -> Ablation:
-    """Validate a file's content; `path` is named in errors. Errors as `load_ablation`."""
-    if "name" in raw:
-        raise unknown(f"key in {path}:", "name", set(Ablation.model_fields) - {"name"})
-    try:
-        return Ablation(name=path.stem, **raw)
-    except ValidationError as error:
-        raise _one_line(error, path) from None
-
-
-def _one_line(error: ValidationError, path: Path) -> UsageError:
-    first = error.errors()[0]
-    where = [str(part) for part in first["loc"] if part not in ("list[union[bool,int,float,str]]",)]
-    if first["type"] == "extra_forbidden":
-        section = _SECTIONS.get(where[0], Ablation) if len(where) > 1 else Ablation
-        place = f" [{where[0]}]" if len(where) > 1 else ""
-        return unknown(
-            f"key in {path}{place}:",
-            where[-1],
-            set(section.model_fields) - {"name"} if section is Ablation else set(section.model_fields),
-        )
-    if first["type"] == "missing":
-        return UsageError(f"{path}: key '{'.'.join(where)}' is missing.")
-    plain = ".".join(part for part in where if "[" not in part and part not in ("bool", "int", "float", "str"))
-    return UsageError(f"{path}: {plain} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}.")
+    return parse(Ablation, read_toml(path, "ablation file"), path)

@@ -35,10 +35,7 @@ class Preset:
 @cache
 def _table() -> dict[str, Preset]:
     raw = tomllib.loads((Path(__file__).parent / "presets.toml").read_text(encoding="utf-8"))
-    return {
-        name: Preset(name, p["summary"], p["seeds"], p["rows"] == "smoke", p["tune"], p["settings"])
-        for name, p in raw.items()
-    }
+    return {name: Preset(name, **values) for name, values in raw.items()}
 
 
 def list_presets() -> list[str]:

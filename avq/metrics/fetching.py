@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO
 
 from avq.errors import AvqError, UsageError
+from avq.files import written_whole
 from avq.metrics.weights import REGISTRY, Weights, WeightsFile, folders, get_weights
 
 _CHUNK = 2**20
@@ -76,31 +75,23 @@ def add(path: Path) -> tuple[str, Path]:
 
 def _take_in(stream: BinaryIO, known: WeightsFile, origin: str, on_bytes: OnBytes) -> Path:
     """Copy a stream to its place, counting and hashing what passes."""
-    folder = folders()[0]
-    target = folder / known.file
-    temporary = folder / f".{known.file}.{os.getpid()}.part"
+    target = folders()[0] / known.file
     digest, size = hashlib.sha256(), 0
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            while size <= known.size and (piece := stream.read(_CHUNK)):
-                file.write(piece)
-                digest.update(piece)
-                size += len(piece)
-                on_bytes(len(piece))
-            file.flush()
-            os.fsync(file.fileno())
-        if size != known.size or digest.hexdigest() != known.sha256:
-            raise AvqError(
-                f"{origin} gave {size:,} bytes with sha256 {digest.hexdigest()}, "
-                f"but {known.file} has {known.size:,} with {known.sha256}: refused"
-            )
-        temporary.replace(target)
+        with written_whole(target) as aside:
+            with aside.open("wb") as file:
+                while size <= known.size and (piece := stream.read(_CHUNK)):
+                    file.write(piece)
+                    digest.update(piece)
+                    size += len(piece)
+                    on_bytes(len(piece))
+            if size != known.size or digest.hexdigest() != known.sha256:
+                raise AvqError(
+                    f"{origin} gave {size:,} bytes with sha256 {digest.hexdigest()}, "
+                    f"but {known.file} has {known.size:,} with {known.sha256}: refused"
+                )
     except OSError as error:
         if isinstance(error, urllib.error.URLError | TimeoutError | ConnectionError):
             raise
         raise AvqError(f"cannot write {target}: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
     return target

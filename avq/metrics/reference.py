@@ -5,14 +5,15 @@ Processes that want the same features at once wait for the first one's.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from avq.files import DiskError, held, written_whole
 
 Features = NDArray[np.float32]
 
@@ -40,15 +41,8 @@ def load_features(reference_id: str, images: int, conditions: Mapping[str, objec
 
 def keep_features(features: Features, reference_id: str, images: int, conditions: Mapping[str, object]) -> None:
     """Keep features; whole or not at all. A cache that cannot be written costs time, not the result."""
-    path = _path(reference_id, images, conditions)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            np.save(file, features)
-        temporary.replace(path)
-    with suppress(OSError):
-        temporary.unlink()
+    with suppress(OSError), written_whole(_path(reference_id, images, conditions), durable=False) as aside:
+        np.save(aside, features)
 
 
 @contextmanager
@@ -58,13 +52,7 @@ def alone(reference_id: str, images: int, conditions: Mapping[str, object]) -> I
     Where nothing can be locked, such as in a cache that cannot be written, nobody waits.
     """
     path = _path(reference_id, images, conditions)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.with_name(f".{path.name}.lock").open("a")
-    except OSError:
-        yield
-        return
-    with file:
-        with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        with suppress(DiskError):
+            stack.enter_context(held(path.with_name(f".{path.name}.lock"), wait=True))
         yield

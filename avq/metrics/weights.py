@@ -1,4 +1,4 @@
-"""The networks that metrics look through: which files hold their weights, and where those lie (torch-free).
+"""The networks that metrics take features from: which files hold their weights, and where those lie (torch-free).
 
 A file is taken only after its sha256 has been found right, and read as tensors alone, never unpickled freely.
 """
@@ -111,7 +111,7 @@ REGISTRY: dict[str, Weights] = {entry.name: entry for entry in _ENTRIES}
 
 
 class MissingWeightsError(AvqError):
-    """The weights are not here, or what is here is damaged; says how to mend that."""
+    """The weights are not here, or what is here is damaged; says what to do."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def find_weights(name: str) -> Path:
     """The first file that holds these weights and has the right sha256.
 
     Raises:
-        MissingWeightsError: there is none; names the command that mends it.
+        MissingWeightsError: there is none; names the command that brings them.
     """
     damaged = None
     for found in look(name):

@@ -19,13 +19,14 @@ from typing import Any
 
 import torch
 
+from avq.machine import memory_room
+
 MIB = 2**20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 _SMALL, _LARGE = 2**16, 2**25  # bytes; glibc raises its own threshold up to the larger as a process goes on
 _LONG = 1.0  # s
 _RESET = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
-_CGROUPS = Path("/sys/fs/cgroup")
 
 
 def peak_memory(device: str = "cpu") -> float:
@@ -148,29 +149,4 @@ def free_memory(device: str = "cpu") -> float:
         return torch.cuda.mem_get_info(device)[0] / MIB
     import psutil
 
-    return min([float(psutil.virtual_memory().available), *_cgroup_room()]) / MIB
-
-
-def _cgroup_room(root: Path = _CGROUPS, own: Path = Path("/proc/self/cgroup")) -> list[float]:
-    """Bytes left in each control group that limits this process (both versions); caches count as free."""
-    try:
-        lines = own.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
-    rooms = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            base, limit, usage, cached = root, "memory.max", "memory.current", ("inactive_file", "active_file")
-        elif "memory" in controllers.split(","):
-            base, limit, usage = root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
-            cached = ("total_inactive_file", "total_active_file")
-        else:
-            continue
-        place = base / path.lstrip("/")
-        for folder in (place, *(parent for parent in place.parents if parent.is_relative_to(base))):
-            with suppress(OSError, ValueError):  # no limit ("max"), or no such folder seen from in here
-                room = int((folder / limit).read_text()) - int((folder / usage).read_text())
-                stat = dict(text.split() for text in (folder / "memory.stat").read_text().splitlines())
-                rooms.append(float(room + sum(int(stat.get(name, 0)) for name in cached)))
-    return rooms
+    return min(float(psutil.virtual_memory().available), memory_room()) / MIB

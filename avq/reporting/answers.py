@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from avq.metrics.catalogue import METRICS, Metric, format_value, get_metric
+from avq.reporting.formatting import MINUS, p_value, signed, size_of
 from avq.reporting.statistics import Judgement, Verdict
 from avq.reporting.values import FLOOR, rows_of, seed_values
 
@@ -113,25 +114,15 @@ def _size(one: Judgement, metric: Metric) -> str:
     """`MAE 0.0012 (2.5 %) lower`."""
     relative = f" ({abs(one.difference / one.mean_b):.1%})".replace("%", " %") if one.mean_b else ""
     direction = "lower" if one.difference < 0 else "higher"
-    size = _number(abs(one.difference), metric)
+    size = size_of(one.difference, metric)
     return f"{metric.label} {size}{relative} {direction}" if one.difference else f"{metric.label} equal"
 
 
 def _evidence(one: Judgement, metric: Metric, tested: int) -> str:
-    sure = f"{100 * (1 - one.alpha):g} % interval {_signed(one.low, metric)} to {_signed(one.high, metric)}"
-    p = one.p_equivalence if one.verdict == "equivalent" else one.p_holm
-    shown = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-    shown = f"equivalence {shown}" if one.verdict == "equivalent" else shown
+    bounds = [signed(bound, metric, MINUS) for bound in (one.low, one.high)]
+    sure = f"{100 * (1 - one.alpha):g} % interval {bounds[0]} to {bounds[1]}"
+    equivalent = one.verdict == "equivalent"
+    p = p_value(one.p_equivalence if equivalent else one.p_holm)
+    shown = ("equivalence " if equivalent else "") + (f"p < {p[1:]}" if p.startswith("<") else f"p = {p}")
     over = f", corrected for {tested} comparisons" if tested > 1 else ""
     return f"{sure}; {shown}{over}"
-
-
-def _number(value: float, metric: Metric) -> str:
-    """A difference needs one digit more than the values that it was taken from."""
-    if metric.format.endswith("f"):
-        return f"{value:.{int(metric.format[1:-1]) + 1}f}"
-    return format_value(metric.name, value)
-
-
-def _signed(value: float, metric: Metric) -> str:
-    return ("−" if value < 0 else "+") + _number(abs(value), metric)

@@ -13,9 +13,10 @@ from xml.etree import ElementTree
 import pandas as pd
 
 from avq.metrics.catalogue import METRICS, format_value
+from avq.reporting.formatting import p_value, signed
 from avq.reporting.health import Note
 from avq.reporting.regression import FAILING, Cell, Check, smallest_caught
-from avq.reporting.render import Format, signed, text_table
+from avq.reporting.render import Format, text_table
 
 Style = Literal["table", "json", "junit", "markdown"]
 HEAD = {0: "good", 1: "regressed", 3: "not comparable"}
@@ -97,7 +98,7 @@ def _shown(cells: Sequence[Cell], columns: Sequence[str] = ("before", "now", "ch
             "before": format_value(cell.metric, cell.before),
             "now": format_value(cell.metric, cell.now),
             "change": signed(cell.now - cell.before, metric),
-            "p (Holm)": _p(cell.p_holm),
+            "p (Holm)": p_value(cell.p_holm),
         }
         line = {"dataset": cell.dataset} if several else {}
         line |= {"row": cell.row, "metric": label} | {name: values[name] for name in columns}
@@ -185,9 +186,3 @@ def _junit(check: Check) -> str:
     root.append(suite)
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode")
-
-
-def _p(value: float) -> str:
-    if math.isnan(value):
-        return "-"
-    return "<0.001" if value < 0.001 else f"{value:.3f}"

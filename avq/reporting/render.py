@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from avq.metrics.catalogue import METRICS, Metric, format_value
+from avq.reporting.formatting import p_value, signed
 
 Format = Literal["table", "csv", "json", "markdown"]
 ARROWS = {"lower": "\u00a0↓", "higher": "\u00a0↑", None: ""}  # a label is broken at plain spaces only
@@ -134,25 +135,10 @@ def _contrast(line: dict[Hashable, Any]) -> dict[str, str]:
         "metric": metric.label,
         "a\u00a0-\u00a0b": signed(line["difference"], metric),
         f"{100 * (1 - line['alpha']):g}\u00a0%\u00a0interval": "-" if low == "-" else f"{low} to {high}",
-        "p (Holm)": _p(line["p_holm"]),
+        "p (Holm)": p_value(line["p_holm"]),
         "verdict": f"a is {verdict}" if verdict in ("better", "worse") else verdict,
         "why": line["reason"],
     }
-
-
-def signed(value: float, metric: Metric) -> str:
-    """A difference: one digit more than the values it was taken from."""
-    if math.isnan(value):
-        return "-"
-    if metric.format.endswith("f"):
-        return f"{value:+.{int(metric.format[1:-1]) + 1}f}"
-    return f"{'+' if value >= 0 else ''}{format_value(metric.name, value)}"
-
-
-def _p(value: float) -> str:
-    if math.isnan(value):
-        return "-"
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _plain(value: object) -> str:

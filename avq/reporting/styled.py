@@ -12,6 +12,7 @@ import pandas as pd
 
 from avq.metrics.catalogue import METRICS, Metric, format_value
 from avq.reporting.footer import footer
+from avq.reporting.formatting import MINUS, p_value, signed
 from avq.reporting.tables import wide_table
 from avq.reporting.values import FLOOR, rows_of
 
@@ -122,33 +123,20 @@ def protocols(long: pd.DataFrame, names: Sequence[str], split: str) -> list[str]
 
 def _contrast(line: dict[Any, Any]) -> dict[str, str]:
     metric = METRICS[line["metric"]]
-    bounds = [_difference(line[name], metric) for name in ("low", "high")]
+    bounds = [signed(line[name], metric, MINUS) for name in ("low", "high")]
     return {
         "comparison": line["contrast"],
         "a": line["a"],
         "b": line["b"],
         "metric": metric.label,
         "n": f"{line['n_a']} / {line['n_b']}" if line["n_a"] else "-",
-        "a − b": _difference(line["difference"], metric),
+        "a − b": signed(line["difference"], metric, MINUS),
         f"{100 * (1 - line['alpha']):g} % interval": "-" if "-" in bounds else " to ".join(bounds),
-        "p (Holm)": "-" if pd.isna(line["p_holm"]) else _p(line["p_holm"]),
-        "p (equivalence)": "-" if pd.isna(line["p_equivalence"]) else _p(line["p_equivalence"]),
+        "p (Holm)": p_value(line["p_holm"]),
+        "p (equivalence)": p_value(line["p_equivalence"]),
         "verdict": f"a is {line['verdict']}" if line["verdict"] in ("better", "worse") else line["verdict"],
         "why": line["reason"],
     }
-
-
-def _p(value: float) -> str:
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _difference(value: float, metric: Metric) -> str:
-    if pd.isna(value):
-        return "-"
-    sign = "−" if value < 0 else "+"
-    if metric.format.endswith("f"):
-        return f"{sign}{abs(value):.{int(metric.format[1:-1]) + 1}f}"
-    return sign + format_value(metric.name, abs(value))
 
 
 def _styled(wide: pd.DataFrame, counts: Sequence[str], names: Sequence[str], name: str, floors: set[str]) -> Styler:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from avq.errors import UsageError
+from avq.files import written_whole
 from avq.models.tokenizer import Tokenizer
 from avq.models.zoo import build_from_config
 from avq.training.config import CHECKPOINT_FILE, STATE_FILE
@@ -91,18 +91,12 @@ def checkpoint_info(path: str | Path) -> dict[str, Any]:
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
-    """A safetensors file with JSON beside the tensors; written aside, flushed, and moved into place."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    """A safetensors file with JSON beside the tensors; whole or not at all."""
     data = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    try:
-        words = json.dumps(about)
-        metadata = {"format": _FORMAT, "about": words, "sha256": _digest(data, words)}
+    words = json.dumps(about)
+    metadata = {"format": _FORMAT, "about": words, "sha256": _digest(data, words)}
+    with written_whole(path) as aside:
         aside.write_bytes(safetensors.torch.save(data, metadata))
-        with aside.open("rb") as written:
-            os.fsync(written.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

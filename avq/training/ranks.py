@@ -2,7 +2,7 @@
 
 A process that trains alone needs none of it. Several are joined by Hugging Face Accelerate, which finds its place,
 device and backend from what `torchrun`, `accelerate launch` or MPI set, and wraps modules so that their gradients
-are means over all (DistributedDataParallel). It is imported for that alone.
+are means over all (DistributedDataParallel). It is of the extra `ranks`.
 """
 
 from __future__ import annotations
@@ -46,9 +46,12 @@ def join_ranks(device: str = "auto") -> Ranks:
         device: "auto", "cpu" or "cuda"; each rank gets a device of its own of that kind.
 
     Raises:
-        UsageError: the device is not there.
+        UsageError: the device is not there, or Accelerate is not installed.
     """
-    from accelerate import Accelerator, DistributedDataParallelKwargs
+    try:
+        from accelerate import Accelerator, DistributedDataParallelKwargs
+    except ImportError:
+        raise UsageError("ranks are joined by Accelerate: pip install 'avq-bench[ranks]'") from None
 
     from avq.training.precision import resolve_device
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -92,3 +95,35 @@ def test_every_command_has_help_with_examples(call, name):
     shown = call("data", name, "--help")
     assert shown.exit_code == 0
     assert f"avq-bench data {name}" in shown.output
+
+
+CARD = """
+kind = "folder"
+summary = "pictures of the garden"
+source = "my camera"
+licence = "mine"
+default_size = 16
+flip = true
+shares = { validation = 0.1, test = 0.2 }
+"""
+
+
+def test_a_card_of_a_users_own(call, source, tmp_path):
+    """One TOML: listed, shown, prepared and trained on, by worker processes too."""
+    folder = tmp_path / "cards"
+    folder.mkdir()
+    (folder / "garden.toml").write_text(CARD)
+    assert "unknown" in call("show", "garden").stderr
+    cards = ("--cards", str(folder))
+    assert "garden,pictures of the garden" in call("list", "datasets", *cards, "--format", "csv").stdout
+    assert "my camera" in call("show", "garden", *cards).stdout
+    made = call("data", "prepare", "garden", "--source", str(source), "--workers", "1", "--max-bad", "1", *cards)
+    assert made.exit_code == 0, made.output
+    assert f"--dataset garden --set image_size=16 --cards {folder}" in made.stdout
+    words = ["-m", "avq", "train", "patch-kmeans", "--dataset", "garden", *cards, "--set", "num_codes=16"]
+    done = subprocess.run(
+        [sys.executable, *words, "--seeds", "1", "--output", str(tmp_path / "store")], cwd=Path(__file__).parents[2],
+        env=os.environ | {"AVQ_DATASETS": ""}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "patch-kmeans" in done.stdout

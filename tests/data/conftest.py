@@ -4,7 +4,6 @@ import hashlib
 import os
 import pickle
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,12 +50,12 @@ def write_cifar10(root: Path, card: Card, images_per_file: int = 20) -> Card:
         (folder / name).write_bytes(pickle.dumps(entry))
     content = {name: (folder / name).read_bytes() for name in card.checksums}
     train = images_per_file * 5
-    return replace(
-        card,
-        checksums={name: hashlib.sha256(data).hexdigest() for name, data in content.items()},
-        sizes={name: len(data) for name, data in content.items()},
-        images={"train": train - train // 10, "validation": train // 10, "test": images_per_file},
-    )
+    own = {
+        "checksums": {name: hashlib.sha256(data).hexdigest() for name, data in content.items()},
+        "sizes": {name: len(data) for name, data in content.items()},
+        "images": {"train": train - train // 10, "validation": train // 10, "test": images_per_file},
+    }
+    return card.model_copy(update=own)
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from avq.data.containers import Unusable, open_container
+from avq.data.containers import Unusable
+from avq.data.open import open_container
 from avq.errors import UsageError
 
 from .made import (

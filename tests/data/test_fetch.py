@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -13,8 +13,8 @@ from threading import Thread
 import pytest
 
 from avq.data.cards import Card, Download, get_card, list_datasets
-from avq.data.containers import open_container
 from avq.data.fetch import download, fetch, unpack_lmdb
+from avq.data.open import open_container
 from avq.errors import AvqError
 
 from .made import as_lmdb, photographs, snapshot
@@ -67,7 +67,9 @@ DATA = bytes(range(256)) * 4000
 
 def offered(server: Server, data: bytes = DATA, name: str = "x.zip") -> Download:
     server.files[name] = data
-    return Download(f"{server.url}/{name}", name, len(data), hashlib.sha256(data).hexdigest())
+    return Download(
+        url=f"{server.url}/{name}", name=name, bytes=len(data), sha256=hashlib.sha256(data).hexdigest()
+    )
 
 
 def test_a_file_is_fetched_once(server: Server, tmp_path: Path) -> None:
@@ -112,7 +114,7 @@ def test_a_quota_page_is_named(server: Server, tmp_path: Path, declared: bool) -
 
 def test_without_a_network_one_line_says_so(tmp_path: Path) -> None:
     with pytest.raises(AvqError, match=r"could not fetch http://127\.0\.0\.1:9/x") as caught:
-        download(Download("http://127.0.0.1:9/x", "x", 5), tmp_path)
+        download(Download(url="http://127.0.0.1:9/x", name="x", bytes=5), tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -127,7 +129,7 @@ def lsun(server: Server, tmp_path: Path) -> Card:
             archive.writestr(f"{name}/lock.mdb", b"")
         downloads.append(offered(server, path.read_bytes(), f"{name}.zip"))
         path.unlink()
-    return replace(get_card("lsun-church"), downloads=tuple(downloads))
+    return get_card("lsun-church").model_copy(update={"downloads": downloads})
 
 
 def test_lsun_is_fetched_unpacked_and_ready_to_be_prepared(server: Server, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 from avq.data import chunks
 from avq.data.cards import get_card
 from avq.data.config import DataConfig
-from avq.data.containers import open_container
+from avq.data.open import open_container
 from avq.data.prepare import prepare
 from avq.data.roots import cache_root
 from avq.data.sources import Dataset, fingerprint, load_dataset

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from hypothesis import strategies as st
 
 from avq.data.cards import Card, get_card
 from avq.data.chunks import CHUNK
-from avq.data.containers import open_container
+from avq.data.open import open_container
 from avq.data.prepare import Outcome, TooManyBad, prepare
 from avq.data.prepared import Prepared, check, find_prepared
 from avq.errors import AvqError, UsageError
@@ -204,7 +203,7 @@ def test_too_few_images_for_three_splits(tmp_path: Path) -> None:
 
 
 def test_the_canonical_index_decides_where_it_is_complete(tmp_path: Path) -> None:
-    card = replace(get_card("celebahq"), indices=40)
+    card = get_card("celebahq").model_copy(update={"indices": 40})
     whole = {f"CelebA-HQ-img/{number}.jpg": encoded(picture(number)) for number in range(40)}
     whole["CelebA-HQ-img/extra.jpg"] = encoded(picture(99))
     prepared = make(as_zip(whole, tmp_path / "whole"), tmp_path / "out", card).prepared
@@ -216,12 +215,13 @@ def test_the_canonical_index_decides_where_it_is_complete(tmp_path: Path) -> Non
     del whole["CelebA-HQ-img/7.jpg"]
     partial = make(as_zip(whole, tmp_path / "partial"), tmp_path / "other", card).prepared
     assert not partial.manifest["split"]["by_name"]
-    by_hash = make(as_zip(whole, tmp_path / "partial"), tmp_path / "third", replace(card, rule="hash")).prepared
+    hashing = card.model_copy(update={"rule": "hash"})
+    by_hash = make(as_zip(whole, tmp_path / "partial"), tmp_path / "third", hashing).prepared
     assert splits(partial) == splits(by_hash)
 
 
 def test_a_damaged_image_does_not_take_the_index_from_the_others(tmp_path: Path) -> None:
-    card = replace(get_card("celebahq"), indices=40)
+    card = get_card("celebahq").model_copy(update={"indices": 40})
     files = {f"{number:05}.jpg": encoded(picture(number)) for number in range(40)} | {"00003.jpg": b""}
     prepared = make(as_folder(files, tmp_path / "a"), tmp_path / "out", card, max_bad=1).prepared
     assert prepared.manifest["split"]["by_name"]
@@ -265,9 +265,9 @@ def test_masks_beside_celebahq_are_no_photographs(tmp_path: Path) -> None:
 _KILLED = """
 import sys, time
 from pathlib import Path
-from avq.data import chunks, deal, prepare
+from avq.data import chunks, prepare
 from avq.data.cards import get_card
-from avq.data.containers import open_container
+from avq.data.open import open_container
 if __name__ == "__main__":
     source, output, processes = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "processes"
     slow, remove = float(sys.argv[4]), chunks.remove_pixels
@@ -284,7 +284,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("processes", ["threads", "processes"])
 def test_killed_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, processes: str) -> None:
-    """kill -9 again and again, in decoding and in dealing, until it comes to its end."""
+    """kill -9 again and again, while it decodes and while it writes the splits, until it comes to its end."""
     source = as_folder(photographs(6 * CHUNK + 5), tmp_path / "source")
     whole = snapshot(make(source, tmp_path / "whole").prepared.folder)
     script = tmp_path / "killed.py"
@@ -302,7 +302,7 @@ def test_killed_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, processes:
         if process.poll() is not None:
             assert process.returncode == 0
             break
-        stages.add((work / "dealing").exists())
+        stages.add((work / "writing-splits").exists())
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert stages == {True, False}, "killed in both halves"
@@ -312,7 +312,7 @@ def test_killed_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, processes:
 
 def _state(work: Path) -> tuple[int, int, bool]:
     counts = (sum(1 for _ in (work / "chunks").glob(pattern)) for pattern in ("*.json", "*.npy"))
-    return (*counts, (work / "dealing").exists())  # type: ignore[return-value]
+    return (*counts, (work / "writing-splits").exists())  # type: ignore[return-value]
 
 
 def test_only_what_is_missing_is_decoded_again(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

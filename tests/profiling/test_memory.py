@@ -5,13 +5,11 @@ from __future__ import annotations
 import mmap
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from avq.profiling.memory import (
-    _cgroup_room,
     can_reset_peak,
     free_memory,
     held_memory,
@@ -101,32 +99,3 @@ def test_free_memory_is_no_more_than_the_machine_has() -> None:
     import psutil
 
     assert 1 < free_memory() <= psutil.virtual_memory().total / 2**20
-
-
-def limit(folder: Path, names: tuple[str, str], total: str, used: int, stat: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / names[0]).write_text(total)
-    (folder / names[1]).write_text(str(used))
-    (folder / "memory.stat").write_text(stat)
-
-
-def test_room_in_control_groups_of_version_2(tmp_path: Path) -> None:
-    """The group has no limit, its parent has; caches count as free."""
-    own, names = tmp_path / "own", ("memory.max", "memory.current")
-    own.write_text("0::/pod/task\n")
-    limit(tmp_path / "pod/task", names, "max\n", 50, "anon 50\n")
-    limit(tmp_path / "pod", names, "1000\n", 700, "anon 600\ninactive_file 70\nactive_file 30\n")
-    assert _cgroup_room(tmp_path, own) == [400]
-
-
-def test_room_in_control_groups_of_version_1_seen_from_inside(tmp_path: Path) -> None:
-    """A container's path is not there under its own mount, whose root is the group itself."""
-    own = tmp_path / "own"
-    own.write_text("5:cpu:/x\n4:memory:/docker/abc\n0::/\n")
-    names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
-    limit(tmp_path / "memory", names, "1000", 700, "total_inactive_file 100\ntotal_active_file 0\n")
-    assert _cgroup_room(tmp_path, own) == [400]
-
-
-def test_no_control_groups_no_limit(tmp_path: Path) -> None:
-    assert _cgroup_room(tmp_path, tmp_path / "none") == []

@@ -72,6 +72,12 @@ def test_without_a_launcher_a_process_is_alone() -> None:
     assert ranks.share(module) is module
 
 
+def test_what_to_install_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(UsageError, match=r"pip install 'avq-bench\[ranks\]'"):
+        join_ranks("cpu")
+
+
 def test_collectives_of_one_process_change_nothing() -> None:
     rows = torch.arange(12.0).view(4, 3)
     assert collective.all_sum(rows)[0] is rows

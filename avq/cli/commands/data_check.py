@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from avq.cli import options
 from avq.cli.output import Row, print_rows
 
+if TYPE_CHECKING:
+    from avq.data.cards import Card
+
 
 @click.command()
 @click.argument("name", required=False)
 @click.option("--size", type=int, help="Only the set of this size.  [default: all sizes]")
+@options.cards
 @options.data_root
 @options.table_format
 def check(name: str | None, size: int | None, data_root: Path | None, style: str) -> None:
@@ -33,9 +38,10 @@ def check(name: str | None, size: int | None, data_root: Path | None, style: str
     root, _ = resolve_root(data_root)
     rows: list[Row] = []
     for card in map(get_card, [name] if name else list_datasets()):
+        sizes = [at for at in prepared_sizes(root, card.name) if size in (None, at)]
         if card.kind == "cifar10" and (root / card.folder).is_dir():
-            rows.append(_cifar10(root))
-        rows += [_prepared(root, card.name, at) for at in prepared_sizes(root, card.name) if size in (None, at)]
+            sizes = [card.native_size]
+        rows += [_checked(card, root, at) for at in sizes]
     if not rows:
         what = f"of {name}" + (f" at {size} pixels" if size else "") if name else "of any dataset"
         raise UsageError(f"nothing {what} is prepared in {root}")
@@ -45,32 +51,19 @@ def check(name: str | None, size: int | None, data_root: Path | None, style: str
         raise AvqError(f"{len(wrong)} of {len(rows)} sets are damaged")
 
 
-def _prepared(root: Path, name: str, size: int) -> Row:
-    from avq.data.cards import get_card
-    from avq.data.prepared import check as check_set
-    from avq.data.prepared import find_prepared
+def _checked(card: Card, root: Path, size: int) -> Row:
+    from avq.data import cifar10, prepared
     from avq.errors import AvqError
 
-    row: dict[str, object] = {"dataset": name, "size": size, "images": None}
+    row: dict[str, object] = {"dataset": card.name, "size": size, "images": sum(card.images.values()) or None}
     try:
-        prepared = find_prepared(root, get_card(name), size)
-        assert prepared is not None
-        row["images"] = sum(prepared.counts.values())
-        check_set(prepared)
-    except AvqError as error:
-        return row | {"verdict": str(error)}
-    return row | {"verdict": "good"}
-
-
-def _cifar10(root: Path) -> Row:
-    from avq.data import cifar10
-    from avq.data.cards import get_card
-    from avq.errors import AvqError
-
-    card = get_card("cifar10")
-    row = {"dataset": card.name, "size": card.native_size, "images": sum(card.images.values())}
-    try:
-        cifar10.verify(card, root)
+        if card.kind == "cifar10":
+            cifar10.verify(card, root)
+        else:
+            found = prepared.find_prepared(root, card, size)
+            assert found is not None
+            row["images"] = sum(found.counts.values())
+            prepared.check(found)
     except AvqError as error:
         return row | {"verdict": str(error)}
     return row | {"verdict": "good"}

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from avq.cli import options
 from avq.cli.data_bars import counting
 
 if TYPE_CHECKING:
     from avq.data.cards import Card
-    from avq.data.prepare import OnProgress, Outcome
+    from avq.data.prepare import Outcome
 
 
 @click.command()
 @click.argument("name")
+@options.cards
 @click.option(
     "--source",
     type=click.Path(path_type=Path),
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 def prepare(name: str, source: Path, size: int | None, output: Path | None, workers: int | None, max_bad: int) -> None:
     """Prepare the images of dataset NAME: decode, crop, resize, split, and keep them ready to be mapped.
 
-    What was killed goes on where it stopped. The result is the same for any number of workers.
+    A killed one resumes where it stopped. The result is the same for any number of workers.
 
     \b
     Examples:
@@ -51,12 +52,13 @@ def prepare(name: str, source: Path, size: int | None, output: Path | None, work
     """
     from avq.data.cards import get_card
     from avq.data.config import DataConfig
-    from avq.data.containers import open_container
     from avq.data.fingerprint import resolve
+    from avq.data.open import open_container
     from avq.data.prepare import TooManyBad
     from avq.data.prepare import prepare as prepare_set
     from avq.data.roots import cache_root
     from avq.errors import UsageError
+    from avq.machine import cores
 
     card = get_card(name)
     if card.kind != "folder":
@@ -64,30 +66,20 @@ def prepare(name: str, source: Path, size: int | None, output: Path | None, work
     pixels = resolve(DataConfig(name, size)).image_size
     assert pixels is not None
     container = open_container(source, card.options.get("skip", ""))
-    with _showing(name) as on_progress:
+    with counting("images") as count:
         try:
             outcome = prepare_set(
-                card, container, pixels, output or cache_root(), workers=workers or _cores(), max_bad=max_bad,
-                on_progress=on_progress,
+                card, container, pixels, output or cache_root(), workers=workers or cores(), max_bad=max_bad,
+                on_progress=partial(count, name),
             )  # fmt: skip
         except TooManyBad as error:
             raise TooManyBad(f"{error}; --max-bad N puts up with N such images") from None
     _tell(card, outcome, pixels, output)
 
 
-def _cores() -> int:
-    from avq.machine import cores
-
-    return cores()
-
-
-@contextmanager
-def _showing(name: str) -> Iterator[OnProgress]:
-    with counting("images") as count:
-        yield lambda done, total: count(name, done, total)
-
-
 def _tell(card: Card, outcome: Outcome, size: int, output: Path | None) -> None:
+    from avq.data.cards import card_files, named_folders
+
     prepared, counts = outcome.prepared, outcome.prepared.manifest["counts"]
     splits = ", ".join(f"{count:,} {split}" for split, count in prepared.counts.items())
     click.echo(f"{card.name} at {size}x{size}{' was there already' if outcome.reused else ''}: {splits}")
@@ -101,4 +93,6 @@ def _tell(card: Card, outcome: Outcome, size: int, output: Path | None) -> None:
     by = "names" if prepared.manifest["split"]["by_name"] else "a hash of the decoded pixels"
     click.echo(f"split by {by}; set: {prepared.folder}")
     root = f" --data-root {output}" if output else ""
-    click.echo(f"use it: avq-bench run ablation_levels --dataset {card.name} --set image_size={size}{root}")
+    folder = card_files()[card.name].parent
+    cards = f" --cards {folder}" if folder in named_folders() else ""
+    click.echo(f"use it: avq-bench run ablation_levels --dataset {card.name} --set image_size={size}{root}{cards}")

@@ -37,6 +37,7 @@ class Finding:
 
 
 @click.command()
+@options.cards
 @options.data_root
 @options.output
 @options.table_format

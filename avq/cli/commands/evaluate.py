@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     help="Write originals and reconstructions as PNG, and codes, to a new folder; implies --round.",
 )
 @options.split
-@options.stacked(options.dataset, options.data_root, options.settings, labels, options.device, options.plugin)
-@options.stacked(options.allow_small, options.weights_dir)
+@options.stacked(options.dataset, options.cards, options.data_root, options.settings, labels, options.device)
+@options.stacked(options.plugin, options.allow_small, options.weights_dir)
 @options.table_format
 def command(
     model: str,

@@ -11,6 +11,7 @@ from avq.cli.output import print_rows
 
 @click.command()
 @click.argument("kind", type=click.Choice(list(KINDS)), required=False)
+@options.cards
 @options.plugin
 @options.table_format
 def command(kind: str | None, plugins: tuple[str, ...], style: str) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @options.stacked(
     options.preset,
     options.dataset,
+    options.cards,
     options.data_root,
     options.settings,
     options.device,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Store that holds the runs, for learning curves, pictures and versions.  [default: RESULTS, where it is one]",
 )
+@options.cards
 @options.data_root
 @options.split
 @click.option(

@@ -62,6 +62,7 @@ class Whole(click.ParamType):  # type: ignore[type-arg]  # generic in new releas
 )
 @click.option("--allow-lossy", is_flag=True, help="Accept JPEG reconstructions, and mark their rows.")
 @click.option("--dataset", metavar="NAME", help="What the images are called in tables.  [default: ORIGINALS' name]")
+@options.cards
 @options.split
 @options.stacked(labels, options.device, options.allow_small, options.weights_dir, options.table_format)
 def command(

@@ -21,7 +21,7 @@ EVERY_ROW = "(every row)"
 
 @click.command()
 @click.argument("name")
-@options.stacked(options.preset, options.dataset, options.only, options.settings, options.plugin)
+@options.stacked(options.preset, options.dataset, options.cards, options.only, options.settings, options.plugin)
 @options.table_format
 def command(
     name: str,

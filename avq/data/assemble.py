@@ -1,4 +1,4 @@
-"""The second half of a preparation: from all records to splits, and from chunks to the files of a set (torch-free)."""
+"""The second half of a preparation: from all records, the splits; from all chunks, a file a split (torch-free)."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _usable(folder: Path) -> Iterator[tuple[int, Record]]:
     return enumerate(usable)
 
 
-def deal(folder: Path, work: Path, size: int, where: Assignment, usable: NDArray[np.bool_]) -> None:
+def write_splits(folder: Path, work: Path, size: int, where: Assignment, usable: NDArray[np.bool_]) -> None:
     """Write every image of every chunk to its place in its split's file; a chunk goes when its images are there."""
     files = {}
     try:
