@@ -157,6 +157,12 @@ def card_files() -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def reader(card: Card) -> str:
+    """The module that reads a dataset's images."""
+    kinds = {"synthetic-faces": "drawn", "cifar10": "cifar10", "folder": "prepared"}
+    return f"avq.data.read_{kinds[card.kind]}"
+
+
 def list_datasets() -> list[str]:
     """Names of all datasets, in alphabetical order."""
     return list(card_files())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +12,9 @@ from avq.data.config import DataConfig
 from avq.data.decode import RULES
 from avq.data.hashing import address_of_values
 from avq.data.resize import FILTER
+from avq.data.resolve import resolve
 from avq.data.roots import resolve_root
-from avq.data.splits import SPLITS
 from avq.data.synthetic import GENERATOR
-from avq.errors import UsageError
-
-
-def resolve(config: DataConfig) -> DataConfig:
-    """The same data with every default of the card filled in; counts that only the files know stay ``None``.
-
-    Raises:
-        UsageError: unknown dataset, or a size or count that it does not have.
-    """
-    card = get_card(config.dataset)
-    size = config.image_size or card.default_size
-    if card.kind == "cifar10" and size > card.native_size:
-        native = f"{card.native_size}x{card.native_size}"
-        raise UsageError(f"{card.name} is {native}: image_size = {size} would only invent pixels")
-    counts: dict[str, Any] = {}
-    for split in SPLITS:
-        asked, known = getattr(config, f"{split}_images"), card.images.get(split)
-        if asked and known and asked > known and card.kind != "synthetic-faces":
-            raise too_few(card.name, split, asked, known)
-        counts[f"{split}_images"] = asked or known
-    return replace(config, image_size=size, **counts)
 
 
 def fingerprint(config: DataConfig, root: Path | None = None) -> str:
@@ -50,11 +29,9 @@ def fingerprint(config: DataConfig, root: Path | None = None) -> str:
     card = get_card(config.dataset)
     resolved = resolve(config)
     parts = {"config": asdict(resolved), "content": _content(card, root, resolved), "shares": card.shares}
+    if not card.flip:
+        parts["flip"] = False
     return address_of_values(parts)
-
-
-def too_few(name: str, split: str, asked: int, there: int) -> UsageError:
-    return UsageError(f"{name} has {there:,} {split} images; {split}_images = {asked:,} asks for more")
 
 
 def _content(card: Card, root: Path | None, resolved: DataConfig) -> Any:

@@ -13,15 +13,21 @@ if TYPE_CHECKING:
 _TRAINING = ("avq.training.fresh", "avq.training.trainer", "avq.data.sources")
 
 
-def training_code(factory: str | None, model: Mapping[str, Any], train: Mapping[str, Any]) -> str:
-    """Fingerprint of the code that trains such a model with such settings.
+def training_code(factory: str | None, model: Mapping[str, Any], train: Mapping[str, Any], dataset: str) -> str:
+    """Fingerprint of the code that trains such a model with such settings on such images.
 
     Raises:
-        UsageError: the factory's module cannot be found.
+        UsageError: the factory's module cannot be found, or there is no such dataset.
     """
+    from avq.data.cards import get_card, reader
     from avq.training.config import training_parts
 
-    return _of([*_TRAINING, *model_parts(factory, model), *training_parts(train)])
+    return _of([*_TRAINING, reader(get_card(dataset)), *model_parts(factory, model), *training_parts(train)])
+
+
+def code_now(run: Run) -> str:
+    """The fingerprint of the code that would train a run now. Errors as `training_code`."""
+    return training_code(run.factory, run.model, run.train, run.dataset)
 
 
 def cost_code(run: Run) -> str:
@@ -38,9 +44,11 @@ def forecast_code(run: Run) -> str:
     return _of(["avq.profiling.few_steps", *model_parts(run.factory, run.model), *training_parts(run.train)])
 
 
-def loading_code() -> str:
+def loading_code(dataset: str) -> str:
     """Fingerprint of the code that measures the loading of images."""
-    return _of(["avq.profiling.few_steps"])
+    from avq.data.cards import get_card, reader
+
+    return _of(["avq.profiling.few_steps", reader(get_card(dataset))])
 
 
 def scaling_code(model: Mapping[str, Any]) -> str:
@@ -54,9 +62,11 @@ def rates_code() -> str:
     return _of(["avq.profiling.counting"])
 
 
-def evaluation_code() -> str:
+def evaluation_code(dataset: str) -> str:
     """Fingerprint of the code that brings images, model and measures together."""
-    return _of(["avq.evaluation.evaluate"])
+    from avq.data.cards import get_card, reader
+
+    return _of(["avq.evaluation.evaluate", reader(get_card(dataset))])
 
 
 def measure_code(measure: str) -> str:

@@ -170,7 +170,7 @@ def make_run(row: Row, seed: int, data_root: Path | None, device: str, images: d
     """A row's run under one seed. `images` remembers the fingerprints of data seen before."""
     from avq.data.cards import get_card
     from avq.data.config import DataConfig
-    from avq.data.sources import fingerprint
+    from avq.data.fingerprint import fingerprint
     from avq.models.config import variant_entry
     from avq.training.config import TrainConfig, effective
 
@@ -191,7 +191,7 @@ def make_run(row: Row, seed: int, data_root: Path | None, device: str, images: d
         images=images[key],
         train=train,
         seed=seed,
-        code=training_code(factory, row.model, train),
+        code=training_code(factory, row.model, train, data.dataset),
     )
 
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from avq.design.parts import training_code
-from avq.design.run import Run
+from avq.design.parts import code_now
 from avq.errors import AvqError
 from avq.execution.local import Process
 from avq.files import write_atomic
@@ -48,7 +47,7 @@ class Home:
             time.sleep(0.2)
         for plugin in job.plugins:
             load_plugin(plugin)
-        if _code(job.run) != self.code:
+        if code_now(job.run) != self.code:
             raise WrongNode(f"node {here} has other code of avq-bench or of a plug-in than this command.")
 
 
@@ -84,12 +83,8 @@ def marked(root: Path) -> Iterator[Path]:
             mark.unlink()
 
 
-def _code(run: Run) -> str:
-    return training_code(run.factory, run.model, run.train)
-
-
 def home_of(job: Job, mark: Path) -> Home:
-    return Home(tuple(str(Path(folder).absolute()) for folder in sys.path), mark, _code(job.run))
+    return Home(tuple(str(Path(folder).absolute()) for folder in sys.path), mark, code_now(job.run))
 
 
 def next_word(generator: Any) -> Any:

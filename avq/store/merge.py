@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from avq.design.parts import training_code
+from avq.design.parts import code_now
 from avq.design.plan import Entry, Plan
 from avq.design.rows import Row, labels
 from avq.design.run import Run
@@ -72,6 +72,6 @@ def _row(described: Mapping[str, Any]) -> Row:
 
 def _code_now(run: Run) -> str:
     try:
-        return training_code(run.factory, run.model, run.train)
+        return code_now(run)
     except UsageError:  # a plug-in that this command does not have
         return run.code

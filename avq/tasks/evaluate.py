@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def evaluation_of(run: Run, allow_small: bool = False) -> Evaluation:
     """The task that measures a run with all that can be measured with here."""
-    return Evaluation(run, measures_here(), evaluation_code(), allow_small)
+    return Evaluation(run, measures_here(), evaluation_code(run.dataset), allow_small)
 
 
 def measures_here() -> dict[str, str]:

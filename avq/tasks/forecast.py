@@ -52,7 +52,7 @@ class Known:
     def tasks(self, run: Run) -> tuple[Forecast, Loading]:
         """The tasks that measure a run's model and its images."""
         model = Forecast(run, self.machine, forecast_code(run), self.workers)
-        return model, Loading(run, self.machine, loading_code(), self.workers)
+        return model, Loading(run, self.machine, loading_code(run.dataset), self.workers)
 
     def model(self, run: Run) -> ModelCost | None:
         """What a run's model takes; None where it was not measured."""
@@ -140,7 +140,7 @@ def _measure_loading(job: Job) -> dict[str, float]:
 
 def _split_sizes(run: Run) -> tuple[int, int]:
     from avq.data.config import DataConfig
-    from avq.data.fingerprint import resolve
+    from avq.data.resolve import resolve
 
     data = resolve(DataConfig(**run.data))
     return data.validation_images or _UNKNOWN_IMAGES, data.test_images or _UNKNOWN_IMAGES

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from avq.data.cards import ENVIRONMENT_VARIABLE as CARDS
+from avq.data.cards import named_folders
 from avq.design.run import Run, run_of
 from avq.design.task import Task
 from avq.metrics.weights import ENVIRONMENT_VARIABLE as WEIGHTS
@@ -59,7 +61,9 @@ class Outcome:
 
 def environment_now() -> dict[str, str]:
     """The variables that a process must have too; paths absolute."""
-    return {name: str(Path(value).absolute()) for name in (WEIGHTS,) if (value := os.environ.get(name))}
+    weights, cards = os.environ.get(WEIGHTS), [str(folder.absolute()) for folder in named_folders()]
+    found = {WEIGHTS: weights and str(Path(weights).absolute()), CARDS: os.pathsep.join(cards)}
+    return {name: value for name, value in found.items() if value}
 
 
 def prepare(job: Job) -> None:

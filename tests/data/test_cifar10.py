@@ -11,7 +11,8 @@ import torchvision
 from avq.data import cifar10
 from avq.data.cards import Card, get_card
 from avq.data.config import DataConfig
-from avq.data.sources import Dataset, fingerprint, load_dataset
+from avq.data.fingerprint import fingerprint
+from avq.data.sources import Dataset, load_dataset
 from avq.errors import AvqError, UsageError
 
 CONFIG = DataConfig("cifar10")

@@ -12,7 +12,8 @@ from PIL import Image
 
 from avq.data.cards import get_card
 from avq.data.config import DataConfig
-from avq.data.sources import Dataset, fingerprint, load_dataset
+from avq.data.fingerprint import fingerprint
+from avq.data.sources import Dataset, load_dataset
 from avq.errors import UsageError
 
 from .conftest import photograph

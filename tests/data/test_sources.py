@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from avq.data.config import DataConfig
-from avq.data.fingerprint import resolve
-from avq.data.sources import fingerprint, load_dataset
+from avq.data.fingerprint import fingerprint
+from avq.data.resolve import resolve
+from avq.data.sources import load_dataset
 from avq.errors import UsageError
 
 SMALL = {"train_images": 20, "validation_images": 10, "test_images": 12}
