@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from avq.data.cards import list_datasets
-    from avq.models.config import list_variants
-    from avq.models.zoo import create_variant
+    from avq.models.zoo import create_variant, list_variants
     from avq.sweep import load_results, plan, run, status
     from avq.tasks.scale import scale
     from avq.training.checkpoint import load_model
@@ -36,7 +35,7 @@ _HOME = {
     "PretrainedTokenizer": "avq.training.hub",
     "create_variant": "avq.models.zoo",
     "list_datasets": "avq.data.cards",
-    "list_variants": "avq.models.config",
+    "list_variants": "avq.models.zoo",
     "load_model": "avq.training.checkpoint",
     "load_results": "avq.sweep",
     "plan": "avq.sweep",

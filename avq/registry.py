@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from avq.errors import UsageError, unknown
 
@@ -27,7 +27,7 @@ class Registry(Mapping[str, T]):
 
     def register(self, name: str, entry: T) -> None:
         """Add an entry; UsageError where the name is taken."""
-        if name in self._entries:
+        if name in self:  # the suite's own come first
             raise UsageError(f"{self.kind} '{name}' is registered already; choose another name.")
         self._entries[name] = entry
 
@@ -50,3 +50,20 @@ class Registry(Mapping[str, T]):
         while self._built_in:
             importlib.import_module(self._built_in.pop(0))
         return self._entries
+
+
+def load(path: str, of: str) -> Any:
+    """What "package.module:attribute" names, imported when it is needed.
+
+    Args:
+        path: the name.
+        of: what names it, such as "variant 'mine'"; for errors.
+
+    Raises:
+        UsageError: it cannot be imported.
+    """
+    module, _, attribute = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"{of} names '{path}', which cannot be imported: {error}.") from error

@@ -18,13 +18,13 @@ class Kind:
 
 
 def _variants() -> list[Row]:
-    from avq.models.config import list_variants, variant_entry
+    from avq.models.zoo import list_variants, variant_entry
 
     return [{"name": name, "summary": variant_entry(name).summary} for name in list_variants()]
 
 
 def _variant(name: str) -> Mapping[str, Any]:
-    from avq.models.config import variant_config, variant_entry
+    from avq.models.zoo import variant_config, variant_entry
 
     return {"summary": variant_entry(name).summary, **variant_config(name)}
 

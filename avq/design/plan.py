@@ -233,7 +233,7 @@ def make_plan(
         UsageError: whatever does not exist or does not fit, missing data files among it.
     """
     from avq.design.matching import match_rows
-    from avq.models.config import variant_entry
+    from avq.models.zoo import variant_entry
 
     seeds = plan_seeds(preset, choices.seeds)
     rows = plan_rows(ablation, preset, choices)
@@ -266,7 +266,7 @@ def make_run(row: Row, seed: int, code: str, data_root: Path | None, device: str
     from avq.data.cards import get_card
     from avq.data.config import DataConfig
     from avq.data.sources import fingerprint
-    from avq.models.config import variant_entry
+    from avq.models.zoo import variant_entry
     from avq.training.config import TrainConfig, content
 
     data = row.values(DataConfig)

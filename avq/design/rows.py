@@ -21,7 +21,7 @@ from avq.design.settings import (
 )
 from avq.errors import UsageError, unknown
 
-_PUBLISHED = ("vqvae", "vqvae2")  # networks as published, with the quantiser that all rows share
+_PUBLISHED = ("vqvae", "vqvae2")  # networks as published, with the quantizer that all rows share
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def _check_references(ablation: Ablation, labels: Sequence[str]) -> None:
 
 def _resolve(sketch: _Sketch, ablation: Ablation, preset: Preset, sets: Mapping[str, Setting]) -> Row:
     from avq.data.config import DataConfig
-    from avq.models.config import variant_config
+    from avq.models.zoo import variant_config
     from avq.training.config import TrainConfig
 
     file = f"{ablation.name}.toml"
@@ -242,5 +242,5 @@ def _note(sketch: _Sketch, model: Mapping[str, Any], native: Mapping[str, Any]) 
     parts = [f"{'EMA' if model['codebook'] == 'ema' else 'gradient'} codebook"]
     parts += [words for name, words in own.items() if model[name]]
     width = "" if model["width"] == native["width"] else f"width {model['width']}, published {native['width']}"
-    quantiser = f"this suite's quantiser ({', '.join(parts)}), not the published one" if len(parts) > 1 else ""
-    return "; ".join(filter(None, (width, quantiser)))
+    quantizer = f"this suite's quantizer ({', '.join(parts)}), not the published one" if len(parts) > 1 else ""
+    return "; ".join(filter(None, (width, quantizer)))

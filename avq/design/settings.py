@@ -24,9 +24,11 @@ class Setting:
 
 def model_settings() -> set[str]:
     """Names of all model settings, those of plug-in variants with a factory of their own among them."""
-    from avq.models.config import MODEL_SETTINGS, VARIANTS
+    from avq.models.config import MODEL_SETTINGS
+    from avq.models.quantizers.registry import quantizer_settings
+    from avq.models.zoo import VARIANTS
 
-    return set(MODEL_SETTINGS).union(*(entry.settings for entry in VARIANTS.values()))
+    return {*MODEL_SETTINGS, *quantizer_settings()}.union(*(entry.settings for entry in VARIANTS.values()))
 
 
 def known_settings() -> set[str]:

@@ -17,8 +17,9 @@ import torch
 
 from avq.evaluation.attention import relative_gain
 from avq.models.attention import ResidualPixelAttention, resolve_implementation, use_implementation
+from avq.models.build import build
 from avq.models.config import AutoencoderConfig
-from avq.models.zoo import build_from_config
+from avq.models.recipe import Recipe
 from avq.profiling.counting import Counts, Rates, count, counted, measure_rates
 from avq.profiling.memory import MIB, free_memory, measure_passes, status_field
 from avq.training.config import TrainConfig
@@ -252,7 +253,7 @@ def attention_layer(point: Point) -> ResidualPixelAttention:
 
 def _variant(point: Point, side: int, without_contents: bool) -> Made:
     size = side * STRIDE
-    model = build_from_config(point.subject, size, dict(point.model))
+    model = build(Recipe(point.subject, size, dict(point.model)))
     if point.implementation:
         use_implementation(model, point.implementation)
     if without_contents:  # torch cannot move such a model, and it is where it belongs

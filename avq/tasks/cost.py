@@ -18,13 +18,15 @@ TIMED_COSTS = ("train-images-per-s", "inference-images-per-s", "peak-memory")
 
 def cost_job(job: Job) -> DataFrame:
     """The quiet pass of one model: no seed, no split."""
+    from avq.models.recipe import Recipe
     from avq.profiling.cost import deterministic_costs, quiet_costs
     from avq.training.config import TrainConfig
 
     prepare(job)
     run = job.run
     # Timed first: the counting's own memory would raise the peak.
-    timed = quiet_costs(run.variant, dict(run.model), run.image_size, TrainConfig(**run.train), job.device)
+    recipe = Recipe(run.variant, run.image_size, dict(run.model), run.factory)
+    timed = quiet_costs(recipe, TrainConfig(**run.train), job.device)
     counted = deterministic_costs(build_model(run), run.image_size)
     frame = record_frame(run, [("", m) for m in [*counted, *timed]], machine_name(job.device))
     return typed(frame.assign(seed=None))

@@ -250,7 +250,6 @@ def measure_model(job: Job) -> dict[str, float]:
     import torch
 
     from avq.data.loader import EVALUATION_PIXELS, images_within, to_model
-    from avq.models.tokenizer import Floor
     from avq.profiling.memory import peak_memory
     from avq.training.allocator import give_freed_memory_back
     from avq.training.config import TrainConfig
@@ -266,7 +265,7 @@ def measure_model(job: Job) -> dict[str, float]:
     begun = time.perf_counter()
     model = build_model(run).to(job.device)
     step_seconds, modules = 0.0, [model]
-    if isinstance(model, Floor):
+    if model.is_baseline:
         model.fit(images, 0)
         setup = time.perf_counter() - begun
     else:

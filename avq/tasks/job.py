@@ -104,8 +104,9 @@ def build_model(run: Run) -> Any:
     """The run's model, initialised by its seed."""
     import torch
 
-    from avq.models.zoo import build_from_config
+    from avq.models.build import build
+    from avq.models.recipe import Recipe
     from avq.training.seeds import derive_seed
 
     torch.manual_seed(derive_seed(run.seed, "initialisation"))
-    return build_from_config(run.variant, run.image_size, dict(run.model))
+    return build(Recipe(run.variant, run.image_size, dict(run.model), run.factory))

@@ -30,7 +30,6 @@ def train_and_evaluate(job: Job, store: Store, folder: Path) -> None:
     from avq.data.config import DataConfig
     from avq.data.sources import load_dataset
     from avq.evaluation.evaluate import evaluate
-    from avq.models.attention import picked_implementations
     from avq.training.allocator import give_freed_memory_back
     from avq.training.checkpoint import load_model
 
@@ -46,7 +45,7 @@ def train_and_evaluate(job: Job, store: Store, folder: Path) -> None:
         model, history = _trained(job, folder, dataset)
     else:
         model = load_model(folder / CHECKPOINT)
-    picked = picked_implementations(model, model.latent_sizes(run.image_size), job.device)
+    picked = model.attention_computed(run.image_size, job.device)
     write_json(folder / "environment.json", describe_environment(job.device) | {"attention": picked})
     write_progress(folder, "evaluating")
     give_freed_memory_back()
@@ -75,14 +74,14 @@ def _trained(job: Job, folder: Path, dataset: Dataset) -> tuple[Tokenizer, Histo
             on_progress=progress_writer(folder), on_point=on_point, variant=run.variant, stop_at=job.stop_at,
         )  # fmt: skip
     write_atomic(folder / LOG, to_csv(pd.DataFrame(history.rows)))
-    save_model(model, folder / CHECKPOINT, variant=run.variant, image_size=run.image_size, config=dict(run.model))
+    save_model(model, folder / CHECKPOINT)
     return model, history
 
 
 def _kept_history(run: Run, folder: Path) -> History | None:
     """The curve of a training whose log and checkpoint are whole; None where it must be trained.
 
-    The log's last point is the last step's, so that its seconds are the training's. A floor has no points: it is
+    The log's last point is the last step's, so that its seconds are the training's. A baseline has no points: it is
     fitted again, which takes seconds.
     """
     import pandas as pd

@@ -177,23 +177,19 @@ def test_what_a_plugin_imports_from_its_own_folder_counts(tmp_path: Path, monkey
 def test_only_the_plugin_that_builds_a_variant_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from avq import sweep as results
     from avq.design.ablation import Ablation
-    from avq.models.config import VARIANTS
+    from avq.models.zoo import VARIANTS
 
-    known = dict(VARIANTS)
+    monkeypatch.setattr(VARIANTS, "_entries", dict(VARIANTS))
     write(
         tmp_path,
         "mine_for_hash.py",
-        "from avq.models.config import register_variant\nfrom avq.models.zoo import build_from_config\n"
+        "from avq.models.zoo import register_variant\nfrom avq.models.zoo import build_from_config\n"
         "def build(image_size):\n    return build_from_config('aren-1', image_size, {})\n"
         "register_variant('mine-for-hash', 's', 'mine_for_hash:build')\n",
     )
     write(tmp_path, "other_for_hash.py", "")
     monkeypatch.syspath_prepend(tmp_path)
     ablation = Ablation(name="x", question="", expected="", rows=[{"variant": "mine-for-hash"}])
-    try:
-        plugins = ["mine_for_hash", "other_for_hash"]
-        alone, both = (results.plan(ablation, plugins=p, device="cpu").runs[0].code for p in (plugins[:1], plugins))
-    finally:
-        VARIANTS.clear()
-        VARIANTS.update(known)
+    plugins = ["mine_for_hash", "other_for_hash"]
+    alone, both = (results.plan(ablation, plugins=p, device="cpu").runs[0].code for p in (plugins[:1], plugins))
     assert alone == both

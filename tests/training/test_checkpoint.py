@@ -12,14 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avq.errors import UsageError
-from avq.models import create_variant, variant_config
+from avq.models import create_variant
 from avq.training.checkpoint import checkpoint_info, load_model, save_model
 
 
 def saved(path: Path) -> Path:
-    settings = variant_config("aren-1", width=4, num_codes=4)
-    model = create_variant("aren-1", width=4, num_codes=4)
-    save_model(model, path, variant="aren-1", image_size=32, config=settings)
+    save_model(create_variant("aren-1", width=4, num_codes=4), path)
     return path
 
 
@@ -73,6 +71,7 @@ def test_a_damaged_file_is_one_clear_line(tmp_path_factory: pytest.TempPathFacto
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     model = create_variant("aren-1", width=4, num_codes=4)
-    save_model(model, path, variant="aren-1", image_size=32, config=variant_config("aren-1", width=8, num_codes=4))
+    model.recipe = create_variant("aren-1", width=8, num_codes=4).recipe
+    save_model(model, path)
     with pytest.raises(UsageError, match="does not hold a model of this avq-bench"):
         load_model(path)

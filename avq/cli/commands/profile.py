@@ -53,7 +53,7 @@ def command(
     A part is forward and backward together. "of peak" is the time that each operation's FLOPs or bytes would need at
     the measured peaks of a matrix product and of a copy, over the time taken; it passes 100 where data come from the
     cache. Only convolutions and products count as FLOPs. The last line says how much of a step is no convolution (with
-    its bias, activation and residual sum), attention, quantiser or optimiser, without and with the casts between
+    its bias, activation and residual sum), attention, quantizer or optimiser, without and with the casts between
     float32 and bfloat16 in encoder and decoder. Nothing else should run on the machine meanwhile.
 
     \b
@@ -69,7 +69,6 @@ def command(
     from avq.data.sources import load_dataset
     from avq.design.ablation import Ablation
     from avq.errors import UsageError
-    from avq.models.tokenizer import Floor
     from avq.profiling.profile import profile_step
     from avq.tasks.job import build_model
     from avq.training.config import TrainConfig
@@ -84,7 +83,7 @@ def command(
     )
     (run,) = plan.runs
     model = build_model(run)
-    if isinstance(model, Floor):
+    if model.is_baseline:
         raise UsageError(f"{variant} is fitted, not trained: there is no training step to profile.")
     config = TrainConfig(**run.train)
     data = load_dataset(DataConfig(**run.data), data_root)
@@ -123,6 +122,6 @@ def _summary(found: Profile, batch_size: int, device: str) -> str:
         f"{found.peaks.float32 / 1e9:.0f} GFLOP/s in float32, {found.peaks.bfloat16 / 1e9:.0f} in bfloat16, and "
         f"{found.peaks.bytes / 1e9:.1f} GB/s.\n"
         f"{100 * found.outside_share:.1f} % lies outside convolutions with their activations and residual sums, "
-        f"attention, quantiser and optimiser; with the casts for bfloat16 convolutions it is "
+        f"attention, quantizer and optimiser; with the casts for bfloat16 convolutions it is "
         f"{100 * (found.outside_share + found.casts_share):.1f} %."
     )
