@@ -36,7 +36,10 @@ def known_settings() -> set[str]:
     from avq.data.config import DATA_SETTINGS
     from avq.training.config import TRAIN_SETTINGS
 
-    return {*model_settings(), *TRAIN_SETTINGS, *DATA_SETTINGS, "match"}
+    others = {*TRAIN_SETTINGS, *DATA_SETTINGS, "match"}
+    for name in others & model_settings():
+        raise UsageError(f"a plug-in's setting '{name}' has the name of one of training or data; give it another.")
+    return others | model_settings()
 
 
 def check_names(names: Iterable[str], where: str, also: Iterable[str] = ()) -> None:
