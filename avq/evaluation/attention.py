@@ -35,7 +35,7 @@ class AttentionWatch:
     """
 
     def __init__(self, model: Tokenizer) -> None:
-        self.layers = [level.attention for level in model.levels]
+        self.layers = [level.attention for level in model.find_levels()]
         self.levels = len(model.num_codes)
         self.seen = [0] * len(self.layers)
         self.values: dict[str, dict[int, Tensor]] = {}
@@ -129,7 +129,9 @@ def look(model: Tokenizer, image: Tensor, places: list[tuple[float, float]]) -> 
     def take(level: int) -> Callable[[object, tuple[Tensor], object], None]:
         return lambda _layer, inputs, _output: taken.update({level: inputs[0]})
 
-    layers = {number: level.attention for number, level in enumerate(model.levels) if level.attention is not None}
+    layers = {
+        number: level.attention for number, level in enumerate(model.find_levels()) if level.attention is not None
+    }
     hooks = [layer.register_forward_hook(take(level)) for level, layer in layers.items()]
     try:
         model.encode(image)

@@ -66,14 +66,15 @@ def _without(model: Tokenizer, batch: Tensor, codes: Sequence[Tensor], level: in
     if level in model.decoder_levels:
         replaced = [torch.full_like(part, code) if at == level else part for at, part in enumerate(codes, 1)]
         return model.decode(replaced)
-    if not model.levels:
+    levels = model.find_levels()
+    if not levels:
         return None
 
     def replace(layer: Quantizer, _inputs: object, output: Quantized) -> Quantized:
         same = torch.full_like(output.codes, code)
         return output._replace(latents=layer.decode(same), codes=same)
 
-    hook = model.levels[level - 1].quantizer.register_forward_hook(replace)
+    hook = levels[level - 1].quantizer.register_forward_hook(replace)
     try:
         images: Tensor = model(batch).images
         return images

@@ -71,7 +71,7 @@ class Autoencoder(Tokenizer):
             self.quantizers.append(quantizer(config, **of_quantizer))
             if not top:
                 self.resizes.append(Resize(config, config.resize))
-        self.num_codes = [level.quantizer.codebook_size for level in self.levels]
+        self.num_codes = [level.quantizer.codebook_size for level in self.find_levels()]
         for level in self.decoder_levels[1:]:
             mode = "transposed" if config.resize == "decoder" else config.resize
             self.upsamplers.append(Resize(config, mode, level - 1))
@@ -98,13 +98,12 @@ class Autoencoder(Tokenizer):
             responses.append(images)
         return responses
 
-    @property
-    def levels(self) -> list[Level]:
+    def find_levels(self) -> list[Level]:
         """Each level's quantizer and, where pixels attend to each other, its attention."""
         pairs = zip(self.quantizers, self.attentions, strict=True)
         return [Level(cast(Quantizer, q), a if isinstance(a, Attention) else None) for q, a in pairs]
 
-    def parts(self) -> dict[nn.Module, str]:
+    def find_parts(self) -> dict[nn.Module, str]:
         """Encoder, attention and quantizer of each level, and the decoder; what joins levels is in none."""
         parts: dict[nn.Module, str] = {self.decoder: "decoder"} | dict.fromkeys(self.upsamplers, "decoder")
         kinds = {"encoder": (self.stages, self.projections), "attention": (self.attentions,),

@@ -73,10 +73,9 @@ class Tokenizer(nn.Module, ABC):
         """Fit a baseline to uint8 images `[N, H, W, 3]`."""
         raise NotImplementedError(f"{type(self).__name__} is trained, not fitted.")
 
-    # What follows says how a model is made, to those who measure it: by default, no more than its modules show.
+    # What follows tells those who measure a model how it is made: by default, no more than its modules show.
 
-    @property
-    def levels(self) -> list[Level]:
+    def find_levels(self) -> list[Level]:
         """The quantizer and the attention of each level, bottom first; [] for a model that does not say."""
         return []
 
@@ -88,15 +87,15 @@ class Tokenizer(nn.Module, ABC):
         """How many values its codebooks store."""
         return sum(quantizer.codebook_values() for quantizer in self.find_quantizers())
 
-    def parts(self) -> dict[nn.Module, str]:
+    def find_parts(self) -> dict[nn.Module, str]:
         """The modules that a profile tells apart, with names of parts."""
         return {child: name for name, child in self.named_children()}
 
-    def blocks(self) -> list[nn.Module]:
+    def find_blocks(self) -> list[nn.Module]:
         """Modules that may be computed again for the backward pass: they draw no random numbers."""
         return [module for module in self.modules() if getattr(module, "recomputable", False)]
 
-    def last_weight(self) -> Tensor | None:
+    def find_last_weight(self) -> Tensor | None:
         """The weight of its decoder's last convolution; None without a `decoder` of convolutions."""
         decoder = getattr(self, "decoder", nn.Identity())
         weights = [part.weight for part in decoder.modules() if isinstance(part, nn.modules.conv._ConvNd)]
@@ -108,7 +107,7 @@ class Tokenizer(nn.Module, ABC):
 
     def attention_computed(self, image_size: int, device: torch.device | str) -> dict[str, str]:
         """How each level's attention is computed there, for its record: `{"level 1": "dense"}`."""
-        layers = {number: level.attention for number, level in enumerate(self.levels, 1) if level.attention}
+        layers = {number: level.attention for number, level in enumerate(self.find_levels(), 1) if level.attention}
         sizes = self.latent_sizes(image_size) if layers else []
         found = {n: layer.computed(sizes[n - 1][0] * sizes[n - 1][1], device) for n, layer in layers.items()}
         return {f"level {number}": how for number, how in found.items() if how}

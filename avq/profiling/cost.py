@@ -46,7 +46,7 @@ def deterministic_costs(model: Tokenizer, image_size: int) -> list[Measurement]:
 def _latents(model: Tokenizer, sizes: list[tuple[int, int]], image_size: int) -> list[Measurement]:
     """Latent sizes, and the attention matrix of every level that forms one (`uniform` has none)."""
     rows = []
-    layers = [level.attention for level in model.levels] or [None] * len(sizes)
+    layers = [level.attention for level in model.find_levels()] or [None] * len(sizes)
     attention = protocol_id("attention-memory-analytic", size=image_size, dtype="float32", batch=1)
     for level, (size, layer) in enumerate(zip(sizes, layers, strict=True), start=1):
         for name, side in zip(("latent-height", "latent-width"), size, strict=True):

@@ -89,7 +89,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Hooks on what is trained and on its optimisers, taken off at the end."""
         step, handles = self._step, []
         opponents = {module: name for name, module in step.modules.items() if module is not step.model}
-        for module, part in {step.model: BETWEEN, **step.model.parts(), **opponents}.items():
+        for module, part in {step.model: BETWEEN, **step.model.find_parts(), **opponents}.items():
             handles.append(module.register_forward_pre_hook(lambda _module, _args, part=part: self._enter(part)))
             handles.append(module.register_forward_hook(lambda _module, _args, _out: self._leave()))
         for optimiser in step.optimisers.values():

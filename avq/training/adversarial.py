@@ -79,7 +79,7 @@ def adaptive_weight(main: Tensor, adversarial: Tensor, last: Tensor) -> Tensor:
 
 def last_layer(model: Tokenizer) -> Tensor:
     """The weight of the decoder's last convolution. UsageError for a model without such a decoder."""
-    weight = model.last_weight()
+    weight = model.find_last_weight()
     if weight is None:
         raise UsageError("adaptive_weight needs a model with a `decoder` of convolutions; leave it out.")
     return weight

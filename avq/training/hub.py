@@ -97,9 +97,8 @@ class PretrainedTokenizer(
     def decode(self, codes: list[Tensor]) -> Tensor:
         return self.model.decode(codes)
 
-    @property
-    def levels(self) -> list[Level]:
-        return self.model.levels
+    def find_levels(self) -> list[Level]:
+        return self.model.find_levels()
 
     def trunk(self, images: Tensor) -> list[Tensor]:
         return self.model.trunk(images)

@@ -25,7 +25,7 @@ class Recomputed:
     """
 
     def __init__(self, model: Tokenizer) -> None:
-        self._forwards = {block: _recomputed(block, block.forward) for block in model.blocks()}
+        self._forwards = {block: _recomputed(block, block.forward) for block in model.find_blocks()}
         if not self._forwards:
             raise UsageError("checkpoint_activations does nothing on this model: it has none of the suite's blocks.")
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from avq.data.loader import to_model
 from avq.data.sources import Dataset
 from avq.design.ablation import Ablation
+from avq.design.matching import match_rows
 from avq.design.plan import Choices, plan_rows
 from avq.design.presets import get_preset
 from avq.errors import UsageError
@@ -141,11 +142,11 @@ def test_a_model_with_it_trains_is_measured_and_is_kept(name: str, faces: Datase
     assert step(faces.train.images[:8], 0, check=True).isfinite()
     assert {"loss-quantizer-1", "loss-quantizer-2"} <= step.logs().keys()
     model.eval()
-    assert [level.quantizer.codebook_size for level in model.levels] == model.num_codes
+    assert [level.quantizer.codebook_size for level in model.find_levels()] == model.num_codes
     rows = knock_out_levels(model, faces.test.images, [0, 1], "none")
     assert [row.status for row in rows if row.metric == "knockout-mae"] == ["ok", "ok"]
     values = {row.metric: row.value for row in deterministic_costs(model, 16)}
-    assert values["params-codebook"] == sum(level.quantizer.codebook_values() for level in model.levels)
+    assert values["params-codebook"] == sum(level.quantizer.codebook_values() for level in model.find_levels())
     save_model(model, tmp_path / "m.safetensors")
     images = to_model(faces.test.images)
     with torch.no_grad():
@@ -213,3 +214,9 @@ def test_a_setting_that_no_rows_quantizer_reads_is_refused() -> None:
         planned(ablation(), ema_decay=0.9)
     with pytest.raises(UsageError, match="restarts does nothing with this row's quantizer"):
         planned(ablation(axes={"restarts": [True, False]}))
+
+
+def test_bits_are_not_matched_by_a_setting_that_does_not_make_the_codebook() -> None:
+    rows = planned(ablation(rows=[{"variant": "aren-1", "quantizer": "vq"}, {"match": "bits"}]))
+    with pytest.raises(UsageError, match="num_codes does not set its codebook size"):
+        match_rows(rows, rows, rows[1].label)

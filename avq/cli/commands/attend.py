@@ -101,7 +101,7 @@ def _check_attention(model: Tokenizer, checkpoint: Path) -> None:
     """UsageError where there is nothing to look at."""
     from avq.training.checkpoint import checkpoint_info
 
-    if not any(level.attention for level in model.levels):
+    if not any(level.attention for level in model.find_levels()):
         variant = checkpoint_info(checkpoint)["variant"]
         raise UsageError(f"{checkpoint} holds {variant}, which has no attention between pixels; one of aren-1-rpa has")
 
