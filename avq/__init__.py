@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from avq.data.cards import list_datasets, register_cards
-    from avq.models.config import list_variants
-    from avq.models.zoo import create_variant
+    from avq.models.zoo import create_variant, list_variants
     from avq.results import load_results
     from avq.run_status import status
     from avq.scale_sweep import scale
@@ -39,7 +38,7 @@ _HOME = {
     "PretrainedTokenizer": "avq.training.hub",
     "create_variant": "avq.models.zoo",
     "list_datasets": "avq.data.cards",
-    "list_variants": "avq.models.config",
+    "list_variants": "avq.models.zoo",
     "load_model": "avq.training.checkpoint",
     "load_results": "avq.results",
     "plan": "avq.sweep",

@@ -27,7 +27,7 @@ class Registry(Mapping[str, T]):
 
     def register(self, name: str, entry: T) -> None:
         """Add an entry; UsageError where the name is taken."""
-        if name in self._entries:
+        if name in self:  # the suite's own come first
             raise UsageError(f"{self.kind} '{name}' is registered already; choose another name.")
         self._entries[name] = entry
 
@@ -52,11 +52,18 @@ class Registry(Mapping[str, T]):
         return self._entries
 
 
-def load_part(path: str) -> Any:
-    """What "package.module:attribute" names, imported now: code that names its parts so is not made of all of them.
+def load(path: str, of: str) -> Any:
+    """What "package.module:attribute" names, imported when it is needed.
+
+    Args:
+        path: the name.
+        of: what names it, such as "variant 'mine'"; for errors.
 
     Raises:
-        ImportError, AttributeError: there is no such thing.
+        UsageError: it cannot be imported.
     """
     module, _, attribute = path.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"{of} names '{path}', which cannot be imported: {error}.") from error

@@ -133,8 +133,9 @@ def _similarities() -> tuple[str, ...]:
 
 def _variant(name: str, latent_sizes: Sequence[int]) -> tuple[dict[str, Any], list[str]]:
     """What a variant's points have in common, and its similarity as a list (empty text without attention)."""
-    from avq.models.config import AutoencoderConfig, variant_config, variant_entry
+    from avq.models.config import AutoencoderConfig
     from avq.models.tokenizer import check_image_size
+    from avq.models.zoo import variant_config, variant_entry
     from avq.profiling.scaling import STRIDE
     from avq.profiling.scaling_variants import variant_attention
 

@@ -1,6 +1,6 @@
 """VQ-VAE-2 (arXiv 1906.00446) the plain way: what its best-known port does, written anew for comparison.
 
-The same layers as the zoo's `vqvae2`; a quantiser with a one-hot matrix for its statistics; standard layout, plain
+The same layers as the zoo's `vqvae2`; a quantizer with a one-hot matrix for its statistics; standard layout, plain
 Adam, no gradient clipping, and the loss read after every step.
 """
 
@@ -27,7 +27,7 @@ class OneHotQuantizer(nn.Module):
     average: Tensor
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Channels-last latents `[B, H, W, D]` to the quantised, and the commitment loss."""
+        """Channels-last latents `[B, H, W, D]` to the quantized, and the commitment loss."""
         flat = z.reshape(-1, z.shape[-1])
         distances = flat.pow(2).sum(1, keepdim=True) - 2 * flat @ self.embed + self.embed.pow(2).sum(0, keepdim=True)
         codes = (-distances).max(1)[1]
@@ -60,7 +60,7 @@ class ResBlock(nn.Module):
 
 
 class PlainVQVAE2(nn.Module):
-    """Two levels; images `[B, 3, H, W]` to reconstructions and the quantisers' loss."""
+    """Two levels; images `[B, 3, H, W]` to reconstructions and the quantizers' loss."""
 
     def __init__(self, width: int = 128, inner: int = 64, dim: int = 64, num_codes: int = 512) -> None:
         super().__init__()
@@ -75,13 +75,13 @@ class PlainVQVAE2(nn.Module):
             *blocks[2:4], nn.ReLU(inplace=True),
         )  # fmt: skip
         self.to_top = nn.Conv2d(width, dim, 1)
-        self.top_quantiser = OneHotQuantizer(dim, num_codes)
+        self.top_quantizer = OneHotQuantizer(dim, num_codes)
         self.top_decoder = nn.Sequential(
             nn.Conv2d(dim, width, 3, padding=1), *blocks[4:6], nn.ReLU(inplace=True),
             nn.ConvTranspose2d(width, dim, 4, 2, 1),
         )  # fmt: skip
         self.to_bottom = nn.Conv2d(width + dim, dim, 1)
-        self.bottom_quantiser = OneHotQuantizer(dim, num_codes)
+        self.bottom_quantizer = OneHotQuantizer(dim, num_codes)
         self.up = nn.ConvTranspose2d(dim, dim, 4, 2, 1)
         self.decoder = nn.Sequential(
             nn.Conv2d(2 * dim, width, 3, padding=1), *blocks[6:], nn.ReLU(inplace=True),
@@ -90,10 +90,10 @@ class PlainVQVAE2(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         bottom = self.bottom(images)
-        top, top_loss = self.top_quantiser(self.to_top(self.top(bottom)).permute(0, 2, 3, 1))
+        top, top_loss = self.top_quantizer(self.to_top(self.top(bottom)).permute(0, 2, 3, 1))
         top = top.permute(0, 3, 1, 2)
         joined = torch.cat([self.top_decoder(top), bottom], 1)
-        low, low_loss = self.bottom_quantiser(self.to_bottom(joined).permute(0, 2, 3, 1))
+        low, low_loss = self.bottom_quantizer(self.to_bottom(joined).permute(0, 2, 3, 1))
         low = low.permute(0, 3, 1, 2)
         return self.decoder(torch.cat([self.up(top), low], 1)), top_loss + low_loss
 

@@ -153,16 +153,14 @@ def test_the_loader_delivers_five_times_what_the_fastest_variant_takes(
 
 def _fastest_variant(batch: torch.Tensor) -> tuple[str, float]:
     torch.set_num_threads(1)
-    from avq.models.config import list_variants
-    from avq.models.tokenizer import Floor
-    from avq.models.zoo import create_variant
+    from avq.models.zoo import create_variant, list_variants
     from avq.training.config import TrainConfig
     from avq.training.step import TrainStep
 
     rates = {}
     for name in list_variants():
         model = create_variant(name, image_size=64, width=32)
-        if not isinstance(model, Floor):
+        if not model.is_baseline:
             step = TrainStep(model, TrainConfig(batch_size=len(batch)), "cpu", name)
             step(batch, 0)
             rates[name] = len(batch) / min(_seconds(lambda step=step: step(batch, 1)) for _ in range(3))

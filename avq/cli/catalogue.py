@@ -18,15 +18,27 @@ class Kind:
 
 
 def _variants() -> list[Row]:
-    from avq.models.config import list_variants, variant_entry
+    from avq.models.zoo import list_variants, variant_entry
 
     return [{"name": name, "summary": variant_entry(name).summary} for name in list_variants()]
 
 
 def _variant(name: str) -> Mapping[str, Any]:
-    from avq.models.config import variant_config, variant_entry
+    from avq.models.zoo import variant_config, variant_entry
 
     return {"summary": variant_entry(name).summary, **variant_config(name)}
+
+
+def _quantizers() -> list[Row]:
+    from avq.models.quantizers.registry import QUANTIZERS
+
+    return [{"name": name, "summary": entry.summary} for name, entry in QUANTIZERS.items()]
+
+
+def _quantizer(name: str) -> Mapping[str, Any]:
+    from avq.models.quantizers.registry import QUANTIZERS
+
+    return asdict(QUANTIZERS[name])
 
 
 def _ablations() -> list[Row]:
@@ -86,6 +98,7 @@ def _metric(name: str) -> Mapping[str, Any]:
 def _setting_rows() -> list[Row]:
     from avq.data.config import DATA_SETTINGS, DataConfig
     from avq.models.config import MODEL_SETTINGS, AutoencoderConfig
+    from avq.models.quantizers.registry import QUANTIZERS
     from avq.training.config import TRAIN_SETTINGS, TrainConfig
 
     places = (
@@ -99,6 +112,11 @@ def _setting_rows() -> list[Row]:
         rows += [
             {"name": name, "of": place, "default": default.get(name), "help": text} for name, text in settings.items()
         ]
+    rows += [
+        {"name": name, "of": "model", "default": default, "help": f"of quantizer {quantizer}"}
+        for quantizer, entry in QUANTIZERS.items()
+        for name, default in entry.settings.items()
+    ]
     return rows
 
 
@@ -131,6 +149,7 @@ def _weights_entry(name: str) -> Mapping[str, Any]:
 
 KINDS = {
     "variants": Kind(_variants, _variant),
+    "quantizers": Kind(_quantizers, _quantizer),
     "ablations": Kind(_ablations, _ablation),
     "datasets": Kind(_datasets, _dataset),
     "presets": Kind(_presets, _preset),

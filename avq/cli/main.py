@@ -11,8 +11,8 @@ from avq.cli.boundary import reporting_errors
 
 #: Command -> its line in ``--help``. A command ``x`` is ``avq.cli.commands.x:command``.
 COMMANDS = {
-    "list": "List variants, ablations, datasets, presets, metrics, settings or weights.",
-    "show": "Show one variant, ablation, dataset, preset, metric or setting.",
+    "list": "List variants, quantizers, ablations, datasets, presets, metrics, settings or weights.",
+    "show": "Show one variant, quantizer, ablation, dataset, preset, metric or setting.",
     "plan": "Say which runs an ablation needs, and their time, memory and disk, before any is spent.",
     "run": "Train every run of an ablation that is not there yet, then print its table.",
     "train": "Train one variant without an ablation file.",

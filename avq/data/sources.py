@@ -15,7 +15,7 @@ from avq.data.config import DataConfig
 from avq.data.hashing import address_of_images
 from avq.data.resolve import resolve
 from avq.data.splits import SPLITS
-from avq.registry import load_part
+from avq.registry import load
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def load_dataset(config: DataConfig, root: Path | None = None) -> Dataset:
     card = get_card(config.dataset)
     assert resolved.image_size is not None
     counts = {split: getattr(resolved, f"{split}_images") for split in SPLITS}
-    parts = load_part(f"{reader(card)}:read")(card, root, resolved.image_size, counts)
+    parts = load(f"{reader(card)}:read", f"dataset {card.name}")(card, root, resolved.image_size, counts)
     return Dataset(card.name, resolved.image_size, card, parts["train"], parts["validation"], parts["test"])
 
 

@@ -13,6 +13,7 @@ from avq.resources import resource_dir
 from avq.toml import STRICT, parse, read_toml
 
 Scalar = Annotated[bool | int | float | str, Field(union_mode="smart")]
+Value = Scalar | list[Scalar]
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -74,15 +75,15 @@ class Ablation(BaseModel):
     name: str
     question: str
     expected: str
-    base: dict[str, Scalar] = {}
-    axes: dict[str, list[Scalar] | dict[str, Scalar]] = {}
-    rows: list[dict[str, Scalar]] = []
+    base: dict[str, Value] = {}
+    axes: dict[str, list[Value] | dict[str, Value]] = {}
+    rows: list[dict[str, Value]] = []
     contrasts: list[Contrast] = []
     statistics: Statistics = Statistics()
     budget: Budget = Budget()
     tune: Tune | None = None
     smoke: list[str] = []
-    presets: dict[str, dict[str, Scalar]] = {}
+    presets: dict[str, dict[str, Value]] = {}
 
 
 def list_ablations() -> list[str]:

@@ -36,11 +36,11 @@ def _matched(row: Row, base: Row) -> Row:
         if "num_codes" not in row.model:
             raise UsageError(f"row {row.label}: {row.variant} has no num_codes to set; leave match = 'bits' out.")
         codes = codes_for_bits(decoder_tokens(row), nominal_bits(base), row.label)
-        return replace(
-            row,
-            settings=row.settings | {"num_codes": Setting(codes, origin)},
-            model=row.model | {"num_codes": codes},
-        )
+        settings, model = row.settings | {"num_codes": Setting(codes, origin)}, row.model | {"num_codes": codes}
+        matched = replace(row, settings=settings, model=model)
+        if set(_model(matched).num_codes) != {codes}:
+            raise UsageError(f"row {row.label}: num_codes does not set its codebook size; leave match = 'bits' out.")
+        return matched
     if row.match == "train-flops" and row.settings.keys() & {"trunk"} and base.settings.keys() & {"trunk"}:
         images = base.settings["steps"].value * base.settings["batch_size"].value * macs(base) / macs(row)
         steps = max(1, round(images / row.settings["batch_size"].value))

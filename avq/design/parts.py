@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from avq.design.code import code_fingerprint
+from avq.models.recipe import parts_of
 
 if TYPE_CHECKING:
     from avq.design.run import Run
@@ -22,7 +23,7 @@ def training_code(factory: str | None, model: Mapping[str, Any], train: Mapping[
     from avq.data.cards import get_card, reader
     from avq.training.config import training_parts
 
-    return _of([*_TRAINING, reader(get_card(dataset)), *model_parts(factory, model), *training_parts(train)])
+    return _of([*_TRAINING, reader(get_card(dataset)), *parts_of(factory, model), *training_parts(train)])
 
 
 def code_now(run: Run) -> str:
@@ -34,14 +35,14 @@ def cost_code(run: Run) -> str:
     """Fingerprint of the code whose costs are measured, and that measures them."""
     from avq.training.config import training_parts
 
-    return _of(["avq.profiling.cost", *model_parts(run.factory, run.model), *training_parts(run.train)])
+    return _of(["avq.profiling.cost", *parts_of(run.factory, run.model), *training_parts(run.train)])
 
 
 def forecast_code(run: Run) -> str:
     """Fingerprint of the code whose time and memory are foreseen, and that measures them."""
     from avq.training.config import training_parts
 
-    return _of(["avq.profiling.few_steps", *model_parts(run.factory, run.model), *training_parts(run.train)])
+    return _of(["avq.profiling.few_steps", *parts_of(run.factory, run.model), *training_parts(run.train)])
 
 
 def loading_code(dataset: str) -> str:
@@ -53,7 +54,7 @@ def loading_code(dataset: str) -> str:
 
 def scaling_code(model: Mapping[str, Any]) -> str:
     """Fingerprint of the code that `scale` measures, and measures with: of the attention layer, or of a variant."""
-    variant = ["avq.profiling.scaling_variants", *model_parts(None, model)] if model else []
+    variant = ["avq.profiling.scaling_variants", *parts_of(None, model)] if model else []
     return _of(["avq.profiling.scaling", *variant])
 
 
@@ -72,11 +73,6 @@ def evaluation_code(dataset: str) -> str:
 def measure_code(measure: str) -> str:
     """Fingerprint of what measures, named as "module:callable"."""
     return _of([measure.partition(":")[0]])
-
-
-def model_parts(factory: str | None, model: Mapping[str, Any]) -> list[str]:
-    """The modules that such a model is made of."""
-    return ["avq.models.autoencoder"] if factory is None else [factory.partition(":")[0]]
 
 
 def _of(modules: Iterable[str]) -> str:

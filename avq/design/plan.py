@@ -171,7 +171,7 @@ def make_run(row: Row, seed: int, data_root: Path | None, device: str, images: d
     from avq.data.cards import get_card
     from avq.data.config import DataConfig
     from avq.data.fingerprint import fingerprint
-    from avq.models.config import variant_entry
+    from avq.models.zoo import variant_entry
     from avq.training.config import TrainConfig, effective
 
     data = row.values(DataConfig)

@@ -20,8 +20,9 @@ from avq.design.settings import (
     model_settings,
 )
 from avq.errors import UsageError, unknown
+from avq.models.quantizers.registry import quantizer_settings
 
-_PUBLISHED = ("vqvae", "vqvae2")  # networks as published, with the quantiser that all rows share
+_PUBLISHED = ("vqvae", "vqvae2")  # networks as published, with the quantizer that all rows share
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,11 @@ def expand(ablation: Ablation, preset: Preset, sets: Mapping[str, Setting]) -> l
         if names.count(name) > 1:
             raise UsageError(f"{file}: row '{name}' is there {names.count(name)} times.")
     _check_references(ablation, names)
-    return [_resolve(sketch, ablation, preset, sets) for sketch in sketches]
+    rows = [_resolve(sketch, ablation, preset, sets) for sketch in sketches]
+    for name in quantizer_settings() & sets.keys():
+        if all(name not in row.settings for row in rows):
+            raise UsageError(f"--set {name} does nothing: no row's quantizer reads it; set quantizer too.")
+    return rows
 
 
 def labels(ablation: Ablation) -> list[str]:
@@ -148,6 +153,9 @@ def _options(values: list[Any] | dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _text(value: Any) -> str:
+    """A value in a label, such as 8x5x5x5 for a list."""
+    if isinstance(value, list):
+        return "x".join(map(_text, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -198,7 +206,7 @@ def _check_references(ablation: Ablation, labels: Sequence[str]) -> None:
 
 def _resolve(sketch: _Sketch, ablation: Ablation, preset: Preset, sets: Mapping[str, Setting]) -> Row:
     from avq.data.config import DataConfig
-    from avq.models.config import variant_config
+    from avq.models.zoo import variant_config
     from avq.training.config import TrainConfig
 
     file = f"{ablation.name}.toml"
@@ -213,6 +221,8 @@ def _resolve(sketch: _Sketch, ablation: Ablation, preset: Preset, sets: Mapping[
         native = variant_config(sketch.variant)
     except UsageError as error:
         raise UsageError(f"{file}, row {sketch.label}: {error}") from None
+    for name in quantizer_settings() & sketch.given.keys() - model.keys():
+        raise UsageError(f"{file}, row {sketch.label}: {name} does nothing with this row's quantizer.")
     settings = defaults(TrainConfig) | defaults(DataConfig)
     settings |= {name: Setting(value, f"variant {sketch.variant}") for name, value in model.items()}
     settings |= {name: setting for name, setting in given.items() if name in settings}
@@ -238,9 +248,11 @@ def _note(sketch: _Sketch, model: Mapping[str, Any], native: Mapping[str, Any]) 
     """A variant that goes by a published name says where it is not the published one."""
     if sketch.variant not in _PUBLISHED:
         return ""
+    if model["quantizer"] != native["quantizer"]:
+        return f"quantizer {model['quantizer']}, not the published one"
     own = {"data_init": "k-means start", "restarts": "restarts of dead codes"}
     parts = [f"{'EMA' if model['codebook'] == 'ema' else 'gradient'} codebook"]
     parts += [words for name, words in own.items() if model[name]]
     width = "" if model["width"] == native["width"] else f"width {model['width']}, published {native['width']}"
-    quantiser = f"this suite's quantiser ({', '.join(parts)}), not the published one" if len(parts) > 1 else ""
-    return "; ".join(filter(None, (width, quantiser)))
+    quantizer = f"this suite's quantizer ({', '.join(parts)}), not the published one" if len(parts) > 1 else ""
+    return "; ".join(filter(None, (width, quantizer)))

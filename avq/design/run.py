@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from avq.design.task import Task
 from avq.fields import departures
+from avq.models.recipe import Recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,11 @@ class Run(Task):
     @property
     def image_size(self) -> int:
         return int(self.data["image_size"])
+
+    @property
+    def recipe(self) -> Recipe:
+        """What its model is built from."""
+        return Recipe(self.variant, self.image_size, dict(self.model), self.factory)
 
     @property
     def content(self) -> dict[str, Any]:

@@ -24,9 +24,11 @@ class Setting:
 
 def model_settings() -> set[str]:
     """Names of all model settings, those of plug-in variants with a factory of their own among them."""
-    from avq.models.config import MODEL_SETTINGS, VARIANTS
+    from avq.models.config import MODEL_SETTINGS
+    from avq.models.quantizers.registry import quantizer_settings
+    from avq.models.zoo import VARIANTS
 
-    return set(MODEL_SETTINGS).union(*(entry.settings for entry in VARIANTS.values()))
+    return {*MODEL_SETTINGS, *quantizer_settings()}.union(*(entry.settings for entry in VARIANTS.values()))
 
 
 def known_settings() -> set[str]:
@@ -34,7 +36,10 @@ def known_settings() -> set[str]:
     from avq.data.config import DATA_SETTINGS
     from avq.training.config import TRAIN_SETTINGS
 
-    return {*model_settings(), *TRAIN_SETTINGS, *DATA_SETTINGS, "match"}
+    others = {*TRAIN_SETTINGS, *DATA_SETTINGS, "match"}
+    for name in others & model_settings():
+        raise UsageError(f"a plug-in's setting '{name}' has the name of one of training or data; give it another.")
+    return others | model_settings()
 
 
 def check_names(names: Iterable[str], where: str, also: Iterable[str] = ()) -> None:

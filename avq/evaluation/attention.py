@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from avq.metrics.attention import DISTANCE, ENTROPY, GAIN, row_spread
-from avq.models.attention import ResidualPixelAttention
+from avq.models.levels import Attention
 from avq.models.tokenizer import Tokenizer
 
 IMAGES = 256  # whose rows are looked at: the spread between images is small beside that between seeds
@@ -20,13 +20,7 @@ _WEIGHTS = 2**32  # looked at a level; from 128x128 latents on, that is of fewer
 _TILE = 2**22  # weights at once: 16 MiB
 
 
-def attention_layers(model: Tokenizer) -> list[ResidualPixelAttention | None]:
-    """The attention layer a level, bottom first; None where a level has none."""
-    layers = getattr(model, "attentions", [])
-    return [layer if isinstance(layer, ResidualPixelAttention) else None for layer in layers]
-
-
-def relative_gain(layer: ResidualPixelAttention, x: Tensor) -> Tensor:
+def relative_gain(layer: Attention, x: Tensor) -> Tensor:
     """|W x| / |x| of each image `[B]`: what the layer adds to its residual base `[B, C, H, W]`, over that base."""
     base, update = layer.parts(x)
     gain: Tensor = update.flatten(1).norm(dim=1) / base.flatten(1).norm(dim=1)
@@ -41,7 +35,7 @@ class AttentionWatch:
     """
 
     def __init__(self, model: Tokenizer) -> None:
-        self.layers = attention_layers(model)
+        self.layers = [level.attention for level in model.find_levels()]
         self.levels = len(model.num_codes)
         self.seen = [0] * len(self.layers)
         self.values: dict[str, dict[int, Tensor]] = {}
@@ -66,8 +60,8 @@ class AttentionWatch:
             extras[name.replace("-", "_")] = torch.stack(columns, 1)
         return extras
 
-    def _record(self, level: int) -> Callable[[ResidualPixelAttention, tuple[Tensor], Tensor], None]:
-        def hook(layer: ResidualPixelAttention, inputs: tuple[Tensor], output: Tensor) -> None:
+    def _record(self, level: int) -> Callable[[Attention, tuple[Tensor], Tensor], None]:
+        def hook(layer: Attention, inputs: tuple[Tensor], output: Tensor) -> None:
             (x,) = inputs
             self.values.setdefault(GAIN, {})[level] = relative_gain(layer, x)
             pixels = x.shape[2] * x.shape[3]
@@ -83,7 +77,7 @@ class AttentionWatch:
 
 
 @torch.no_grad()
-def image_spread(layer: ResidualPixelAttention, x: Tensor) -> Tensor:
+def image_spread(layer: Attention, x: Tensor) -> Tensor:
     """Distance and entropy (`row_spread`) an image, mean over its pixels and heads: float32 `[2, B]` of `[B, C, H, W]`.
 
     Rows are taken so many at a time that their weights fill 16 MiB, or one by one.
@@ -135,7 +129,9 @@ def look(model: Tokenizer, image: Tensor, places: list[tuple[float, float]]) -> 
     def take(level: int) -> Callable[[object, tuple[Tensor], object], None]:
         return lambda _layer, inputs, _output: taken.update({level: inputs[0]})
 
-    layers = {level: layer for level, layer in enumerate(attention_layers(model)) if layer is not None}
+    layers = {
+        number: level.attention for number, level in enumerate(model.find_levels()) if level.attention is not None
+    }
     hooks = [layer.register_forward_hook(take(level)) for level, layer in layers.items()]
     try:
         model.encode(image)
@@ -145,17 +141,14 @@ def look(model: Tokenizer, image: Tensor, places: list[tuple[float, float]]) -> 
     return [[_look(layer, taken[level], level + 1, place) for level, layer in layers.items()] for place in places]
 
 
-def _look(layer: ResidualPixelAttention, x: Tensor, level: int, place: tuple[float, float]) -> Look:
+def _look(layer: Attention, x: Tensor, level: int, place: tuple[float, float]) -> Look:
     height, width = size = (x.shape[2], x.shape[3])
     down, across = int(place[0] * height), int(place[1] * width)
-    rows = torch.tensor([down * width + across], device=x.device)
+    pixel = down * width + across
+    rows = torch.tensor([pixel], device=x.device)
     log_weights = layer.log_weights(x, rows)
-    base = (layer.g1(x) if layer.form == "projected" and layer.g1 is not None else x)[0].flatten(1)
-    by_head = base.view(layer.heads, -1, height * width)
-    update = torch.einsum("hcn,hn->hc", by_head, log_weights[0, :, 0].exp())
-    if layer.gate is not None:
-        update = layer.gate * update
+    base, update = layer.row(x, pixel)
     distance, entropy = (float(part.mean()) for part in row_spread(log_weights, rows, size))
-    gain = float(update.norm() / base[:, rows[0]].norm())
+    gain = float(update.norm() / base.norm())
     shares = torch.softmax(log_weights[0, :, 0], -1).mean(0).view(size)
     return Look(level, (down, across), shares, gain, distance, entropy)

@@ -17,8 +17,7 @@ from avq.data.loader import EVALUATION_PIXELS, images_within, to_model
 from avq.metrics.base import FloatArray, mean_and_sigma, unit_images
 from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
 from avq.metrics.perceptual import PerceptualDistance, perceptual_protocol
-from avq.models.autoencoder import Autoencoder
-from avq.models.quantiser import Quantised, VectorQuantizer
+from avq.models.quantizers.base import Quantized, Quantizer
 from avq.models.tokenizer import Tokenizer
 
 IMAGES = 2048  # the first of the split: the differences are paired, so that these are plenty
@@ -67,14 +66,15 @@ def _without(model: Tokenizer, batch: Tensor, codes: Sequence[Tensor], level: in
     if level in model.decoder_levels:
         replaced = [torch.full_like(part, code) if at == level else part for at, part in enumerate(codes, 1)]
         return model.decode(replaced)
-    if not isinstance(model, Autoencoder):
+    levels = model.find_levels()
+    if not levels:
         return None
 
-    def replace(layer: VectorQuantizer, _inputs: object, output: Quantised) -> Quantised:
+    def replace(layer: Quantizer, _inputs: object, output: Quantized) -> Quantized:
         same = torch.full_like(output.codes, code)
         return output._replace(latents=layer.decode(same), codes=same)
 
-    hook = model.quantisers[level - 1].register_forward_hook(replace)
+    hook = levels[level - 1].quantizer.register_forward_hook(replace)
     try:
         images: Tensor = model(batch).images
         return images

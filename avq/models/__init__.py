@@ -1,4 +1,4 @@
-"""The models: blocks, attention, quantiser, one autoencoder, and the zoo of named variants.
+"""The models: blocks, attention, quantizers, one autoencoder, and the zoo of named variants.
 
 Torch is imported with the first model that is asked for, so that listing the zoo is instant.
 """
@@ -8,35 +8,41 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from avq.models.config import MODEL_SETTINGS, list_variants, register_variant, variant_config
+from avq.models.config import MODEL_SETTINGS
+from avq.models.quantizers.registry import register_quantizer
+from avq.models.zoo import create_variant, list_variants, register_variant, variant_config
 
 if TYPE_CHECKING:
     from avq.models.attention import ResidualPixelAttention
     from avq.models.autoencoder import Autoencoder
-    from avq.models.quantiser import VectorQuantizer
-    from avq.models.tokenizer import Floor, Reconstruction, Tokenizer
-    from avq.models.zoo import create_variant
+    from avq.models.quantizers.base import Quantized, Quantizer
+    from avq.models.quantizers.vq import VectorQuantizer
+    from avq.models.tokenizer import Baseline, Reconstruction, Tokenizer
 
 _LAZY = {
     "Autoencoder": "autoencoder",
-    "Floor": "tokenizer",
+    "Baseline": "tokenizer",
+    "Quantized": "quantizers.base",
+    "Quantizer": "quantizers.base",
     "Reconstruction": "tokenizer",
     "ResidualPixelAttention": "attention",
     "Tokenizer": "tokenizer",
-    "VectorQuantizer": "quantiser",
-    "create_variant": "zoo",
+    "VectorQuantizer": "quantizers.vq",
 }
 
 __all__ = [
     "MODEL_SETTINGS",
     "Autoencoder",
-    "Floor",
+    "Baseline",
+    "Quantized",
+    "Quantizer",
     "Reconstruction",
     "ResidualPixelAttention",
     "Tokenizer",
     "VectorQuantizer",
     "create_variant",
     "list_variants",
+    "register_quantizer",
     "register_variant",
     "variant_config",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +10,7 @@ from torch.nn import functional as F
 
 from avq.errors import UsageError, unknown
 from avq.models.attention_linear import fits_a_tile, linear_attention
+from avq.models.levels import Attention
 
 IMPLEMENTATIONS = ("auto", "dense", "linear")
 DENSE_PIXELS = 1024
@@ -77,7 +77,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, similarity: str, imple
         return linear_attention(queries, keys, values, similarity)
 
 
-class ResidualPixelAttention(nn.Module):
+class ResidualPixelAttention(Attention):
     """Every pixel of a latent attends to every other, and the result is added to it.
 
     - literal (the paper): `W_ij = s(g1(x_i) . g2(x_j))`, output `x + W x`; shapes `[B, C, H, W]` in and out.
@@ -93,6 +93,8 @@ class ResidualPixelAttention(nn.Module):
         heads: equal groups of channels that attend each by themselves. How the authors' three-head form joins its
             heads is not known; this is the usual way (arXiv 1706.03762), without a projection after it.
     """
+
+    recomputable = True
 
     def __init__(
         self,
@@ -155,25 +157,21 @@ class ResidualPixelAttention(nn.Module):
             return F.logsigmoid(logits) - math.log(pixels)
         return torch.log_softmax(logits, dim=-1)
 
+    def row(self, x: Tensor, pixel: int) -> tuple[Tensor, Tensor]:
+        """`parts` of one pixel of one image `[1, C, H, W]`: base and update, each `[C]`; no N x N."""
+        maps = self.g1(x) if self.form == "projected" and self.g1 is not None else x
+        base = maps[0].flatten(1)
+        weights = self.log_weights(x, torch.tensor([pixel], device=x.device))[0, :, 0].exp()
+        update = torch.einsum("hcn,hn->hc", base.view(self.heads, -1, base.shape[1]), weights).flatten()
+        return base[:, pixel], update if self.gate is None else self.gate * update
+
+    def computed(self, pixels: int, device: torch.device | str) -> str | None:
+        """How it is computed: "dense", "linear", or None for `uniform`, which has no logits."""
+        return None if self.g2 is None else resolve_implementation(self.implementation, pixels, device)
+
     def forward(self, x: Tensor) -> Tensor:
         base, update = self.parts(x)
         return base + update
-
-
-def picked_implementations(model: nn.Module, sizes: Sequence[tuple[int, int]], device: str) -> dict[str, str]:
-    """What computes each attention layer of an autoencoder, for its record: `{"level 1": "dense"}`.
-
-    Args:
-        model: a tokenizer; one without attention gives nothing.
-        sizes: height and width of each level's latent, bottom first.
-        device: where it is computed.
-    """
-    layers = zip(getattr(model, "attentions", []), sizes, strict=False)
-    return {
-        f"level {level}": resolve_implementation(layer.implementation, height * width, device)
-        for level, (layer, (height, width)) in enumerate(layers, 1)
-        if isinstance(layer, ResidualPixelAttention) and layer.similarity != "uniform"
-    }
 
 
 def use_implementation(model: nn.Module, implementation: str) -> None:
@@ -190,6 +188,8 @@ class PixelwiseControl(nn.Module):
 
     The counts agree exactly where `filters` equals `channels`, else within their difference.
     """
+
+    recomputable = True
 
     def __init__(self, channels: int, filters: int) -> None:
         super().__init__()

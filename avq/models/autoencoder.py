@@ -1,23 +1,42 @@
-"""The one autoencoder that every variant of the zoo but the floor configures."""
+"""The one autoencoder that every variant of the zoo but the baseline configures."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from avq.errors import UsageError
-from avq.models.attention import PixelwiseControl, ResidualPixelAttention
-from avq.models.config import AutoencoderConfig
+from avq.models.config import AutoencoderConfig, split_settings
 from avq.models.decoder import Resize, decoder
 from avq.models.encoder import encoder_stages
-from avq.models.quantiser import VectorQuantizer
+from avq.models.levels import Attention, Level
+from avq.models.quantizers.base import Quantizer
+from avq.models.quantizers.registry import QUANTIZERS
+from avq.models.recipe import ATTENTION
 from avq.models.tokenizer import Reconstruction, Tokenizer, check_image_size
+from avq.registry import load
+
+_FIELD_WIDTH = 4  # a receptive field does not depend on the width; a narrow model is quick to follow
 
 
-class _Levels(NamedTuple):
-    """Quantised latents and codes, bottom level first, and the quantisers' losses."""
+def autoencoder(image_size: int, **settings: Any) -> Autoencoder:
+    """Build it for images of a side in pixels, from resolved settings.
+
+    Raises:
+        UsageError: settings or an image size that do not fit.
+    """
+    own, of_quantizer = split_settings(settings)
+    config = AutoencoderConfig(**own)
+    check_image_size(image_size, config.stride)
+    return Autoencoder(config, **of_quantizer)
+
+
+class _Pass(NamedTuple):
+    """Quantized latents and codes, bottom level first, and the quantizers' losses."""
 
     latents: list[Tensor]
     codes: list[Tensor]
@@ -25,32 +44,34 @@ class _Levels(NamedTuple):
 
 
 class Autoencoder(Tokenizer):
-    """A hierarchical VQ autoencoder: encoder stages up, quantisers down, one decoder.
+    """A hierarchical VQ autoencoder: encoder stages up, quantizers down, one decoder.
 
-    From the top level down, each level's response, joined with the resized quantised latent of the level
+    From the top level down, each level's response, joined with the resized quantized latent of the level
     above, is projected to D channels by a 1x1 convolution, passes the attention layer where there is one, and
-    is quantised (arXiv 2309.11641, fig. 1; arXiv 1906.00446, alg. 1). Level 1, the bottom, is index 0.
+    is quantized (arXiv 2309.11641, fig. 1; arXiv 1906.00446, alg. 1). Level 1, the bottom, is index 0.
+
+    Args:
+        config: the settings of the family.
+        **of_quantizer: settings that only its quantizer has.
     """
 
-    def __init__(self, config: AutoencoderConfig) -> None:
+    def __init__(self, config: AutoencoderConfig, **of_quantizer: Any) -> None:
         super().__init__()
-        self.config = config
-        self.num_codes = [config.num_codes] * config.levels
+        self.config, self.of_quantizer = config, of_quantizer
         self.decoder_levels = list(range(1, config.levels + 1)) if config.decoder_input == "all" else [1]
         self.stages = encoder_stages(config)
         self.projections, self.attentions = nn.ModuleList(), nn.ModuleList()
-        self.quantisers, self.resizes, self.upsamplers = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        self.quantizers, self.resizes, self.upsamplers = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        quantizer = load(QUANTIZERS.find(config.quantizer).factory, f"quantizer '{config.quantizer}'")
         for level in range(1, config.levels + 1):
             top = level == config.levels
             projection, attention = _project_and_attend(config, level, config.width + (0 if top else config.dim))
             self.projections.append(projection)
             self.attentions.append(attention)
-            decay = config.ema_decay if config.codebook == "ema" else None
-            self.quantisers.append(
-                VectorQuantizer(config.num_codes, config.dim, decay, config.commitment, config.restarts)
-            )
+            self.quantizers.append(quantizer(config, **of_quantizer))
             if not top:
                 self.resizes.append(Resize(config, config.resize))
+        self.num_codes = [level.quantizer.codebook_size for level in self.find_levels()]
         for level in self.decoder_levels[1:]:
             mode = "transposed" if config.resize == "decoder" else config.resize
             self.upsamplers.append(Resize(config, mode, level - 1))
@@ -58,16 +79,16 @@ class Autoencoder(Tokenizer):
 
     def forward(self, images: Tensor) -> Reconstruction:
         """Reconstruct images `[B, 3, H, W]` in [-1, 1]; H and W are multiples of `config.stride`."""
-        levels = self._quantise(images)
-        return Reconstruction(self._decode(levels.latents), levels.codes, levels.losses)
+        done = self._quantize(images)
+        return Reconstruction(self._decode(done.latents), done.codes, done.losses)
 
     def encode(self, images: Tensor) -> list[Tensor]:
         """Codes int64 `[B, h, w]` a level, bottom level first."""
-        return self._quantise(images).codes
+        return self._quantize(images).codes
 
     def decode(self, codes: list[Tensor]) -> Tensor:
         """Images `[B, 3, H, W]` from the codes of all levels, bottom first; only `decoder_levels` are looked at."""
-        return self._decode([self._quantiser(level).decode(codes[level]) for level in range(len(codes))])
+        return self._decode([self._quantizer(level).decode(codes[level]) for level in range(len(codes))])
 
     def trunk(self, images: Tensor) -> list[Tensor]:
         """The encoder's response a level `[B, width, h, w]`, bottom first, before projection and attention."""
@@ -76,6 +97,23 @@ class Autoencoder(Tokenizer):
             images = stage(images)
             responses.append(images)
         return responses
+
+    def find_levels(self) -> list[Level]:
+        """Each level's quantizer and, where pixels attend to each other, its attention."""
+        pairs = zip(self.quantizers, self.attentions, strict=True)
+        return [Level(cast(Quantizer, q), a if isinstance(a, Attention) else None) for q, a in pairs]
+
+    def find_parts(self) -> dict[nn.Module, str]:
+        """Encoder, attention and quantizer of each level, and the decoder; what joins levels is in none."""
+        parts: dict[nn.Module, str] = {self.decoder: "decoder"} | dict.fromkeys(self.upsamplers, "decoder")
+        kinds = {"encoder": (self.stages, self.projections), "attention": (self.attentions,),
+                 "quantizer": (self.quantizers,)}  # fmt: skip
+        for kind, lists in kinds.items():
+            parts |= {part: f"{kind} level {number}" for parts_ in lists for number, part in enumerate(parts_, 1)}
+        return {part: name for part, name in parts.items() if not isinstance(part, nn.Identity)}
+
+    def narrowed(self) -> Autoencoder:
+        return Autoencoder(replace(self.config, width=_FIELD_WIDTH, residual_width=None), **self.of_quantizer)
 
     def latent_sizes(self, image_size: int) -> list[tuple[int, int]]:
         """Height and width of each level's latent for square images of that side, bottom first."""
@@ -92,18 +130,18 @@ class Autoencoder(Tokenizer):
             return
         was_training = self.training
         self.train()
-        self.quantisers.eval()
+        self.quantizers.eval()
         norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
         before = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
-        self._quantise(images, initialise=True)
+        self._quantize(images, initialise=True)
         for buffer, value in before:
             buffer.copy_(value)
         self.train(was_training)
 
-    def _quantise(self, images: Tensor, initialise: bool = False) -> _Levels:
+    def _quantize(self, images: Tensor, initialise: bool = False) -> _Pass:
         self._check(images)
         responses = self.trunk(images)
-        latents, codes, losses = levels = _Levels([], [], {})
+        latents, codes, losses = done = _Pass([], [], {})
         for level in reversed(range(self.config.levels)):
             response = responses[level]
             if latents:
@@ -111,12 +149,12 @@ class Autoencoder(Tokenizer):
                 response = torch.cat([upper, response], 1)
             latent = self.attentions[level](self.projections[level](response))
             if initialise:
-                self._quantiser(level).initialise(latent)
-            quantised = self._quantiser(level)(latent)
-            latents.insert(0, quantised.latents)
-            codes.insert(0, quantised.codes)
-            losses[f"quantiser-{level + 1}"] = quantised.loss
-        return levels
+                self._quantizer(level).initialise(latent)
+            quantized = self._quantizer(level)(latent)
+            latents.insert(0, quantized.latents)
+            codes.insert(0, quantized.codes)
+            losses[f"quantizer-{level + 1}"] = quantized.loss
+        return done
 
     def _decode(self, latents: list[Tensor]) -> Tensor:
         seen = [latents[0]]
@@ -124,8 +162,8 @@ class Autoencoder(Tokenizer):
             seen.append(upsample(latents[level - 1]).to(seen[0].dtype))
         return cast(Tensor, self.decoder(torch.cat(seen, 1) if len(seen) > 1 else seen[0]))
 
-    def _quantiser(self, level: int) -> VectorQuantizer:
-        return cast(VectorQuantizer, self.quantisers[level])
+    def _quantizer(self, level: int) -> Quantizer:
+        return cast(Quantizer, self.quantizers[level])
 
     def _check(self, images: Tensor) -> None:
         stride = self.config.stride
@@ -143,7 +181,12 @@ def _project_and_attend(config: AutoencoderConfig, level: int, channels: int) ->
     if config.attention == "none" or not wanted:
         return projection, nn.Identity()
     if config.attention == "wide":
-        return projection, PixelwiseControl(config.dim, filters)
+        return projection, _attention("PixelwiseControl")(config.dim, filters)
+    layer = _attention("ResidualPixelAttention")
     if config.attention_form == "projected":
-        return nn.Identity(), ResidualPixelAttention(channels, config.dim, "projected", config.similarity)
-    return projection, ResidualPixelAttention(config.dim, filters, "literal", config.similarity)
+        return nn.Identity(), layer(channels, config.dim, "projected", config.similarity)
+    return projection, layer(config.dim, filters, "literal", config.similarity)
+
+
+def _attention(layer: str) -> Callable[..., nn.Module]:
+    return cast(Callable[..., nn.Module], load(f"{ATTENTION}:{layer}", "attention"))

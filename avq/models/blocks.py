@@ -34,6 +34,8 @@ class _TwoConvolutions(nn.Module):
 class IdResBlock(nn.Module):
     """Id-ResBlock: the last convolution's output is added to the input; the shape stays `[B, C, H, W]`."""
 
+    recomputable = True
+
     def __init__(self, width: int, block: str = "v1") -> None:
         super().__init__()
         self.body = _TwoConvolutions(block, width, width, nn.Conv2d(width, width, 3, padding=1))
@@ -49,6 +51,8 @@ class ConvResBlock(nn.Module):
     The skip's 2x2 kernel is this suite's choice: with stride 2 it sees every pixel once.
     """
 
+    recomputable = True
+
     def __init__(self, in_channels: int, width: int, block: str = "v1") -> None:
         super().__init__()
         self.body = _TwoConvolutions(block, in_channels, width, nn.Conv2d(in_channels, width, 3, 2, padding=1))
@@ -61,6 +65,8 @@ class ConvResBlock(nn.Module):
 
 class TransposedResBlock(nn.Module):
     """The mirror of `ConvResBlock`: doubles height and width by transposed convolutions."""
+
+    recomputable = True
 
     def __init__(self, width: int, block: str = "v1") -> None:
         super().__init__()
@@ -75,6 +81,8 @@ class TransposedResBlock(nn.Module):
 
 class BottleneckResBlock(nn.Module):
     """VQ-VAE's residual block: x + conv1x1(ReLU(conv3x3(ReLU(x))))."""
+
+    recomputable = True
 
     def __init__(self, width: int, residual_width: int) -> None:
         super().__init__()

@@ -1,10 +1,11 @@
-"""Settings of the autoencoder, and the table of named variants. Torch-free, so that listing them is instant."""
+"""Settings of the autoencoder. Torch-free, so that listing them is instant."""
 
 from __future__ import annotations
 
 import math
 import types
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from avq.errors import UsageError, unknown
@@ -30,13 +31,14 @@ class AutoencoderConfig:
     decoder_input: Literal["bottom", "all"] = _setting("bottom", help="levels whose codes the decoder sees")
     dim: int = _setting(64, help="channels of the latent and of a code vector (D)")
     num_codes: int = _setting(512, help="vectors in each level's codebook (K)")
+    quantizer: str = _setting("vq", help="what makes codes of latents (`avq-bench list quantizers`)")
     codebook: Literal["ema", "gradient"] = _setting("ema", help="how the codebook learns")
     ema_decay: float = _setting(0.99, help="decay of the EMA codebook")
     commitment: float = _setting(0.25, help="weight beta of the commitment loss")
     data_init: bool = _setting(True, help="start the codebook from k-means over the first latents")
     restarts: bool = _setting(True, help="move dead codes onto latents of the batch")
     attention: Literal["none", "rpa", "wide"] = _setting(
-        "none", help="layer before the quantiser: residual pixel attention, or 1x1 convolutions of its size"
+        "none", help="layer before the quantizer: residual pixel attention, or 1x1 convolutions of its size"
     )
     attention_form: Literal["literal", "projected"] = _setting(
         "literal", help="literal: x + W x with W from g1(x), g2(x); projected: u + W u with u = g1(x)"
@@ -76,154 +78,17 @@ class AutoencoderConfig:
 MODEL_SETTINGS: dict[str, str] = {f.name: f.metadata["help"] for f in fields(AutoencoderConfig)}
 """Every model setting and a line about it: the overrides that `create_variant` and `--set` take."""
 
-_NEEDS_ATTENTION = {"attention_form": ("rpa",), "similarity": ("rpa",)} | dict.fromkeys(
-    ("filters", "attention_levels"), ("rpa", "wide")
-)
 _TYPES = get_type_hints(AutoencoderConfig)
 
 
-@dataclass(frozen=True)
-class VariantEntry:
-    """A row of the zoo's table: a summary and the settings in which it differs from the defaults."""
-
-    summary: str
-    settings: dict[str, Any]
-    factory: str | None = None  # "package.module:callable" for variants that are not the autoencoder
+def split_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Resolved settings parted in those of the family, which `AutoencoderConfig` takes, and those of its quantizer."""
+    own = {name: value for name, value in settings.items() if name in MODEL_SETTINGS}
+    return own, {name: value for name, value in settings.items() if name not in own}
 
 
-def _aren() -> dict[str, VariantEntry]:
-    variants = {}
-    for levels in (1, 2, 3):
-        trunk = f"Attentive VQ-VAE trunk, {levels} level{'s' if levels > 1 else ''}"
-        variants[f"aren-{levels}"] = VariantEntry(
-            summary=f"{trunk}, without attention",
-            settings={"levels": levels},
-        )
-        variants[f"aren-{levels}-rpa"] = VariantEntry(
-            summary=f"{trunk}, with residual pixel attention by the paper's formula (raw sigmoid)",
-            settings={"levels": levels, "attention": "rpa"},
-        )
-        variants[f"aren-{levels}-rpa-mean"] = VariantEntry(
-            summary=f"{trunk}, with residual pixel attention, sigmoid divided by the number of pixels",
-            settings={"levels": levels, "attention": "rpa", "similarity": "sigmoid-mean"},
-        )
-    return variants
-
-
-VARIANTS: dict[str, VariantEntry] = {
-    "vqvae": VariantEntry(
-        summary="VQ-VAE's network as published (arXiv 1711.00937): 256 units, two residual blocks; "
-        "the suite's quantiser",
-        settings={"trunk": "vqvae", "width": 256},
-    ),
-    "vqvae2": VariantEntry(
-        summary="VQ-VAE-2's network as published (arXiv 1906.00446): two levels, residual width 64, decoder sees both; "
-        "the suite's quantiser",
-        settings={"trunk": "vqvae2", "levels": 2, "residual_width": 64, "resize": "decoder", "decoder_input": "all"},
-    ),
-    "vqvae2-rosinality": VariantEntry(
-        summary="VQ-VAE-2 as in its best-known port: residual width 32, plain EMA codebook",
-        settings={
-            "trunk": "vqvae2",
-            "levels": 2,
-            "residual_width": 32,
-            "resize": "decoder",
-            "decoder_input": "all",
-            "data_init": False,
-            "restarts": False,
-        },
-    ),
-    **_aren(),
-    "aren-1-rpa-projected": VariantEntry(
-        summary="Attentive VQ-VAE, 1 level, attention in the sibling code's form (u + s(u y^T) u), "
-        "which is its own projection",
-        settings={"attention": "rpa", "attention_form": "projected"},
-    ),
-    "aren-1-uniform": VariantEntry(
-        summary="control: 1 level, every pixel attends to all alike (global average)",
-        settings={"attention": "rpa", "similarity": "uniform"},
-    ),
-    "aren-1-wide": VariantEntry(
-        summary="control: 1 level, the attention's parameters spent on 1x1 convolutions", settings={"attention": "wide"}
-    ),
-    "patch-kmeans": VariantEntry(
-        summary="floor: k-means over raw 4x4 patches, one code a patch",
-        settings={"num_codes": 512},
-        factory="avq.models.floor:PatchKMeans",
-    ),
-}
-"""The zoo, by name. `register_variant` adds to it."""
-
-
-def register_variant(name: str, summary: str, factory: str | None = None, **settings: Any) -> None:
-    """Add a variant to the zoo.
-
-    Args:
-        name: the name people will type.
-        summary: one line for `avq-bench list variants`.
-        factory: "package.module:callable" that builds the model, called as `factory(image_size=, **settings)`;
-            None for a configuration of the suite's own autoencoder.
-        settings: the settings in which it differs from the defaults (`MODEL_SETTINGS`), or the
-            factory's own keyword arguments with their defaults.
-
-    Raises:
-        UsageError: the name is taken, or a setting does not exist or does not fit.
-    """
-    if name in VARIANTS:
-        raise UsageError(f"variant '{name}' is registered already; choose another name.")
-    if factory is None:
-        AutoencoderConfig(**_checked(settings))
-    VARIANTS[name] = VariantEntry(summary, settings, factory)
-
-
-def list_variants() -> list[str]:
-    """The names of all registered variants, in the order of the zoo's table."""
-    return list(VARIANTS)
-
-
-def variant_entry(name: str) -> VariantEntry:
-    """The zoo's entry of that name; UsageError (with a suggestion) where there is none."""
-    if name not in VARIANTS:
-        raise unknown("variant", name, VARIANTS, "`avq-bench list variants` shows all.")
-    return VARIANTS[name]
-
-
-def variant_config(name: str, **overrides: Any) -> dict[str, Any]:
-    """All settings of a variant, resolved, as a JSON-able dict.
-
-    Raises:
-        UsageError: unknown variant or setting, a value of the wrong kind, or an attention setting for a
-            variant that has no attention.
-    """
-    entry = variant_entry(name)
-    if entry.factory is not None:
-        return entry.settings | _factory_overrides(name, entry.settings, overrides)
-    published = AutoencoderConfig(**variant_entry(name).settings)
-    overrides = _checked(overrides)
-    attention = overrides.get("attention", published.attention)
-    idle = [key for key, layers in _NEEDS_ATTENTION.items() if key in overrides and attention not in layers]
-    if idle:
-        raise UsageError(f"{idle[0]} does nothing on {name}, which has no attention layer; start from aren-1-rpa.")
-    config = replace(published, **overrides)
-    if published.residual_width and "residual_width" not in overrides:  # a narrower trunk narrows its blocks alike
-        scaled = max(1, round(published.residual_width * config.width / published.width))
-        config = replace(config, residual_width=scaled)
-    return asdict(config)
-
-
-def _factory_overrides(name: str, known: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    """The overrides a factory takes. Settings of the family that it lacks (a preset's width) pass it by."""
-    for key in overrides:
-        if key not in known and key not in MODEL_SETTINGS:
-            raise unknown(f"setting of {name}", key, {*known, *MODEL_SETTINGS})
-    return {
-        key: _checked_value(key, value) if key in MODEL_SETTINGS else value
-        for key, value in overrides.items()
-        if key in known
-    }
-
-
-def _checked(settings: dict[str, Any]) -> dict[str, Any]:
+def checked(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with values of the right types; UsageError for an unknown name or a value that does not fit."""
     return {name: _checked_value(name, value) for name, value in settings.items()}
 
 

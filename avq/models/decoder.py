@@ -43,7 +43,7 @@ def _residual_head(config: AutoencoderConfig, in_channels: int) -> list[nn.Modul
 
 
 class Resize(nn.Module):
-    """RZ: brings an upper level's quantised latent to the size of a lower level (arXiv 2309.11641, fig. 1).
+    """RZ: brings an upper level's quantized latent to the size of a lower level (arXiv 2309.11641, fig. 1).
 
     Maps `[B, D, h, w]` to `[B, D, h * 2^levels, w * 2^levels]`.
 

@@ -1,15 +1,138 @@
-"""Building variants by name, and bringing in a user's own."""
+"""The zoo: variants by name, their settings, and building them. Torch-free until one is built."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
-from avq.errors import UsageError
-from avq.models.autoencoder import Autoencoder
-from avq.models.config import AutoencoderConfig, variant_config, variant_entry
-from avq.models.tokenizer import Recipe, Tokenizer, check_image_size
+from avq.errors import UsageError, unknown
+from avq.models.config import MODEL_SETTINGS, AutoencoderConfig, checked, split_settings
+from avq.models.quantizers.registry import QUANTIZERS, quantizer_settings
+from avq.models.recipe import Recipe
+from avq.registry import Registry
+
+if TYPE_CHECKING:
+    from avq.models.tokenizer import Tokenizer
+
+_NEEDS_ATTENTION = {"attention_form": ("rpa",), "similarity": ("rpa",)} | dict.fromkeys(
+    ("filters", "attention_levels"), ("rpa", "wide")
+)
+
+
+@dataclass(frozen=True)
+class VariantEntry:
+    """A variant of the zoo.
+
+    Attributes:
+        summary: one line for `avq-bench list variants`.
+        settings: those in which it differs from the defaults; for a factory, all of its own.
+        factory: "package.module:callable" for variants that are not the suite's autoencoder.
+        baseline: it is fitted, not trained.
+    """
+
+    summary: str
+    settings: Mapping[str, Any]
+    factory: str | None = None
+    baseline: bool = False
+
+
+VARIANTS: Registry[VariantEntry] = Registry(
+    "variant", "`avq-bench list variants` shows all.", built_in=["avq.models.variants"]
+)
+
+
+def register_variant(
+    name: str, summary: str, factory: str | None = None, baseline: bool = False, **settings: Any
+) -> None:
+    """Add a variant to the zoo.
+
+    Args:
+        name: the name people will type.
+        summary: one line for `avq-bench list variants`.
+        factory: "package.module:callable" that builds the model, called as `factory(image_size=, **settings)`;
+            None for a configuration of the suite's own autoencoder.
+        baseline: the factory builds a `Baseline`, which is fitted, not trained.
+        settings: the settings in which it differs from the defaults (`MODEL_SETTINGS` and those of its quantizer), or
+            the factory's own keyword arguments with their defaults.
+
+    Raises:
+        UsageError: the name is taken, or a setting does not exist or does not fit.
+    """
+    if factory is None:
+        resolved_settings(settings)
+    VARIANTS.register(name, VariantEntry(summary, settings, factory, baseline))
+
+
+def list_variants() -> list[str]:
+    """The names of all registered variants, in the order of their registration."""
+    return list(VARIANTS)
+
+
+def variant_entry(name: str) -> VariantEntry:
+    """The zoo's entry of that name; UsageError (with a suggestion) where there is none."""
+    return VARIANTS.find(name)
+
+
+def variant_config(name: str, **overrides: Any) -> dict[str, Any]:
+    """All settings of a variant that act, resolved, as a JSON-able dict.
+
+    Settings of the family that its factory, or its quantizer, does not have (those of a preset, say) pass it by.
+
+    Raises:
+        UsageError: unknown variant or setting, a value of the wrong kind, or an attention setting for a
+            variant that has no attention.
+    """
+    entry = variant_entry(name)
+    if entry.factory is not None:
+        return {**entry.settings, **_factory_overrides(name, entry.settings, overrides)}
+    attention = overrides.get("attention", entry.settings.get("attention", "none"))
+    idle = [key for key, layers in _NEEDS_ATTENTION.items() if key in overrides and attention not in layers]
+    if idle:
+        raise UsageError(f"{idle[0]} does nothing on {name}, which has no attention layer; start from aren-1-rpa.")
+    config = resolved_settings({**entry.settings, **overrides})
+    published = AutoencoderConfig(**split_settings(entry.settings)[0])
+    if published.residual_width and "residual_width" not in overrides:  # a narrower trunk narrows its blocks alike
+        config["residual_width"] = max(1, round(published.residual_width * config["width"] / published.width))
+    return config
+
+
+def resolved_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of an autoencoder that act, from those that depart from the defaults.
+
+    Those of the family, but for what only other quantizers read, and all of its quantizer's own.
+
+    Raises:
+        UsageError: a setting that does not exist or does not fit.
+    """
+    family, own = split_settings(settings)
+    several = quantizer_settings()
+    for name in own:
+        if name not in several:
+            raise unknown("model setting", name, {*MODEL_SETTINGS, *several})
+    config = AutoencoderConfig(**checked(family))
+    quantizer = QUANTIZERS.find(config.quantizer)
+    acting = {name: v for name, v in asdict(config).items() if name not in several or name in quantizer.reads}
+    return acting | {name: _like(name, own.get(name, v), v) for name, v in quantizer.settings.items()}
+
+
+def _like(name: str, value: Any, default: Any) -> Any:
+    """The value, which must be of its default's kind."""
+    if default is None or type(value) is type(default):
+        return value
+    if isinstance(default, float) and type(value) is int:
+        return float(value)
+    raise UsageError(f"{name} must be {type(default).__name__}, not {value!r}.")
+
+
+def _factory_overrides(name: str, known: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The overrides a factory takes."""
+    others = {*MODEL_SETTINGS, *quantizer_settings()}
+    for key in overrides:
+        if key not in known and key not in others:
+            raise unknown(f"setting of {name}", key, {*known, *others})
+    family, own = split_settings({key: value for key, value in overrides.items() if key in known})
+    return own | checked(family)
 
 
 def create_variant(name: str, image_size: int = 32, width: int | None = None, **overrides: Any) -> Tokenizer:
@@ -19,7 +142,7 @@ def create_variant(name: str, image_size: int = 32, width: int | None = None, **
         name: one of `avq.list_variants()`.
         image_size: side of the images in pixels; the variant's strides must divide it.
         width: channels of the trunk; None keeps the published width.
-        **overrides: any of `avq.models.config.MODEL_SETTINGS`.
+        **overrides: any of `avq.models.config.MODEL_SETTINGS`, and of the settings of its quantizer.
 
     Returns:
         A `Tokenizer`: `forward(images) -> Reconstruction`, `encode`, `decode`; images `[B, 3, H, W]` in [-1, 1].
@@ -32,25 +155,8 @@ def create_variant(name: str, image_size: int = 32, width: int | None = None, **
     return build_from_config(name, image_size, variant_config(name, **overrides))
 
 
-def build_from_config(name: str, image_size: int, config: dict[str, Any]) -> Tokenizer:
-    """Build a variant from settings as `variant_config` resolved them (those of a stored run, say).
+def build_from_config(name: str, image_size: int, config: Mapping[str, Any]) -> Tokenizer:
+    """Build a variant from settings as `variant_config` resolved them. Errors as `create_variant`."""
+    from avq.models.build import build
 
-    Errors as `create_variant`.
-    """
-    factory = variant_entry(name).factory
-    if factory is not None:
-        model = _import(name, factory)(image_size=image_size, **config)
-    else:
-        settings = AutoencoderConfig(**config)
-        check_image_size(image_size, settings.stride)
-        model = Autoencoder(settings)
-    model.recipe = Recipe(name, image_size, config)
-    return model
-
-
-def _import(name: str, path: str) -> Callable[..., Tokenizer]:
-    module, _, attribute = path.partition(":")
-    try:
-        return cast(Callable[..., Tokenizer], getattr(importlib.import_module(module), attribute))
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"variant '{name}' names a factory '{path}' that cannot be imported: {error}.") from error
+    return build(Recipe(name, image_size, dict(config), variant_entry(name).factory))

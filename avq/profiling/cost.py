@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, cast
 
 import torch
 
 from avq.data.loader import to_model
 from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
-from avq.models.attention import ResidualPixelAttention, picked_implementations
-from avq.models.autoencoder import Autoencoder
-from avq.models.floor import PatchKMeans
-from avq.models.quantiser import VectorQuantizer
-from avq.models.tokenizer import Floor, Tokenizer
-from avq.models.zoo import build_from_config
+from avq.models.build import build
+from avq.models.recipe import Recipe
+from avq.models.tokenizer import Tokenizer
 from avq.profiling.memory import peak_memory
 from avq.profiling.meters import (
     attention_matrix_bytes,
@@ -28,8 +24,6 @@ from avq.training.config import TrainConfig
 from avq.training.precision import resolve_precision
 from avq.training.step import TrainStep
 
-_FIELD_WIDTH = 4  # a receptive field does not depend on the trunk's width; a narrow one is quick to follow
-
 
 def deterministic_costs(model: Tokenizer, image_size: int) -> list[Measurement]:
     """Parameter counts, multiply-accumulates of a forward pass an image; per level receptive field, latent size and
@@ -39,10 +33,7 @@ def deterministic_costs(model: Tokenizer, image_size: int) -> list[Measurement]:
         model: a variant, left as it was.
         image_size: side of the images in pixels.
     """
-    codebooks = sum(
-        layer.codebook.numel() for layer in model.modules() if isinstance(layer, VectorQuantizer | PatchKMeans)
-    )
-    rows = parameter_counts(model, codebooks)
+    rows = parameter_counts(model, model.codebook_values())
     was_training, device = model.training, next(model.buffers(), torch.zeros(())).device
     image = torch.zeros(1, 3, image_size, image_size, device=device)
     count = macs(lambda: model.eval()(image))
@@ -55,12 +46,12 @@ def deterministic_costs(model: Tokenizer, image_size: int) -> list[Measurement]:
 def _latents(model: Tokenizer, sizes: list[tuple[int, int]], image_size: int) -> list[Measurement]:
     """Latent sizes, and the attention matrix of every level that forms one (`uniform` has none)."""
     rows = []
-    layers = getattr(model, "attentions", [None] * len(sizes))
+    layers = [level.attention for level in model.find_levels()] or [None] * len(sizes)
     attention = protocol_id("attention-memory-analytic", size=image_size, dtype="float32", batch=1)
     for level, (size, layer) in enumerate(zip(sizes, layers, strict=True), start=1):
         for name, side in zip(("latent-height", "latent-width"), size, strict=True):
             rows.append(measured(name, side, protocol=protocol_id(name, size=image_size), level=level))
-        if isinstance(layer, ResidualPixelAttention) and layer.g2 is not None:
+        if layer is not None and layer.computed(size[0] * size[1], "cpu"):
             memory = attention_matrix_bytes(size[0] * size[1])
             rows.append(measured("attention-memory-analytic", memory, protocol=attention, level=level))
         else:
@@ -71,29 +62,23 @@ def _latents(model: Tokenizer, sizes: list[tuple[int, int]], image_size: int) ->
 
 def _receptive_fields(model: Tokenizer, image_size: int) -> list[Measurement]:
     protocol = protocol_id("receptive-field", part="trunk")
-    if isinstance(model, Autoencoder):
-        model = Autoencoder(replace(model.config, width=_FIELD_WIDTH, residual_width=None))
-    twin = cast(Tokenizer, positive_copy(model))
+    twin = cast(Tokenizer, positive_copy(model.narrowed()))
     if not twin.trunk(torch.zeros(1, 3, image_size, image_size, dtype=torch.float64)):
         return [unavailable("receptive-field", "this variant has no trunk", protocol=protocol, level=1)]
     fields = receptive_field(twin.trunk, image_size)
     return [measured("receptive-field", side, protocol=protocol, level=level) for level, side in enumerate(fields, 1)]
 
 
-def timed_costs(
-    variant: str, config: dict[str, Any], image_size: int, training: TrainConfig, device: str = "cpu", repeats: int = 5
-) -> list[Measurement]:
+def timed_costs(recipe: Recipe, training: TrainConfig, device: str = "cpu", repeats: int = 5) -> list[Measurement]:
     """Training and inference throughput and peak memory. Call it in a fresh process, with the machine quiet.
 
     Args:
-        variant: its name in the zoo.
-        config: its resolved settings (`variant_config`).
-        image_size: side of the images in pixels.
+        recipe: what the model is built from.
         training: batch size, losses and precision of the steps that are timed.
         device: where to compute.
         repeats: timed repeats; the median is reported.
     """
-    model = build_from_config(variant, image_size, config)
+    model, image_size = build(recipe), recipe.image_size
     batch = torch.randint(256, (training.batch_size, image_size, image_size, 3), dtype=torch.uint8)
     conditions: dict[str, Any] = {
         "batch": training.batch_size,
@@ -103,8 +88,8 @@ def timed_costs(
         "device": torch.device(device).type,
     }
     rows = []
-    if isinstance(model, Floor):
-        rows.append(unavailable("train-images-per-s", "a floor is fitted, not trained"))
+    if model.is_baseline:
+        rows.append(unavailable("train-images-per-s", "a baseline is fitted, not trained"))
     else:
         step = TrainStep(model, training, device)
         last = training.steps - 1  # when the discriminator has begun
@@ -125,5 +110,5 @@ def timed_costs(
 
 def _attention(model: Tokenizer, image_size: int, device: str) -> str:
     """In words, what computes the attention: its memory is another with another."""
-    picked = picked_implementations(model, model.latent_sizes(image_size), device)
+    picked = model.attention_computed(image_size, device)
     return f"attention computed: {', '.join(f'{kind} at {level}' for level, kind in picked.items())}" if picked else ""

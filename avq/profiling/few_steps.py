@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from avq.data.config import DataConfig
 from avq.data.loader import EVALUATION_PIXELS, images_within, to_model
 from avq.data.sources import load_dataset
-from avq.models.tokenizer import Floor, Tokenizer
+from avq.models.tokenizer import Tokenizer
 from avq.profiling.memory import MIB, peak_memory
 from avq.training.allocator import give_freed_memory_back
 from avq.training.config import TrainConfig
@@ -42,7 +42,7 @@ def measure_run(build: Callable[[], Tokenizer], image_size: int, config: TrainCo
     begun = time.perf_counter()
     model = build().to(device)
     step_seconds, modules = 0.0, [model]
-    if isinstance(model, Floor):
+    if model.is_baseline:
         model.fit(images, 0)
         setup = time.perf_counter() - begun
     else:

@@ -30,7 +30,7 @@ class Profile:
     Attributes:
         step: median seconds of a step, nothing watching.
         parts: part -> what a step spends in it; the last is the time between operations (Python, autograd).
-        outside: seconds of a step outside convolutions with their activations and residual sums, attention, quantiser
+        outside: seconds of a step outside convolutions with their activations and residual sums, attention, quantizer
             and optimiser.
         casts: seconds that encoder and decoder take to bring weights and activations to bfloat16, and gradients back:
             without them there were no bfloat16 convolutions, so they are not in `outside`.
@@ -115,7 +115,7 @@ def _summed(watched: Sequence[Spending], unwatched: float, peaks: Peaks, precisi
 
 
 def _wanted(part: str, kind: str) -> bool:
-    if part == OPTIMISER or part.startswith(("attention", "quantiser")):
+    if part == OPTIMISER or part.startswith(("attention", "quantizer")):
         return True
     return _convolves(part) and kind in (CONVOLUTION, ELEMENTWISE, CAST)
 

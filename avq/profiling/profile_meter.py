@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from avq.models.autoencoder import Autoencoder
 from avq.models.convolution import SumToBias
 from avq.profiling.counting import tensors_read
 from avq.profiling.flops import operator_flops
@@ -68,19 +67,6 @@ def kind_of(operation: str) -> str:
     return CAST if operation == "_to_copy" else REST
 
 
-def parts_of(model: nn.Module) -> dict[nn.Module, str]:
-    """The modules that are parts of their own; for a plug-in's model, its children by their names."""
-    if not isinstance(model, Autoencoder):
-        return {child: name for name, child in model.named_children()}
-    parts: dict[nn.Module, str] = {model.decoder: "decoder"} | dict.fromkeys(model.upsamplers, "decoder")
-    for level in range(model.config.levels):
-        parts[model.stages[level]] = parts[model.projections[level]] = f"encoder level {level + 1}"
-        if not isinstance(model.attentions[level], nn.Identity):
-            parts[model.attentions[level]] = f"attention level {level + 1}"
-        parts[model.quantisers[level]] = f"quantiser level {level + 1}"
-    return parts | dict.fromkeys(model.resizes, BETWEEN)
-
-
 class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operation of training steps; `spent[part, kind]` adds up what those of one step took.
 
@@ -103,7 +89,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Hooks on what is trained and on its optimisers, taken off at the end."""
         step, handles = self._step, []
         opponents = {module: name for name, module in step.modules.items() if module is not step.model}
-        for module, part in {step.model: BETWEEN, **parts_of(step.model), **opponents}.items():
+        for module, part in {step.model: BETWEEN, **step.model.find_parts(), **opponents}.items():
             handles.append(module.register_forward_pre_hook(lambda _module, _args, part=part: self._enter(part)))
             handles.append(module.register_forward_hook(lambda _module, _args, _out: self._leave()))
         for optimiser in step.optimisers.values():

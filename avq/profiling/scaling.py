@@ -19,7 +19,7 @@ from avq.evaluation.attention import relative_gain
 from avq.models.attention import ResidualPixelAttention, resolve_implementation
 from avq.profiling.counting import Counts, Rates, count, counted, measure_rates
 from avq.profiling.memory import MIB, free_memory, measure_passes, status_field
-from avq.registry import load_part
+from avq.registry import load
 
 Pass = Literal["forward", "training-step"]
 PASSES: tuple[Pass, ...] = ("forward", "training-step")
@@ -218,7 +218,7 @@ def make_call(point: Point, side: int | None = None, without_contents: bool = Fa
     with torch.device(point.device):
         if point.subject == LAYER:
             return _layer(point, side)
-        made: Made = load_part(f"{VARIANTS}:variant_call")(point, side, without_contents)
+        made: Made = load(f"{VARIANTS}:variant_call", f"point {point.label}")(point, side, without_contents)
         return made
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from avq.models.attention import use_implementation
+from avq.models.build import build
 from avq.models.config import AutoencoderConfig
-from avq.models.zoo import build_from_config
+from avq.models.recipe import Recipe
 from avq.profiling.scaling import STRIDE, Made, Point
 from avq.training.config import TrainConfig
 from avq.training.step import TrainStep
@@ -15,7 +16,7 @@ from avq.training.step import TrainStep
 def variant_call(point: Point, side: int, without_contents: bool) -> Made:
     """What is measured at a variant's point; args as `scaling.make_call`."""
     size = side * STRIDE
-    model = build_from_config(point.subject, size, dict(point.model))
+    model = build(Recipe(point.subject, size, dict(point.model)))
     if point.implementation:
         use_implementation(model, point.implementation)
     if without_contents:  # torch cannot move such a model, and it is where it belongs

@@ -157,7 +157,7 @@ class Report:
 
     def rows(self) -> Table:
         """What each row is, with the remarks that its runs left (a published variant narrowed, a stale run)."""
-        from avq.models.config import VARIANTS
+        from avq.models.zoo import VARIANTS
 
         lines = self.long.drop_duplicates("row")[["row", "variant"]]
         known = [VARIANTS[name].summary if name in VARIANTS else "a plug-in's variant" for name in lines["variant"]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +28,15 @@ def run_at(folder: Path) -> Run | None:
 
 
 def _run(settings: Mapping[str, Any], code: str, name: str) -> Run:
-    from avq.models.config import AutoencoderConfig
+    from avq.models.recipe import current_factory
+    from avq.models.zoo import resolved_settings
     from avq.training.config import TrainConfig, effective
 
-    factory, model = settings["factory"], settings["model"]
+    factory, model = current_factory(settings["factory"]), settings["model"]
     return Run(
         variant=settings["variant"],
         factory=factory,
-        model=model if factory is not None else asdict(AutoencoderConfig(**model)),
+        model=model if factory is not None else resolved_settings(model),
         data=settings["data"],
         images=settings["images"],
         train=effective(TrainConfig(**settings["train"])),

@@ -28,8 +28,8 @@ def carry_out(job: Job, _store: Store, _folder: Path) -> DataFrame:
     task = cast(Costs, job.task)
     run = task.run
     # Timed first: the counting's own memory would raise the peak.
-    timed = timed_costs(run.variant, dict(run.model), run.image_size, TrainConfig(**run.train), job.device)
-    counted = deterministic_costs(fresh_model(run.variant, run.image_size, run.model, run.seed), run.image_size)
+    timed = timed_costs(run.recipe, TrainConfig(**run.train), job.device)
+    counted = deterministic_costs(fresh_model(run.recipe, run.seed), run.image_size)
     return _record(task, [*counted, *timed])
 
 

@@ -123,7 +123,7 @@ def _measure_run(job: Job) -> dict[str, float]:
     prepare(job)
     run = job.run
     return measure_run(
-        lambda: fresh_model(run.variant, run.image_size, run.model, run.seed),
+        lambda: fresh_model(run.recipe, run.seed),
         run.image_size,
         TrainConfig(**run.train),
         job.device,

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 def carry_out(job: Job, _store: Store, folder: Path) -> DataFrame:
     """The record of a training, whose model lies in the folder; its state, which is needed no more, goes."""
-    from avq.models.attention import picked_implementations
     from avq.training.checkpoint import load_model
 
     run = cast(Run, job.task)
@@ -42,7 +41,7 @@ def carry_out(job: Job, _store: Store, folder: Path) -> DataFrame:
         model, history = _trained(job, run, folder)
     else:
         model = load_model(folder / CHECKPOINT_FILE)
-    picked = picked_implementations(model, model.latent_sizes(run.image_size), job.device)
+    picked = model.attention_computed(run.image_size, job.device)
     write_json(folder / "environment.json", describe_environment(job.device) | {"attention": picked})
     rows = _measurements(job, run, history, model)
     with suppress(OSError):
@@ -64,7 +63,7 @@ def _trained(job: Job, run: Run, folder: Path) -> tuple[Tokenizer, History]:
     config, state = TrainConfig(**run.train), folder / STATE_FILE
     if state.exists() and not is_whole(state):
         state.unlink()
-    model = fresh_model(run.variant, run.image_size, run.model, run.seed)
+    model = fresh_model(run.recipe, run.seed)
     try:
         with PointWriter(folder, model, dataset, config, job) as on_point:
             history = train(
@@ -76,9 +75,7 @@ def _trained(job: Job, run: Run, folder: Path) -> tuple[Tokenizer, History]:
             state.unlink(missing_ok=True)
         raise
     write_atomic(folder / LOG, to_csv(pd.DataFrame(history.rows)))
-    save_model(
-        model, folder / CHECKPOINT_FILE, variant=run.variant, image_size=run.image_size, config=dict(run.model)
-    )
+    save_model(model, folder / CHECKPOINT_FILE)
     return model, history
 
 

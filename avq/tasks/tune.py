@@ -8,6 +8,7 @@ from dataclasses import replace
 from avq.design.plan import Entry, Plan
 from avq.design.run import Run
 from avq.design.settings import Setting
+from avq.models.zoo import variant_entry
 from avq.store.layout import Store
 from avq.store.record import is_failure
 
@@ -16,7 +17,7 @@ _GIVEN = ("--set", "row", "axis learning_rate")
 
 def trials(plan: Plan) -> dict[str, list[Run]]:
     """Short runs for every row (by label) whose learning rate is open: none where it was given outright, none
-    for a floor, which has no optimiser. Empty where the preset or the ablation does not tune.
+    for a baseline, which has no optimiser. Empty where the preset or the ablation does not tune.
     """
     tune = plan.ablation.tune
     if tune is None or not plan.preset.tune:
@@ -30,8 +31,8 @@ def trials(plan: Plan) -> dict[str, list[Run]]:
 
 
 def _is_open(entry: Entry) -> bool:
-    floor = entry.run.factory is not None and entry.run.factory.startswith("avq.models.floor:")
-    return not floor and entry.row.settings["learning_rate"].origin not in _GIVEN
+    baseline = variant_entry(entry.row.variant).baseline
+    return not baseline and entry.row.settings["learning_rate"].origin not in _GIVEN
 
 
 def _trial(run: Run, rate: float, steps: int) -> Run:

@@ -15,6 +15,7 @@ from avq.training.losses import accuracy, discriminator_loss, generator_loss, gr
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from avq.models.tokenizer import Tokenizer
     from avq.training.config import TrainConfig
 
 _LARGEST_ADAPTIVE = 1e4  # as in the authors' code of arXiv 2012.09841
@@ -76,13 +77,11 @@ def adaptive_weight(main: Tensor, adversarial: Tensor, last: Tensor) -> Tensor:
     return ratio.clamp(max=_LARGEST_ADAPTIVE)
 
 
-def last_layer(model: nn.Module) -> Tensor:
+def last_layer(model: Tokenizer) -> Tensor:
     """The weight of the decoder's last convolution. UsageError for a model without such a decoder."""
-    decoder = getattr(model, "decoder", None)
-    layers = [m for m in decoder.modules() if isinstance(m, nn.modules.conv._ConvNd)] if decoder is not None else []
-    if not layers:
+    weight = model.find_last_weight()
+    if weight is None:
         raise UsageError("adaptive_weight needs a model with a `decoder` of convolutions; leave it out.")
-    weight: Tensor = layers[-1].weight
     return weight
 
 

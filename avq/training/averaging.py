@@ -14,7 +14,6 @@ class WeightAverage:
 
     The decay of update n (from 0) is `min(decay, (1 + n) / (10 + n))`, so that a short training does not end with
     its first weights. Buffers, an EMA codebook among them, are averages already and stay as they are.
-    It holds its tensors apart from the model, for modules may carry closures that a copy would share.
 
     Args:
         model: whose parameters; their present values are where the average begins.

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from avq.errors import UsageError
 from avq.files import written_whole
+from avq.models.build import build
+from avq.models.recipe import Recipe
 from avq.models.tokenizer import Tokenizer
-from avq.models.zoo import build_from_config
+from avq.registry import load
 from avq.training.config import CHECKPOINT_FILE, STATE_FILE
 
 PRETRAINED_FILE = "model.safetensors"
@@ -24,26 +26,18 @@ PRETRAINED_FILE = "model.safetensors"
 _FORMAT = "avq-bench"
 _FILES = (CHECKPOINT_FILE, PRETRAINED_FILE, STATE_FILE)
 _MODULE = "module.model."  # of the state of a training (state.py)
+_RESPELT = {"quantisers.": "quantizers.", "loss-quantiser-": "loss-quantizer-"}  # since the first release
 
 
-def save_model(model: nn.Module, path: Path, *, variant: str, image_size: int, config: dict[str, Any]) -> None:
-    """Write a model's weights and buffers with all that is needed to build it again.
+def save_model(model: Tokenizer, path: Path) -> None:
+    """Write a model's weights and buffers with its recipe, which it must have.
 
     Args:
         model: as `create_variant` gives it.
         path: a `.safetensors` file; replaced atomically.
-        variant: its name in the zoo.
-        image_size: side of the images in pixels that it was built for.
-        config: its settings as `variant_config` resolves them.
     """
-    about = {"variant": variant, "image_size": image_size, "config": config}
-    write_tensors(path, dict(model.state_dict()), about)
-
-
-def save_tokenizer(model: Tokenizer, path: Path) -> None:
-    """`save_model` of a tokenizer of the zoo, which knows how it was built."""
     assert model.recipe is not None
-    save_model(model, path, **model.recipe._asdict())
+    write_tensors(path, dict(model.state_dict()), model.recipe._asdict())
 
 
 def load_model(path: str | Path) -> Tokenizer:
@@ -59,8 +53,8 @@ def load_model(path: str | Path) -> Tokenizer:
     file = checkpoint_file(path)
     tensors, about = read_tensors(file)
     try:
-        model = build_from_config(about["variant"], about["image_size"], about["config"])
-        model.load_state_dict(_of_model(tensors))
+        model = build(_recipe(about))
+        model.load_state_dict(current_names(_of_model(tensors), model))
         for index, parameter in enumerate(model.parameters()):
             averaged = tensors.get(f"extra.average.{index}")
             if averaged is not None:
@@ -69,6 +63,27 @@ def load_model(path: str | Path) -> Tokenizer:
         reason = str(error).splitlines()[0]
         raise UsageError(f"{file} does not hold a model of this avq-bench ({reason}).") from error
     return model.eval()
+
+
+def current_names(tensors: dict[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """Tensors under the names that a module has for them today; those of the first release were spelt otherwise."""
+    names = module.state_dict().keys()
+    return {name if name in names else current_name(name): tensor for name, tensor in tensors.items()}
+
+
+def current_name(name: str) -> str:
+    """Today's spelling of a tensor or of a loss."""
+    for before, now in _RESPELT.items():
+        if name.startswith(before):
+            return name.replace(before, now, 1)
+    return name
+
+
+def _recipe(about: dict[str, Any]) -> Recipe:
+    """Of a file's JSON; the first release did not write the factory, which the zoo then knows."""
+    variant = about["variant"]
+    factory = about["factory"] if "factory" in about else load("avq.models.zoo:variant_entry", "")(variant).factory
+    return Recipe(variant, about["image_size"], about["config"], factory)
 
 
 def _of_model(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

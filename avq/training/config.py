@@ -35,7 +35,7 @@ class TrainConfig:
     grad_clip: float = setting(1.0, help="largest gradient norm")
     loss: Literal["mae", "mse"] = setting("mae", help="reconstruction loss, on images in [-1, 1]")
     precision: Literal["auto", "float32", "bfloat16"] = setting(
-        "auto", help="arithmetic of convolutions; attention and quantiser are float32 always"
+        "auto", help="arithmetic of convolutions; attention and quantizer are float32 always"
     )
     validate_every: int = setting(100, help="steps between two points of the validation curve")
     weight_ema: float = setting(0.0, help="decay of averaged weights, which are then judged and kept; 0: none")

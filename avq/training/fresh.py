@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 
+from avq.models.build import build
+from avq.models.recipe import Recipe
 from avq.models.tokenizer import Tokenizer
-from avq.models.zoo import build_from_config
 from avq.training.seeds import derive_seed
 
 
-def fresh_model(variant: str, image_size: int, model: Mapping[str, Any], seed: int) -> Tokenizer:
-    """A variant of the zoo, untrained, its weights drawn by a run's seed.
-
-    Args:
-        variant: its name.
-        image_size: side of the images in pixels.
-        model: all its settings, resolved.
-        seed: the run's.
-    """
+def fresh_model(recipe: Recipe, seed: int) -> Tokenizer:
+    """A model, untrained, its weights drawn by a run's seed. Errors as `avq.models.build.build`."""
     torch.manual_seed(derive_seed(seed, "initialisation"))
-    return build_from_config(variant, image_size, dict(model))
+    return build(recipe)

@@ -11,9 +11,11 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from torch import Tensor
 
 from avq.errors import UsageError
+from avq.models.build import build
+from avq.models.levels import Level
+from avq.models.recipe import Recipe
 from avq.models.tokenizer import Reconstruction, Tokenizer
-from avq.models.zoo import build_from_config
-from avq.training.checkpoint import PRETRAINED_FILE, load_model, save_tokenizer
+from avq.training.checkpoint import PRETRAINED_FILE, load_model, save_model
 
 _CARD = """---
 {{ card_data }}
@@ -47,11 +49,12 @@ class PretrainedTokenizer(
         variant: its name in the zoo.
         image_size: side of the images in pixels.
         config: its settings as `variant_config` resolves them.
+        factory: what builds it, where that is not the suite's autoencoder.
     """
 
-    def __init__(self, variant: str, image_size: int, config: dict[str, Any]) -> None:
+    def __init__(self, variant: str, image_size: int, config: dict[str, Any], factory: str | None = None) -> None:
         super().__init__()
-        self._take(build_from_config(variant, image_size, config))
+        self._take(build(Recipe(variant, image_size, config, factory)))
 
     @classmethod
     def of(cls, model: Tokenizer) -> PretrainedTokenizer:
@@ -94,6 +97,9 @@ class PretrainedTokenizer(
     def decode(self, codes: list[Tensor]) -> Tensor:
         return self.model.decode(codes)
 
+    def find_levels(self) -> list[Level]:
+        return self.model.find_levels()
+
     def trunk(self, images: Tensor) -> list[Tensor]:
         return self.model.trunk(images)
 
@@ -101,7 +107,7 @@ class PretrainedTokenizer(
         self.model.initialise_codebooks(images)
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        save_tokenizer(self.model, save_directory / PRETRAINED_FILE)
+        save_model(self.model, save_directory / PRETRAINED_FILE)
 
     @classmethod
     def _from_pretrained(

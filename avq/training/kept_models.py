@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from avq.models.tokenizer import Tokenizer
-from avq.training.checkpoint import save_tokenizer
+from avq.training.checkpoint import save_model
 from avq.training.config import BEST_FILE, HISTORY_FOLDER
 
 
@@ -35,10 +35,10 @@ class KeptModels:
         if self._folder is None or model.recipe is None:  # without a recipe no file could say how to build it again
             return
         if better:
-            save_tokenizer(model, self._folder / BEST_FILE)
+            save_model(model, self._folder / BEST_FILE)
         if self._history:
             folder = self._folder / HISTORY_FOLDER
             folder.mkdir(exist_ok=True)
-            save_tokenizer(model, folder / f"step-{step:08d}.safetensors")
+            save_model(model, folder / f"step-{step:08d}.safetensors")
             for old in sorted(folder.glob("step-*.safetensors"))[: -self._history]:
                 old.unlink()

@@ -11,28 +11,31 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from avq.errors import UsageError
-from avq.models.attention import PixelwiseControl, ResidualPixelAttention
-from avq.models.blocks import BottleneckResBlock, ConvResBlock, IdResBlock, TransposedResBlock
-from avq.models.quantiser import VectorQuantizer
-
-_RECOMPUTED = (
-    BottleneckResBlock, ConvResBlock, IdResBlock, TransposedResBlock, PixelwiseControl, ResidualPixelAttention,
-)  # fmt: skip
+from avq.models.quantizers.base import Quantizer
+from avq.models.tokenizer import Tokenizer
 
 
-def checkpoint_activations(model: nn.Module) -> None:
-    """Let a model's blocks and attention layers keep only their inputs, and compute the rest again when it is needed.
+class Recomputed:
+    """While it lasts, a model's blocks and attention layers keep only their inputs in a forward pass.
 
-    Each is computed again as a whole in the backward pass; the quantisers, which learn while they run, are not.
+    Each is computed again as a whole in the backward pass; the quantizers, which learn while they run, are not.
 
     Raises:
         UsageError: the model has no such parts.
     """
-    parts = [module for module in model.modules() if isinstance(module, _RECOMPUTED)]
-    if not parts:
-        raise UsageError("checkpoint_activations does nothing on this model: it has none of the suite's blocks.")
-    for part in parts:
-        part.forward = _recomputed(part, part.forward)  # type: ignore[method-assign]
+
+    def __init__(self, model: Tokenizer) -> None:
+        self._forwards = {block: _recomputed(block, block.forward) for block in model.find_blocks()}
+        if not self._forwards:
+            raise UsageError("checkpoint_activations does nothing on this model: it has none of the suite's blocks.")
+
+    def __enter__(self) -> None:
+        for block, forward in self._forwards.items():
+            block.forward = forward
+
+    def __exit__(self, *error: object) -> None:
+        for block in self._forwards:
+            del block.forward
 
 
 def _recomputed(module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,33 +65,31 @@ def _statistics_untouched(module: nn.Module) -> Iterator[None]:
 
 
 class WholeBatch:
-    """Lets the quantisers learn once from all slices of a batch, as they would from the batch in one piece.
+    """Lets the quantizers learn once from all slices of a batch, as they would from the batch in one piece.
 
     Use it around the slices' forward passes, then call `learn`.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self.quantisers = [module for module in model.modules() if isinstance(module, VectorQuantizer)]
-        self.latents: dict[VectorQuantizer, list[Tensor]] = {quantiser: [] for quantiser in self.quantisers}
+    def __init__(self, model: Tokenizer) -> None:
+        self._latents: dict[Quantizer, list[Tensor]] = {quantizer: [] for quantizer in model.find_quantizers()}
         self._hooks: list[Any] = []
 
     def __enter__(self) -> WholeBatch:
-        for quantiser in self.quantisers:
-            quantiser.eval()
-            self._hooks.append(quantiser.register_forward_pre_hook(self._keep))
+        for quantizer in self._latents:
+            quantizer.eval()
+            self._hooks.append(quantizer.register_forward_pre_hook(self._keep))
         return self
 
     def __exit__(self, *error: object) -> None:
         for hook in self._hooks:
             hook.remove()
-        for quantiser in self.quantisers:
-            quantiser.train()
+        for quantizer in self._latents:
+            quantizer.train()
 
     def learn(self) -> None:
         """One step of every codebook's statistics."""
-        for quantiser, parts in self.latents.items():
-            quantiser.learn(torch.cat(parts))
+        for quantizer, slices in self._latents.items():
+            quantizer.learn(torch.cat(slices))
 
-    def _keep(self, quantiser: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(quantiser, VectorQuantizer)
-        self.latents[quantiser].append(inputs[0].detach())
+    def _keep(self, quantizer: Any, inputs: tuple[Tensor, ...]) -> None:
+        self._latents[quantizer].append(inputs[0].detach())

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from avq.errors import UsageError
-from avq.training.checkpoint import read_tensors, write_tensors
+from avq.training.checkpoint import current_name, current_names, read_tensors, write_tensors
 
 
 def save_state(
@@ -48,11 +48,12 @@ def load_state(
     tensors, about = read_tensors(path)
     try:
         for name, module in modules.items():
-            module.load_state_dict(_under(tensors, f"module.{name}."))
+            module.load_state_dict(current_names(_under(tensors, f"module.{name}."), module))
         for name, optimiser in optimisers.items():
             _load_optimiser(optimiser, _under(tensors, f"optimiser.{name}."))
     except (RuntimeError, ValueError, IndexError) as error:
         raise UsageError(f"{path} is not the state of this training ({str(error).splitlines()[0]}).") from error
+    about["rows"] = [{current_name(key): value for key, value in row.items()} for row in about.get("rows", [])]
     torch.set_rng_state(tensors["rng"])
     if "rng-device" in tensors and _on_gpu(device):
         torch.cuda.set_rng_state(tensors["rng-device"], device)

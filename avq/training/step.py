@@ -18,7 +18,7 @@ from avq.training.allocator import keep_freed_memory
 from avq.training.config import TrainConfig
 from avq.training.diagnose import NonFiniteLoss, first_non_finite
 from avq.training.losses import PerceptualLoss
-from avq.training.memory import WholeBatch, checkpoint_activations
+from avq.training.memory import Recomputed, WholeBatch
 from avq.training.precision import autocast, resolve_precision
 
 
@@ -68,8 +68,7 @@ class TrainStep:
         self._last = last_layer(model) if config.adaptive_weight and config.adversarial != "none" else None
         self._perceptual = None if config.perceptual == "none" else PerceptualLoss(config.perceptual).to(device)
         self._logs: dict[str, Tensor] = {}
-        if config.checkpoint_activations:
-            checkpoint_activations(self.model)
+        self._recomputed = Recomputed(model) if config.checkpoint_activations else nullcontext()
 
     @property
     def optimiser(self) -> torch.optim.Optimizer:
@@ -106,14 +105,14 @@ class TrainStep:
     def logs(self) -> dict[str, Tensor]:
         """Detached scalars of the last step, on the device: every loss unweighted, and how the discriminator fares.
 
-        `loss-mae` (or -mse), `loss-<quantiser's>`, `loss-perceptual`, `loss-adversarial`, `adaptive-weight`,
+        `loss-mae` (or -mse), `loss-<quantizer's>`, `loss-perceptual`, `loss-adversarial`, `adaptive-weight`,
         `loss-discriminator`, `loss-r1`, `discriminator-real` and `-fake` (mean logits), `discriminator-accuracy`.
         """
         return {name: value for name, value in self._logs.items() if name != "loss"}
 
     def reconstruct(self, images: Tensor) -> Reconstruction:
         """The model's forward pass in this step's precision, images `[B, 3, H, W]` in [-1, 1]."""
-        with autocast(self.precision, self.device):
+        with autocast(self.precision, self.device), self._recomputed:
             result: Reconstruction = self.modules["model"](images)
         return result
 

@@ -15,7 +15,7 @@ from avq.data.loader import Batches, images_within, to_model
 from avq.data.sources import Dataset
 from avq.errors import Stopped
 from avq.models import collective
-from avq.models.tokenizer import Floor, Tokenizer
+from avq.models.tokenizer import Tokenizer
 from avq.training.averaging import WeightAverage, averaged
 from avq.training.compiling import compiled, compiles, explaining_failure
 from avq.training.config import STATE_FILE, TrainConfig
@@ -79,7 +79,7 @@ def train(
     """Train a model in place.
 
     Args:
-        model: as `create_variant` gives it, freshly initialised; a floor model (with `fit`) is fitted instead.
+        model: as `create_variant` gives it, freshly initialised; a baseline is fitted instead.
         dataset: train and validation images.
         config: the budget and the optimiser; the batch is that of all ranks together.
         seed: the run's seed; data order and sampling draw from streams of their own.
@@ -96,7 +96,7 @@ def train(
         NonFiniteLoss: the loss or a weight is no longer finite; names variant, step and tensor.
         Stopped: the time is over; the state is kept in the folder.
     """
-    if isinstance(model, Floor):
+    if model.is_baseline:
         start = time.perf_counter()
         model.fit(dataset.train.images, derive_seed(seed, "initialisation"))
         return History(seconds=time.perf_counter() - start)

@@ -18,15 +18,12 @@ SMALL = {"width": 8, "dim": 8, "num_codes": 16}
 def save(variant, path):
     import torch
 
-    from avq.models import create_variant, variant_config
+    from avq.models import create_variant
     from avq.training.checkpoint import save_model
 
     torch.manual_seed(0)
     settings = {"num_codes": 16} if variant == "patch-kmeans" else SMALL
-    save_model(
-        create_variant(variant, image_size=32, **settings), path,
-        variant=variant, image_size=32, config=variant_config(variant, **settings),
-    )  # fmt: skip
+    save_model(create_variant(variant, image_size=32, **settings), path)
     return path
 
 

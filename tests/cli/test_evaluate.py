@@ -12,15 +12,14 @@ def run_folder(in_empty_folder):
     """A run's folder as the store keeps it: a checkpoint, and the data it was trained on."""
     import torch
 
-    from avq.models import create_variant, variant_config
+    from avq.models import create_variant
     from avq.training.checkpoint import save_model
 
     torch.manual_seed(0)
     folder = in_empty_folder / "run"
     folder.mkdir()
-    config = variant_config("aren-1", **SMALL)
     model = create_variant("aren-1", **SMALL)
-    save_model(model, folder / "checkpoint.safetensors", variant="aren-1", image_size=32, config=config)
+    save_model(model, folder / "checkpoint.safetensors")
     counts = {"train_images": 16, "validation_images": 8, "test_images": 12}
     data = {"dataset": "synthetic-faces", "image_size": 32, **counts}
     (folder / "config.json").write_text(json.dumps({"data": data}))

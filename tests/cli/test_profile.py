@@ -20,7 +20,7 @@ def test_a_line_a_part_and_the_trace(call: Any, in_empty_folder: Path, monkeypat
     result = call("profile", "aren-1-rpa-mean", *SMALL, "--format", "csv")
     assert result.exit_code == 0, result.output
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
-    assert {"decoder", "encoder level 1", "attention level 1", "quantiser level 1"} <= {row["part"] for row in rows}
+    assert {"decoder", "encoder level 1", "attention level 1", "quantizer level 1"} <= {row["part"] for row in rows}
     assert sum(float(row["time %"]) for row in rows) == pytest.approx(100, abs=1)
     assert "% lies outside convolutions" in result.stderr
     assert (in_empty_folder / "avq-profile.json").exists()

@@ -24,13 +24,13 @@ def noise(width, height, channels=3):
 def checkpoint(tmp_path_factory):
     import torch
 
-    from avq.models import create_variant, variant_config
+    from avq.models import create_variant
     from avq.training.checkpoint import save_model
 
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     model = create_variant("aren-2", image_size=32, **SMALL)
-    save_model(model, path, variant="aren-2", image_size=32, config=variant_config("aren-2", **SMALL))
+    save_model(model, path)
     return path
 
 

@@ -126,10 +126,10 @@ def test_settings_resolve_lowest_to_highest_and_remember_their_origin(tmp_path: 
     assert {name: (row.settings[name].value, row.settings[name].origin) for name in expected} == expected
     extra = found["vqvae[steps=7]"]
     assert (extra.settings["steps"].value, extra.settings["steps"].origin) == (7, "row")
-    quantiser = "this suite's quantiser (EMA codebook, k-means start, restarts of dead codes), not the published one"
-    assert extra.note == f"width 48, published 256; {quantiser}; batch_size=8"
+    quantizer = "this suite's quantizer (EMA codebook, k-means start, restarts of dead codes), not the published one"
+    assert extra.note == f"width 48, published 256; {quantizer}; batch_size=8"
     [plain] = [row for row in rows(tmp_path, text, data_init=False, restarts=False) if row.variant == "vqvae"]
-    assert "quantiser" not in plain.note
+    assert "quantizer" not in plain.note
     assert extra.axes == {"levels": "", "learning_rate": ""}
 
 

@@ -17,8 +17,8 @@ from avq.design.plan import Choices, make_plan, plan_seeds
 from avq.design.presets import get_preset
 from avq.design.settings import parse_assignments
 from avq.errors import UsageError
-from avq.models.config import VARIANTS, VariantEntry
 from avq.models.tokenizer import Reconstruction, Tokenizer
+from avq.models.zoo import VARIANTS, register_variant
 
 SETTINGS = {
     "steps": st.integers(1, 10**6),
@@ -176,8 +176,9 @@ def fixed(image_size: int) -> Tokenizer:
 
 def test_floors_and_plugins_are_matched_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("avq.design.plan.training_code", lambda *_: "c0de")
-    for name, factory, settings in (("halves", "Halves", {"num_codes": 4}), ("fixed", "fixed", {})):
-        monkeypatch.setitem(VARIANTS, name, VariantEntry("", settings, f"{__name__}:{factory}"))
+    monkeypatch.setattr(VARIANTS, "_entries", dict(VARIANTS))
+    register_variant("halves", "", f"{__name__}:Halves", num_codes=4)
+    register_variant("fixed", "", f"{__name__}:fixed")
 
     def matched(reference: dict[str, Any], variant: str) -> int:
         rows = [reference, {"variant": variant, "match": "bits"}]

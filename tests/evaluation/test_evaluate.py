@@ -14,6 +14,8 @@ from avq.evaluation import knockout
 from avq.evaluation.evaluate import evaluate, sample_reconstructions
 from avq.metrics.measurement import Measurement
 from avq.models import Reconstruction, create_variant, variant_config
+from avq.models.recipe import Recipe
+from avq.models.zoo import variant_entry
 from avq.profiling.cost import deterministic_costs, timed_costs
 from avq.training.config import TrainConfig
 
@@ -114,7 +116,11 @@ def test_latent_sizes_and_the_attention_matrix_by_hand() -> None:
 @pytest.mark.parametrize("name", ["aren-1", "patch-kmeans"])
 def test_timed_costs(name: str) -> None:
     rows = by_name(
-        timed_costs(name, variant_config(name, **SMALL), 16, TrainConfig(batch_size=4, precision="float32"), repeats=2)
+        timed_costs(
+            Recipe(name, 16, variant_config(name, **SMALL), variant_entry(name).factory),
+            TrainConfig(batch_size=4, precision="float32"),
+            repeats=2,
+        )
     )
     assert rows["inference-images-per-s", None].value > 0
     assert rows["peak-memory", None].value > 50

@@ -51,7 +51,7 @@ def test_a_level_below_the_top_is_encoded_anew(faces: Dataset) -> None:
     row = mae(knock_out_levels(model, faces.test.images, commonest, "none"), 2)
     assert row.value != 0
     assert "encoded anew" in row.reason
-    assert not model.quantisers[1]._forward_hooks
+    assert not model.quantizers[1]._forward_hooks
     with torch.no_grad():
         model.projections[0].weight[:, SMALL["width"] :] = 0  # nothing comes from above
     assert mae(knock_out_levels(model, faces.test.images, commonest, "none"), 2).value == 0

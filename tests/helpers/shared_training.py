@@ -17,7 +17,8 @@ from torch import Tensor
 
 from avq.data.config import DataConfig
 from avq.data.sources import load_dataset
-from avq.models import create_variant, quantiser
+from avq.models import create_variant
+from avq.models.quantizers import vq
 from avq.models.tokenizer import Tokenizer
 from avq.training import trainer
 from avq.training.config import TrainConfig
@@ -44,11 +45,11 @@ def trained(
         def __call__(self, batch: Tensor, step: int, check: bool = False) -> Tensor:
             loss = super().__call__(batch, step, check)
             for name, tensor in model.state_dict().items():
-                if name.startswith("quantisers."):
+                if name.startswith("quantizers."):
                     seen[f"{step}.{name}"] = tensor.clone()
             return loss
 
-    quantiser._RESTART_BELOW = 0.5  # so that twenty steps see restarts
+    vq._RESTART_BELOW = 0.5  # so that twenty steps see restarts
     trainer.TrainStep = Watched  # type: ignore[misc]
     history = trainer.train(model, load_dataset(data), CONFIG, 0, ranks=ranks)
     seen |= {f"end.{name}": tensor.contiguous().clone() for name, tensor in model.state_dict().items()}

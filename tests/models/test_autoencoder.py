@@ -44,7 +44,7 @@ def test_upper_codes_condition_the_bottom_level() -> None:
     model = create_variant("aren-2", **SMALL).eval()
     model.initialise_codebooks(images())  # as it begins, one code may be the nearest of all
     before = model.encode(images())[0]
-    model.quantisers[1].codebook.mul_(50)  # type: ignore[operator,union-attr]
+    model.quantizers[1].codebook.mul_(50)  # type: ignore[operator,union-attr]
     assert not torch.equal(before, model.encode(images())[0])
 
 
@@ -74,7 +74,7 @@ def test_initialising_leaves_everything_but_the_codebook_alone() -> None:
     before = {key: value.clone() for key, value in model.state_dict().items()}
     model.initialise_codebooks(images())
     changed = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
-    assert changed == {f"quantisers.{i}.{key}" for i in (0, 1) for key in ("codebook", "code_sums", "code_counts")}
+    assert changed == {f"quantizers.{i}.{key}" for i in (0, 1) for key in ("codebook", "code_sums", "code_counts")}
     assert model.training
 
 
@@ -83,7 +83,7 @@ def test_with_batch_normalisation_the_codebook_fits_the_latents_of_training() ->
     model = create_variant("aren-1", block="v2", width=8, num_codes=32)
     x = torch.rand(32, 3, 32, 32) * 2 - 1
     model.initialise_codebooks(x)
-    loss = model.train()(x).losses["quantiser-1"] / 0.25
+    loss = model.train()(x).losses["quantizer-1"] / 0.25
     latents = model.projections[0](model.trunk(x)[0])  # type: ignore[operator,index]
     assert loss < 0.6 * latents.var()
 

@@ -9,11 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import avq.models.config as config
 from avq.data.loader import to_uint8
 from avq.errors import UsageError
 from avq.models import create_variant, list_variants, register_variant, variant_config
-from avq.models.tokenizer import Floor, Tokenizer
+from avq.models.tokenizer import Tokenizer
+from avq.models.zoo import VARIANTS
 from avq.training.checkpoint import load_model, save_model
 
 SMALL = {"width": 8, "num_codes": 16}
@@ -27,7 +27,7 @@ def ready(name: str, size: int = 32) -> Tokenizer:
     """A small model of that name with a codebook that fits random images."""
     torch.manual_seed(0)
     model = create_variant(name, image_size=size, **SMALL)
-    if isinstance(model, Floor):
+    if model.is_baseline:
         model.fit(to_uint8(images(8, size)), seed=0)
     model.initialise_codebooks(images(8, size))
     return model
@@ -62,7 +62,7 @@ def test_gradients_reach_every_trainable_parameter(name: str) -> None:
         pytest.skip("a gate that starts at zero passes no gradient to what it gates")
     result = model.train()(images(8))
     total = (result.images - images(8)).abs().mean() + sum(result.losses.values())
-    if isinstance(model, Floor):
+    if model.is_baseline:
         assert not list(model.parameters())
         return
     total.backward()
@@ -74,7 +74,7 @@ def test_gradients_reach_every_trainable_parameter(name: str) -> None:
 def test_save_and_load_give_bit_equal_output(name: str, tmp_path: Path) -> None:
     model = ready(name).eval()
     path = tmp_path / "model.safetensors"
-    save_model(model, path, variant=name, image_size=32, config=variant_config(name, **SMALL))
+    save_model(model, path)
     again = load_model(path)
     with torch.no_grad():
         assert torch.equal(again(images()).images, model(images()).images)
@@ -132,7 +132,7 @@ def test_an_image_that_does_not_fit_is_refused_by_the_model() -> None:
 
 
 def test_a_users_variant_is_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config, "VARIANTS", dict(config.VARIANTS))
+    monkeypatch.setattr(VARIANTS, "_entries", dict(VARIANTS))
     register_variant("mine", "three codes deep", levels=3, resize="bilinear")
     assert create_variant("mine", **SMALL)(images()).images.shape == (2, 3, 32, 32)
     with pytest.raises(UsageError, match="registered already"):
@@ -142,7 +142,7 @@ def test_a_users_variant_is_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_factory_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config, "VARIANTS", dict(config.VARIANTS))
-    register_variant("gone", "nothing", factory="avq.models.floor:Nothing")
-    with pytest.raises(UsageError, match=r"names a factory 'avq.models.floor:Nothing'"):
+    monkeypatch.setattr(VARIANTS, "_entries", dict(VARIANTS))
+    register_variant("gone", "nothing", factory="avq.models.patch_kmeans:Nothing")
+    with pytest.raises(UsageError, match=r"names 'avq.models.patch_kmeans:Nothing'"):
         create_variant("gone")

@@ -35,7 +35,7 @@ def test_every_flop_of_forward_and_backward_has_its_part(tmp_path: Path) -> None
         step(BATCH, 0)
     found = profile_step(step, lambda _number: BATCH, 2, tmp_path / "trace.json")
     assert sum(spent.flops for spent in found.parts.values()) == counter.get_total_flops()
-    levels = {f"{what} level {level}" for what in ("encoder", "attention", "quantiser") for level in (1, 2)}
+    levels = {f"{what} level {level}" for what in ("encoder", "attention", "quantizer") for level in (1, 2)}
     rest = {"decoder", "joining of levels", "data", "loss", "gradient clipping", "optimiser", OVERHEAD}
     assert set(found.parts) == levels | rest
     assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
@@ -50,7 +50,7 @@ def test_the_backward_pass_counts_with_its_own_part() -> None:
         counts.append(counter.get_total_flops())
     found = profile_step(step, lambda _number: BATCH, 2)
     assert found.parts["decoder"].flops == 3 * counts[0]
-    assert found.parts["quantiser level 1"].flops == 2 * 4 * 8 * 8 * 64 * 32
+    assert found.parts["quantizer level 1"].flops == 2 * 4 * 8 * 8 * 64 * 32
     assert found.parts["optimiser"].flops == found.parts["data"].flops == 0
 
 
@@ -76,20 +76,20 @@ def test_a_plug_ins_model_is_parted_by_its_children() -> None:
             super().__init__()
             self.num_codes, self.decoder_levels = [16], [1]
             self.inward, self.outward = nn.Conv2d(3, 8, 4, 4), nn.ConvTranspose2d(8, 3, 4, 4)
-            self.quantiser = VectorQuantizer(16, 8, ema_decay=0.99)
+            self.quantizer = VectorQuantizer(16, 8, ema_decay=0.99)
 
         def forward(self, images: torch.Tensor) -> Reconstruction:
-            latents, codes, loss = self.quantiser(self.inward(images))
-            return Reconstruction(self.outward(latents), [codes], {"quantiser-1": loss})
+            latents, codes, loss = self.quantizer(self.inward(images))
+            return Reconstruction(self.outward(latents), [codes], {"quantizer-1": loss})
 
         def encode(self, images: torch.Tensor) -> list[torch.Tensor]:
-            return [self.quantiser.encode(self.inward(images))]
+            return [self.quantizer.encode(self.inward(images))]
 
         def decode(self, codes: list[torch.Tensor]) -> torch.Tensor:
-            return self.outward(self.quantiser.decode(codes[0]))
+            return self.outward(self.quantizer.decode(codes[0]))
 
     found = profile_step(TrainStep(Patches().train(), TrainConfig(precision="float32"), "cpu"), lambda _n: BATCH, 2)
-    assert {"inward", "quantiser", "outward"} <= set(found.parts)
+    assert {"inward", "quantizer", "outward"} <= set(found.parts)
 
 
 def test_shares_and_the_distance_to_the_peaks() -> None:
@@ -106,7 +106,7 @@ def test_shares_and_the_distance_to_the_peaks() -> None:
 def test_what_lies_outside_and_what_casts_take() -> None:
     seconds = {
         ("encoder level 1", "convolutions"): 4.0, ("decoder", "casts"): 0.5, ("loss", "casts"): 0.25,
-        ("decoder", "copies and the rest"): 0.125, ("quantiser level 1", "casts"): 1.0, ("optimiser", "casts"): 1.0,
+        ("decoder", "copies and the rest"): 0.125, ("quantizer level 1", "casts"): 1.0, ("optimiser", "casts"): 1.0,
     }  # fmt: skip
     found = _summed([{key: Spent(value) for key, value in seconds.items()}], 8.0, Peaks(1, 1, 1), "bfloat16")
     between = 8.0 - sum(seconds.values())

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from avq.models.config import variant_config
+from avq.models.zoo import variant_config
 from avq.profiling import scaling
 from avq.profiling.counting import Rates
 from avq.profiling.scaling import PASSES, Point, Prediction, make_call, measure_point, predict_points

@@ -12,14 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avq.errors import UsageError
-from avq.models import create_variant, variant_config
-from avq.training.checkpoint import checkpoint_info, load_model, save_model
+from avq.models import create_variant
+from avq.training.checkpoint import checkpoint_info, current_names, load_model, save_model, write_tensors
 
 
 def saved(path: Path) -> Path:
-    settings = variant_config("aren-1", width=4, num_codes=4)
-    model = create_variant("aren-1", width=4, num_codes=4)
-    save_model(model, path, variant="aren-1", image_size=32, config=settings)
+    save_model(create_variant("aren-1", width=4, num_codes=4), path)
     return path
 
 
@@ -73,6 +71,34 @@ def test_a_damaged_file_is_one_clear_line(tmp_path_factory: pytest.TempPathFacto
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     model = create_variant("aren-1", width=4, num_codes=4)
-    save_model(model, path, variant="aren-1", image_size=32, config=variant_config("aren-1", width=8, num_codes=4))
+    model.recipe = create_variant("aren-1", width=8, num_codes=4).recipe
+    save_model(model, path)
     with pytest.raises(UsageError, match="does not hold a model of this avq-bench"):
         load_model(path)
+
+
+@pytest.mark.parametrize("variant", ["aren-2", "patch-kmeans"])
+def test_a_checkpoint_of_the_first_release_is_read(variant: str, tmp_path: Path) -> None:
+    """It spelt quantizers otherwise and did not write the factory."""
+    model = create_variant(variant, width=4, num_codes=4)
+    assert model.recipe is not None
+    about = {key: value for key, value in model.recipe._asdict().items() if key != "factory"}
+    about["config"] = {key: value for key, value in about["config"].items() if key != "quantizer"}
+    tensors = {name.replace("quantizers.", "quantisers."): tensor for name, tensor in model.state_dict().items()}
+    write_tensors(tmp_path / "checkpoint.safetensors", tensors, about)
+    again = load_model(tmp_path).state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_plug_ins_variant_is_built_from_the_file_alone(tmp_path: Path) -> None:
+    """The factory is read there, so that the zoo's table need not have the variant."""
+    model = create_variant("patch-kmeans", num_codes=4)
+    assert model.recipe is not None
+    model.recipe = model.recipe._replace(variant="gone")
+    save_model(model, tmp_path / "m.safetensors")
+    assert load_model(tmp_path / "m.safetensors").num_codes == [4]
+
+
+def test_names_are_respelt_only_where_the_module_has_no_such_name() -> None:
+    own = torch.nn.ModuleDict({"quantisers": torch.nn.Linear(1, 1)})
+    assert current_names(dict(own.state_dict()), own).keys() == own.state_dict().keys()

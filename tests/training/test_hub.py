@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 
 import avq
 from avq.errors import UsageError
-from avq.models import Tokenizer, create_variant, variant_config
+from avq.models import Tokenizer, create_variant
 from avq.training.checkpoint import save_model
 from avq.training.hub import PretrainedTokenizer
 
@@ -41,9 +41,7 @@ def test_a_folder_gives_the_same_tokenizer_back(tmp_path: Path) -> None:
 
 def test_a_runs_folder_becomes_one(tmp_path: Path) -> None:
     model = trained()
-    settings = variant_config("aren-2-rpa-mean", width=8, num_codes=16)
-    path = tmp_path / "checkpoint.safetensors"
-    save_model(model, path, variant="aren-2-rpa-mean", image_size=16, config=settings)
+    save_model(model, tmp_path / "checkpoint.safetensors")
     PretrainedTokenizer.of(avq.load_model(tmp_path)).save_pretrained(tmp_path / "out")
     again = PretrainedTokenizer.from_pretrained(tmp_path / "out").model.state_dict()
     assert all(torch.equal(tensor, again[name]) for name, tensor in model.state_dict().items())

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from avq.data.sources import Dataset
 from avq.errors import UsageError
-from avq.models import collective, quantiser
+from avq.models import collective
+from avq.models.quantizers import vq
 from avq.training import trainer
 from avq.training.config import TrainConfig
 from avq.training.ranks import Ranks, join_ranks, level_norms
@@ -51,7 +52,7 @@ def test_two_processes_agree_and_equal_one(tmp_path: Path, monkeypatch: pytest.M
     steps = {name.partition(".")[0] for name in first} - {"end"}
     assert len(steps) == 20
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
-    for module, name in ((trainer, "TrainStep"), (quantiser, "_RESTART_BELOW")):  # put back what the script replaces
+    for module, name in ((trainer, "TrainStep"), (vq, "_RESTART_BELOW")):  # put back what the script replaces
         monkeypatch.setattr(module, name, getattr(module, name))
     alone, rows = shared_training.trained("aren-2-rpa-mean")
     for name, tensor in alone.items():
@@ -61,7 +62,7 @@ def test_two_processes_agree_and_equal_one(tmp_path: Path, monkeypatch: pytest.M
         assert {**mine, "seconds": 0} == {**theirs, "seconds": 0}
         assert mine["loss"] == pytest.approx(one["loss"], rel=1e-3)
         assert mine["validation-mae"] == pytest.approx(one["validation-mae"], rel=1e-3)
-    uses = [alone[f"{step}.quantisers.0.code_counts"] for step in range(20)]
+    uses = [alone[f"{step}.quantizers.0.code_counts"] for step in range(20)]
     assert any((now > 2 * before).any() for before, now in pairwise(uses)), "no code was restarted"
 
 

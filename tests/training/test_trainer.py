@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,23 @@ def test_a_run_stopped_anywhere_ends_with_the_same_weights(
     interrupted_at(step, monkeypatch, faces, tmp_path, name)
     assert (tmp_path / STATE_FILE).exists()
     resumed = fresh(name, seed=99)  # its weights come from the state, not from its own start
+    again = train(resumed, faces, CONFIG, 0, folder=tmp_path)
+    assert same(whole, resumed)
+    assert without_times(curve.rows) == without_times(again.rows)
+
+
+def test_a_state_of_the_first_release_is_gone_on_from(
+    faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, resumed = fresh(), fresh(seed=99)
+    curve = train(whole, faces, CONFIG, 0)
+    interrupted_at(5, monkeypatch, faces, tmp_path, "aren-2-rpa-mean")
+    tensors, about = read_tensors(tmp_path / STATE_FILE)
+    assert about["rows"]
+    before = json.loads(json.dumps(about).replace("quantizer-", "quantiser-"))
+    respelt = {name.replace("quantizers", "quantisers"): tensor for name, tensor in tensors.items()}
+    assert respelt.keys() != tensors.keys()
+    write_tensors(tmp_path / STATE_FILE, respelt, before)
     again = train(resumed, faces, CONFIG, 0, folder=tmp_path)
     assert same(whole, resumed)
     assert without_times(curve.rows) == without_times(again.rows)

@@ -99,10 +99,9 @@ def command(
 
 def _check_attention(model: Tokenizer, checkpoint: Path) -> None:
     """UsageError where there is nothing to look at."""
-    from avq.evaluation.attention import attention_layers
     from avq.training.checkpoint import checkpoint_info
 
-    if not any(attention_layers(model)):
+    if not any(level.attention for level in model.find_levels()):
         variant = checkpoint_info(checkpoint)["variant"]
         raise UsageError(f"{checkpoint} holds {variant}, which has no attention between pixels; one of aren-1-rpa has")
 

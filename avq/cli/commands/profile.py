@@ -54,7 +54,7 @@ def command(
     A part is forward and backward together. "of peak" is the time that each operation's FLOPs or bytes would need at
     the measured peaks of a matrix product and of a copy, over the time taken; it passes 100 where data come from the
     cache. Only convolutions and products count as FLOPs. The last line says how much of a step is no convolution (with
-    its bias, activation and residual sum), attention, quantiser or optimiser, without and with the casts between
+    its bias, activation and residual sum), attention, quantizer or optimiser, without and with the casts between
     float32 and bfloat16 in encoder and decoder. Nothing else should run on the machine meanwhile.
 
     \b
@@ -70,7 +70,6 @@ def command(
     from avq.data.sources import load_dataset
     from avq.design.ablation import Ablation
     from avq.errors import UsageError
-    from avq.models.tokenizer import Floor
     from avq.profiling.profile import profile_step
     from avq.training.config import TrainConfig
     from avq.training.fresh import fresh_model
@@ -84,8 +83,8 @@ def command(
         alone, preset=preset or "smoke", dataset=dataset, data_root=data_root, seeds=(0,), settings=chosen, device=place
     )
     (run,) = plan.runs
-    model = fresh_model(run.variant, run.image_size, run.model, run.seed)
-    if isinstance(model, Floor):
+    model = fresh_model(run.recipe, run.seed)
+    if model.is_baseline:
         raise UsageError(f"{variant} is fitted, not trained: there is no training step to profile.")
     config = TrainConfig(**run.train)
     data = load_dataset(DataConfig(**run.data), data_root)
@@ -124,6 +123,6 @@ def _summary(found: Profile, batch_size: int, device: str) -> str:
         f"{found.peaks.float32 / 1e9:.0f} GFLOP/s in float32, {found.peaks.bfloat16 / 1e9:.0f} in bfloat16, and "
         f"{found.peaks.bytes / 1e9:.1f} GB/s.\n"
         f"{100 * found.outside_share:.1f} % lies outside convolutions with their activations and residual sums, "
-        f"attention, quantiser and optimiser; with the casts for bfloat16 convolutions it is "
+        f"attention, quantizer and optimiser; with the casts for bfloat16 convolutions it is "
         f"{100 * (found.outside_share + found.casts_share):.1f} %."
     )

@@ -26,7 +26,7 @@ def command(variant: str, style: str, **chosen: Any) -> None:
     """
     from avq.cli.sweep import Request, carry_out
     from avq.design.ablation import Ablation
-    from avq.models.config import variant_entry
+    from avq.models.zoo import variant_entry
 
     question = f"How good is {variant} ({variant_entry(variant).summary})?"
     alone = Ablation(name=f"train_{variant}", question=question, expected="", rows=[{"variant": variant}])

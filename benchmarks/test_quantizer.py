@@ -1,4 +1,4 @@
-"""The quantiser against that of vector-quantize-pytorch."""
+"""The quantizer against that of vector-quantize-pytorch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.conftest import Compare, peer_version
 from benchmarks.memory import extra_memory
-from benchmarks.quantisers import Size, step
+from benchmarks.quantizers import Size, step
 
 PEER = "vector-quantize-pytorch"
 
@@ -23,16 +23,16 @@ CASES: list[tuple[Size, int, int, float | None]] = [
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("training", [True, False], ids=["training", "forward"])
 @pytest.mark.parametrize(("size", "num_codes", "rounds", "goal"), CASES)
-def test_quantiser(
+def test_quantizer(
     compare: Compare, size: Size, num_codes: int, rounds: int, goal: float | None, training: bool
 ) -> None:
     pytest.importorskip("vector_quantize_pytorch", reason="the peer is not installed: pip install 'avq-bench[peers]'")
     what: tuple[Any, ...] = (size, num_codes, training)
-    memory = {f"{which}_mib": extra_memory("benchmarks.quantisers:step", which, *what) for which in ("ours", "peer")}
+    memory = {f"{which}_mib": extra_memory("benchmarks.quantizers:step", which, *what) for which in ("ours", "peer")}
     shape = " x ".join(map(str, size))
     kind = "training" if training else "forward"
     compare(
-        f"quantiser {kind}, {shape}, K {num_codes}",
+        f"quantizer {kind}, {shape}, K {num_codes}",
         step("ours", *what),
         step("peer", *what),
         peer_version(PEER),

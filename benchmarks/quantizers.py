@@ -1,4 +1,4 @@
-"""A training step of a quantiser, ours and that of vector-quantize-pytorch, on the same latents."""
+"""A training step of a quantizer, ours and that of vector-quantize-pytorch, on the same latents."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from avq.models.quantiser import VectorQuantizer
+from avq.models.quantizers.vq import VectorQuantizer
 
 Size = tuple[int, int, int, int]  # batch, height, width, channels
 
@@ -17,7 +17,7 @@ def ours(dim: int, num_codes: int) -> nn.Module:
 
 
 def peer(dim: int, num_codes: int) -> nn.Module:
-    """The same quantiser: EMA 0.99, commitment 0.25, its extras off, rotation trick among them."""
+    """The same quantizer: EMA 0.99, commitment 0.25, its extras off, rotation trick among them."""
     from vector_quantize_pytorch import VectorQuantize
 
     module: nn.Module = VectorQuantize(
@@ -34,7 +34,7 @@ def peer(dim: int, num_codes: int) -> nn.Module:
 
 
 def step(which: str, size: Size, num_codes: int, training: bool) -> Callable[[], object]:
-    """A call that quantises: forward, statistics and backward where `training`, else forward in eval mode.
+    """A call that quantizes: forward, statistics and backward where `training`, else forward in eval mode.
 
     Latents are channels-last, which neither has to copy.
     """
@@ -45,8 +45,8 @@ def step(which: str, size: Size, num_codes: int, training: bool) -> Callable[[],
     module = {"ours": ours, "peer": peer}[which](dim, num_codes).train(training)
 
     def train() -> object:
-        quantised, _codes, loss = module(latents)
-        return torch.autograd.grad([quantised, loss], latents, [gradient, torch.ones_like(loss)])
+        quantized, _codes, loss = module(latents)
+        return torch.autograd.grad([quantized, loss], latents, [gradient, torch.ones_like(loss)])
 
     @torch.no_grad()
     def infer() -> object:

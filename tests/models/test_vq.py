@@ -1,4 +1,4 @@
-"""The quantiser: nearest codes, the straight-through gradient, beta, the EMA codebook and restarts."""
+"""The quantizer: nearest codes, the straight-through gradient, beta, the EMA codebook and restarts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from avq.models.quantiser import VectorQuantizer, _argmax, cluster_sums, kmeans, nearest_codes
+from avq.models.quantizers.kmeans import cluster_sums, kmeans
+from avq.models.quantizers.nearest import _argmax, nearest_codes
+from avq.models.quantizers.vq import VectorQuantizer
 
 
 @given(st.integers(1, 300), st.integers(1, 40), st.integers(1, 12), st.integers(0, 9))
@@ -48,12 +50,12 @@ def test_it_stays_right_when_compiled(decay: float | None) -> None:
     outcomes = []
     for compiled in (False, True):
         torch.manual_seed(0)
-        quantiser = VectorQuantizer(32, 4, decay, restarts=False)
-        call = torch.compile(quantiser, backend="aot_eager", fullgraph=True) if compiled else quantiser
+        quantizer = VectorQuantizer(32, 4, decay, restarts=False)
+        call = torch.compile(quantizer, backend="aot_eager", fullgraph=True) if compiled else quantizer
         z = torch.randn(2, 4, 16, 16, requires_grad=True)
         result = call(z)
         (result.latents.square().sum() + result.loss).backward()
-        learned = quantiser.state_dict() if decay else {"gradient": quantiser.codebook.grad}
+        learned = quantizer.state_dict() if decay else {"gradient": quantizer.codebook.grad}
         outcomes.append([result.latents, result.codes, result.loss, z.grad, *learned.values()])
     for eager, traced in zip(*outcomes, strict=True):
         torch.testing.assert_close(traced, eager)
@@ -70,86 +72,86 @@ def test_a_large_common_offset_costs_no_digits() -> None:
 def test_tiles_do_not_change_the_codes(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, codebook = torch.randn(5000, 8), torch.randn(64, 8)
     whole = nearest_codes(vectors, codebook)
-    monkeypatch.setattr("avq.models.quantiser._TILE_VALUES", 1)
+    monkeypatch.setattr("avq.models.quantizers.nearest.TILE_VALUES", 1)
     assert torch.equal(nearest_codes(vectors, codebook), whole)
 
 
 def test_the_gradient_passes_straight_through() -> None:
-    quantiser = VectorQuantizer(8, 4, ema_decay=0.99, commitment=0.0)
+    quantizer = VectorQuantizer(8, 4, ema_decay=0.99, commitment=0.0)
     z = torch.randn(2, 4, 3, 3, requires_grad=True)
     weights = torch.randn(2, 4, 3, 3)
-    (quantiser(z).latents * weights).sum().backward()
+    (quantizer(z).latents * weights).sum().backward()
     assert torch.equal(z.grad, weights)
 
 
 def test_beta_stands_on_the_term_that_moves_the_encoder() -> None:
     """d loss / dz = beta * 2 (z - e) / numel; d loss / de = the sum of 2 (e - z) / numel, without beta."""
-    quantiser = VectorQuantizer(4, 2, commitment=0.25)
+    quantizer = VectorQuantizer(4, 2, commitment=0.25)
     z = torch.randn(1, 2, 3, 3, requires_grad=True)
-    result = quantiser(z)
+    result = quantizer(z)
     result.loss.backward()
-    chosen = quantiser.decode(result.codes).detach()
+    chosen = quantizer.decode(result.codes).detach()
     assert torch.allclose(z.grad, 0.25 * 2 * (z.detach() - chosen) / z.numel())
     flat = z.detach().movedim(1, -1).reshape(-1, 2)
     counts, sums = cluster_sums(flat, result.codes.flatten(), 4)
-    expected = 2 * (counts[:, None] * quantiser.codebook.detach() - sums) / z.numel()
-    assert torch.allclose(quantiser.codebook.grad, expected, atol=1e-6)
+    expected = 2 * (counts[:, None] * quantizer.codebook.detach() - sums) / z.numel()
+    assert torch.allclose(quantizer.codebook.grad, expected, atol=1e-6)
 
 
 def test_the_ema_codebook_is_the_running_mean_of_its_latents() -> None:
-    quantiser = VectorQuantizer(3, 2, ema_decay=0.9)
-    counts, sums = quantiser.code_counts.clone(), quantiser.code_sums.clone()
+    quantizer = VectorQuantizer(3, 2, ema_decay=0.9)
+    counts, sums = quantizer.code_counts.clone(), quantizer.code_sums.clone()
     for seed in range(4):
         z = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(seed))
-        codes = nearest_codes(z.movedim(1, -1).reshape(-1, 2), quantiser.codebook)
+        codes = nearest_codes(z.movedim(1, -1).reshape(-1, 2), quantizer.codebook)
         new_counts = F.one_hot(codes, 3).float().sum(0)
         new_sums = F.one_hot(codes, 3).float().T @ z.movedim(1, -1).reshape(-1, 2)
         counts, sums = 0.9 * counts + 0.1 * new_counts, 0.9 * sums + 0.1 * new_sums
-        quantiser(z)
-        assert torch.allclose(quantiser.code_counts, counts, atol=1e-5)
+        quantizer(z)
+        assert torch.allclose(quantizer.code_counts, counts, atol=1e-5)
         used = counts > 0.1
-        assert torch.allclose(quantiser.codebook[used], (sums / counts[:, None])[used], atol=1e-3)
+        assert torch.allclose(quantizer.codebook[used], (sums / counts[:, None])[used], atol=1e-3)
 
 
 def test_nothing_is_learned_in_eval_mode() -> None:
-    quantiser = VectorQuantizer(8, 4, ema_decay=0.99, restarts=True).eval()
-    before = {key: value.clone() for key, value in quantiser.state_dict().items()}
-    quantiser(torch.randn(4, 4, 8, 8))
-    assert all(torch.equal(value, before[key]) for key, value in quantiser.state_dict().items())
+    quantizer = VectorQuantizer(8, 4, ema_decay=0.99, restarts=True).eval()
+    before = {key: value.clone() for key, value in quantizer.state_dict().items()}
+    quantizer(torch.randn(4, 4, 8, 8))
+    assert all(torch.equal(value, before[key]) for key, value in quantizer.state_dict().items())
 
 
 @pytest.mark.parametrize("decay", [0.9, None])
 def test_restarts_bring_dead_codes_onto_latents_and_they_stay_there(decay: float | None) -> None:
     torch.manual_seed(0)
-    quantiser = VectorQuantizer(16, 2, ema_decay=decay, restarts=True)
+    quantizer = VectorQuantizer(16, 2, ema_decay=decay, restarts=True)
     with torch.no_grad():
-        quantiser.codebook[4:] += 1000.0  # nothing will ever choose these
+        quantizer.codebook[4:] += 1000.0  # nothing will ever choose these
     z = torch.randn(8, 2, 8, 8)
     for _ in range(60):
-        quantiser(z)
-    assert quantiser.codebook.abs().max() < 10
-    assert len(quantiser(z).codes.unique()) > 12
+        quantizer(z)
+    assert quantizer.codebook.abs().max() < 10
+    assert len(quantizer(z).codes.unique()) > 12
 
 
 def test_without_restarts_dead_codes_stay_dead() -> None:
-    quantiser = VectorQuantizer(16, 2, ema_decay=0.9)
-    quantiser.codebook[4:] += 1000.0
-    quantiser.code_sums.copy_(quantiser.codebook)
-    quantiser.code_counts.fill_(1.0)
+    quantizer = VectorQuantizer(16, 2, ema_decay=0.9)
+    quantizer.codebook[4:] += 1000.0
+    quantizer.code_sums.copy_(quantizer.codebook)
+    quantizer.code_counts.fill_(1.0)
     for _ in range(60):
-        codes = quantiser(torch.randn(8, 2, 8, 8)).codes
+        codes = quantizer(torch.randn(8, 2, 8, 8)).codes
     assert codes.max() < 4
 
 
 @given(st.integers(1, 40), st.integers(2, 40))
 @settings(max_examples=30)
 def test_initialising_works_with_fewer_and_more_latents_than_codes(n: int, k: int) -> None:
-    quantiser = VectorQuantizer(k, 3, ema_decay=0.99, restarts=True)
-    quantiser.initialise(torch.randn(1, 3, n, 1))
-    assert quantiser.codebook.isfinite().all()
-    assert len(quantiser.codebook.unique(dim=0)) > min(n, k) // 2
-    assert (quantiser.code_counts > 0).all()
-    assert torch.allclose(quantiser.code_sums / quantiser.code_counts[:, None], quantiser.codebook, atol=1e-4)
+    quantizer = VectorQuantizer(k, 3, ema_decay=0.99, restarts=True)
+    quantizer.initialise(torch.randn(1, 3, n, 1))
+    assert quantizer.codebook.isfinite().all()
+    assert len(quantizer.codebook.unique(dim=0)) > min(n, k) // 2
+    assert (quantizer.code_counts > 0).all()
+    assert torch.allclose(quantizer.code_sums / quantizer.code_counts[:, None], quantizer.codebook, atol=1e-4)
 
 
 def test_kmeans_finds_clear_clusters() -> None:
@@ -162,9 +164,9 @@ def test_kmeans_finds_clear_clusters() -> None:
 
 def test_distances_are_float32_under_autocast() -> None:
     """Two codes that bfloat16 cannot tell apart are told apart."""
-    quantiser = VectorQuantizer(2, 1, ema_decay=0.99).eval()
-    quantiser.codebook.copy_(torch.tensor([[1.0], [1.001]]))
+    quantizer = VectorQuantizer(2, 1, ema_decay=0.99).eval()
+    quantizer.codebook.copy_(torch.tensor([[1.0], [1.001]]))
     with torch.autocast("cpu", torch.bfloat16):
-        result = quantiser(torch.tensor([1.0, 1.001]).view(2, 1, 1, 1))
+        result = quantizer(torch.tensor([1.0, 1.001]).view(2, 1, 1, 1))
     assert result.codes.flatten().tolist() == [0, 1]
     assert result.latents.dtype == torch.float32

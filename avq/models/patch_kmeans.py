@@ -1,4 +1,4 @@
-"""The floor: k-means over raw image patches at the same nominal rate. A tokenizer must beat it to deserve a table."""
+"""The baseline: k-means over raw image patches at the same nominal rate. A tokenizer must beat it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from avq.errors import UsageError
-from avq.models.quantiser import kmeans, nearest_codes
-from avq.models.tokenizer import Floor, Reconstruction, check_image_size
+from avq.models.quantizers.kmeans import kmeans
+from avq.models.quantizers.nearest import nearest_codes
+from avq.models.tokenizer import Baseline, Reconstruction, check_image_size
 
 _PATCH = 4
 _FIT_PATCHES = 200_000
 _FIT_ROUNDS = 30
 
 
-class PatchKMeans(Floor):
+class PatchKMeans(Baseline):
     """One code for each 4x4 patch; encoding is nearest centroid, decoding is the centroid.
 
     Args:
@@ -59,6 +60,10 @@ class PatchKMeans(Floor):
         patches = grid.permute(0, 2, 4, 3, 5, 1)  # [B, h, w, row, column, colour], as in fit
         codes = nearest_codes(patches.reshape(-1, self.codebook.shape[1]), self.codebook)
         return [codes.view(patches.shape[:3])]
+
+    def codebook_values(self) -> int:
+        """As every variant's."""
+        return self.codebook.numel()
 
     def latent_sizes(self, image_size: int) -> list[tuple[int, int]]:
         """As every variant's."""

@@ -1,0 +1,35 @@
+"""k-means: how a codebook starts, and what the k-means baseline is."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from avq.models.quantizers.nearest import nearest_codes
+
+_LLOYD_ROUNDS = 10
+
+
+def cluster_sums(vectors: Tensor, codes: Tensor, num_codes: int) -> tuple[Tensor, Tensor]:
+    """How many vectors each code has, `[K]`, and their sum, `[K, D]`; both in the dtype of `vectors`."""
+    counts = torch.bincount(codes, minlength=num_codes).to(vectors.dtype)
+    sums = vectors.new_zeros(num_codes, vectors.shape[1]).index_add_(0, codes, vectors)
+    return counts, sums
+
+
+def kmeans(vectors: Tensor, num_codes: int, rounds: int = _LLOYD_ROUNDS) -> tuple[Tensor, Tensor]:
+    """Lloyd's algorithm from random rows of `vectors` `[N, D]`: centroids `[K, D]` and their counts `[K]`.
+
+    A centroid that no vector chooses moves to a random vector. With fewer vectors than codes, rows repeat
+    with a little noise, so that no two codes are equal. Draws from torch's global generator.
+    """
+    order = torch.randperm(len(vectors), device=vectors.device)
+    centroids = vectors[order.repeat(-(-num_codes // len(order)))[:num_codes]]
+    if num_codes > len(vectors):
+        centroids = centroids + 1e-3 * vectors.std() * torch.randn_like(centroids)
+    counts = torch.ones_like(centroids[:, 0])
+    for _ in range(rounds):
+        counts, sums = cluster_sums(vectors, nearest_codes(vectors, centroids), num_codes)
+        spare = vectors[torch.randint(len(vectors), (num_codes,), device=vectors.device)]
+        centroids = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], spare)
+    return centroids, counts

@@ -1,0 +1,222 @@
+"""Every registered quantizer, and the plug-in of docs/extending.md: registering a quantizer is testing it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from avq.data.loader import to_model
+from avq.data.sources import Dataset
+from avq.design.ablation import Ablation
+from avq.design.matching import match_rows
+from avq.design.plan import Choices, plan_rows
+from avq.design.presets import get_preset
+from avq.errors import UsageError
+from avq.evaluation.knockout import knock_out_levels
+from avq.models import create_variant, register_quantizer, register_variant, variant_config
+from avq.models.config import AutoencoderConfig
+from avq.models.quantizers.base import Quantizer
+from avq.models.quantizers.registry import QUANTIZERS
+from avq.models.recipe import parts_of
+from avq.models.zoo import VARIANTS
+from avq.plugins import load_plugin
+from avq.profiling.cost import deterministic_costs
+from avq.registry import load
+from avq.training.checkpoint import load_model, save_model
+from avq.training.config import TrainConfig
+from avq.training.step import TrainStep
+
+DOCS = Path(__file__).parents[2] / "docs" / "extending.md"
+NAMES = [*QUANTIZERS, "rounding"]
+SMALL: dict[str, Any] = {"width": 8, "num_codes": 16, "dim": 8}
+OF_VQ = {"codebook", "ema_decay", "commitment", "restarts"}
+
+
+@pytest.fixture(autouse=True)
+def plugin(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of the docs, as `--plugin rounding.py` takes it."""
+    (text,) = re.findall(r"<!-- run: file rounding.py -->\n```python\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
+    assert text.count("\n") <= 40
+    path = tmp_path_factory.mktemp("plugin") / "rounding.py"
+    path.write_text(text)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for registry in (QUANTIZERS, VARIANTS):
+        monkeypatch.setattr(registry, "_entries", dict(registry))
+    monkeypatch.delitem(sys.modules, "rounding", raising=False)
+    load_plugin(str(path))
+
+
+def made(name: str, **settings: Any) -> Quantizer:
+    """One of it, started from latents."""
+    torch.manual_seed(0)
+    entry = QUANTIZERS[name]
+    config = AutoencoderConfig(**SMALL, **settings)
+    quantizer: Quantizer = load(entry.factory, name)(config, **entry.settings)
+    quantizer.initialise(latents(64))
+    return quantizer
+
+
+def latents(count: int = 2, seed: int = 0) -> Tensor:
+    return torch.randn(count, SMALL["dim"], 4, 4, generator=torch.Generator().manual_seed(seed))
+
+
+def state(quantizer: Quantizer) -> dict[str, Tensor]:
+    return {key: value.clone() for key, value in quantizer.state_dict().items()}
+
+
+def same(before: dict[str, Tensor], quantizer: Quantizer) -> bool:
+    return all(torch.equal(value, before[key]) for key, value in quantizer.state_dict().items())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shapes_and_ranges(name: str) -> None:
+    quantizer = made(name)
+    z, codes, loss = quantizer(latents())
+    assert z.shape == latents().shape
+    assert z.dtype == torch.float32
+    assert codes.shape == (2, 4, 4)
+    assert codes.dtype == torch.int64
+    assert 0 <= codes.min() < codes.max() < quantizer.codebook_size
+    assert loss.ndim == 0
+    assert loss >= 0
+    assert isinstance(quantizer.codebook_values(), int)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_codes_decode_to_what_forward_gives_and_nothing_moves_in_eval(name: str) -> None:
+    quantizer = made(name).eval()
+    before = state(quantizer)
+    with torch.no_grad():
+        z, codes, _ = quantizer(latents())
+        assert torch.equal(quantizer.encode(latents()), codes)
+        assert torch.equal(quantizer.decode(codes), z)
+    assert same(before, quantizer)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_gradient_reaches_the_latents_and_every_parameter(name: str) -> None:
+    quantizer = made(name)
+    z = latents().requires_grad_()
+    result = quantizer(z)
+    (result.latents.square().sum() + result.loss).backward()
+    assert z.grad is not None
+    assert z.grad.abs().sum() > 0
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in quantizer.parameters())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_computes_in_float32_under_autocast(name: str) -> None:
+    quantizer = made(name).eval()
+    z, codes, loss = quantizer(latents())
+    with torch.autocast("cpu", torch.bfloat16):
+        result = quantizer(latents())
+    assert torch.equal(result.latents, z)
+    assert torch.equal(result.codes, codes)
+    assert result.loss.dtype == torch.float32
+    assert torch.equal(result.loss, loss)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_learning_from_slices_is_learning_from_the_whole(name: str) -> None:
+    whole, sliced = made(name), made(name)
+    torch.manual_seed(1)
+    whole.train()(latents(8))
+    torch.manual_seed(1)
+    sliced.learn(latents(8))
+    assert same(state(whole), sliced)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_model_with_it_trains_is_measured_and_is_kept(name: str, faces: Dataset, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = create_variant("aren-2", 16, quantizer=name, **SMALL)
+    step = TrainStep(model.train(), TrainConfig(batch_size=8, accumulate=2, precision="bfloat16"), "cpu")
+    model.initialise_codebooks(to_model(faces.train.images))
+    model.train()
+    assert step(faces.train.images[:8], 0, check=True).isfinite()
+    assert {"loss-quantizer-1", "loss-quantizer-2"} <= step.logs().keys()
+    model.eval()
+    assert [level.quantizer.codebook_size for level in model.find_levels()] == model.num_codes
+    rows = knock_out_levels(model, faces.test.images, [0, 1], "none")
+    assert [row.status for row in rows if row.metric == "knockout-mae"] == ["ok", "ok"]
+    values = {row.metric: row.value for row in deterministic_costs(model, 16)}
+    assert values["params-codebook"] == sum(level.quantizer.codebook_values() for level in model.find_levels())
+    save_model(model, tmp_path / "m.safetensors")
+    images = to_model(faces.test.images)
+    with torch.no_grad():
+        assert torch.equal(load_model(tmp_path / "m.safetensors")(images).images, model(images).images)
+
+
+def test_the_setting_says_which_modules_a_model_is_made_of() -> None:
+    vq, rounding = (parts_of(None, variant_config("aren-1-rpa", quantizer=name)) for name in NAMES)
+    assert vq == ["avq.models.autoencoder", "avq.models.quantizers.vq", "avq.models.attention"]
+    assert rounding == ["avq.models.autoencoder", "rounding", "avq.models.attention"]
+    assert parts_of(None, variant_config("aren-1")) == vq[:2]
+    assert parts_of("avq.models.floor:PatchKMeans", {"num_codes": 4}) == ["avq.models.patch_kmeans"]
+
+
+def test_settings_of_its_own_are_resolved_and_those_of_others_left_out() -> None:
+    config = variant_config("aren-1", quantizer="rounding", bins=[4, 4])
+    assert config["bins"] == [4, 4]
+    assert not OF_VQ & config.keys()
+    assert "bins" not in variant_config("aren-1")
+    assert create_variant("aren-1", quantizer="rounding", bins=[4, 4]).num_codes == [16]
+    register_variant("aren-1-rounding", "by one line", quantizer="rounding", bins=[3, 3])
+    assert variant_config("aren-1-rounding", bins=[5])["bins"] == [5]
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (
+            lambda: create_variant("aren-1", quantizer="roundign"),
+            "unknown quantizer 'roundign'; did you mean",
+        ),
+        (lambda: create_variant("aren-1", quantizer="rounding", bins=8), "bins must be list, not 8"),
+        (lambda: register_quantizer("vq", "x:Y", "again"), "registered already"),
+        (lambda: register_quantizer("x", "x:Y", "taken", dim=3), "dim is a setting of every model"),
+    ],
+)
+def test_wrong_use_is_one_clear_line(build: Any, words: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(words)):
+        build()
+
+
+def ablation(**more: Any) -> Ablation:
+    return Ablation(name="x", question="", expected="", base={"variant": "aren-1", "quantizer": "rounding"}, **more)
+
+
+def planned(asked: Ablation, **settings: Any) -> list[Any]:
+    return plan_rows(asked, get_preset("paper"), Choices(settings))
+
+
+def test_a_list_is_a_value_of_an_axis_a_row_and_a_setting() -> None:
+    rows = planned(ablation(axes={"bins": [[8, 5, 5, 5], [8, 8]]}))
+    assert [(row.label, row.model["bins"]) for row in rows] == [
+        ("aren-1[bins=8x5x5x5]", [8, 5, 5, 5]), ("aren-1[bins=8x8]", [8, 8])
+    ]  # fmt: skip
+    (row,) = planned(ablation(axes={"bins": {"small": [3, 3]}}))
+    assert (row.label, row.axes, row.model["bins"]) == ("aren-1[bins=small]", {"bins": "small"}, [3, 3])
+    (row,) = planned(ablation(), bins=[2, 2])
+    assert row.settings["bins"].value == row.model["bins"] == [2, 2]
+
+
+def test_a_setting_that_no_rows_quantizer_reads_is_refused() -> None:
+    """A preset's pass by: that of the paper has a gradient codebook."""
+    assert not OF_VQ & planned(ablation())[0].settings.keys()
+    with pytest.raises(UsageError, match="--set ema_decay does nothing"):
+        planned(ablation(), ema_decay=0.9)
+    with pytest.raises(UsageError, match="restarts does nothing with this row's quantizer"):
+        planned(ablation(axes={"restarts": [True, False]}))
+
+
+def test_bits_are_not_matched_by_a_setting_that_does_not_make_the_codebook() -> None:
+    rows = planned(ablation(rows=[{"variant": "aren-1", "quantizer": "vq"}, {"match": "bits"}]))
+    with pytest.raises(UsageError, match="num_codes does not set its codebook size"):
+        match_rows(rows, rows, rows[1].label)
