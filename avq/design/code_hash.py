@@ -17,7 +17,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 # These judge a trained model and do not make it: their change calls for evaluation, not for training.
 _EVALUATION_ROOMS = ("metrics", "evaluation", "profiling")
 # What measures costs; and what it imports that only says how a number is called and printed.
-_COSTS, _SCALING, _NAMES = "profiling/cost.py", "profiling/scaling.py", "metrics/catalogue.py"
+_COSTS, _SCALING, _NAMES = "profiling/cost.py", "profiling/scaling.py", "metrics/registry.py"
 _WORDS = ("help", "summary")  # keywords whose text a person reads and no code acts upon
 
 

@@ -16,8 +16,9 @@ from avq.evaluation.attention import AttentionWatch
 from avq.evaluation.knockout import knock_out_levels
 from avq.metrics.codebook import CodebookUse
 from avq.metrics.error import MeanAbsoluteError
-from avq.metrics.evaluator import Evaluator, ReferenceSet, default_metrics
+from avq.metrics.evaluator import Evaluator
 from avq.metrics.measurement import Measurement, measured, protocol_id
+from avq.metrics.measures import ReferenceSet, Subject, measures
 from avq.metrics.perceptual import find_perceptual
 from avq.models.tokenizer import Tokenizer
 
@@ -58,9 +59,7 @@ def evaluate(
     images: ImageSet = getattr(dataset, split)
     model = model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     reference = ReferenceSet(images.fingerprint, len(images), shows_faces(dataset.card))
-    metrics = default_metrics(
-        model.num_codes, model.decoder_levels, dataset.image_size, reference, allow_small=allow_small
-    )
+    metrics = measures(Subject(model.num_codes, model.decoder_levels, dataset.image_size, reference, allow_small))
     evaluator = Evaluator(metrics, images.fingerprint)
     size = images_within(EVALUATION_PIXELS, images.images)
     evaluator.prepare(lambda: (to_model(batch, device) for batch in torch.split(images.images, size)))

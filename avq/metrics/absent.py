@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Self
 
 from avq.metrics.base import MetricObject
 from avq.metrics.measurement import Measurement, unavailable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Absent(MetricObject):

@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Self
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Self
 
 from avq.errors import AvqError
 from avq.metrics.base import MetricObject
 from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
+from avq.metrics.registry import Metric, register_metric
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from avq.metrics.measures import Subject
+
+register_metric(
+    Metric("bits-per-pixel", title="tokens decoded x log2 K / pixels", label="bits/px", unit="bit/px",
+           kind="deterministic", format=".3f", of="codes", place=10, measured_by="avq.metrics.codebook:codebook_use"),
+    Metric("bits-per-pixel-entropy", title="the same rate by code entropy", label="entropy bits/px", unit="bit/px",
+           format=".3f", of="codes", place=10, measured_by="avq.metrics.codebook:codebook_use"),
+    Metric("active-codes", title="codes used at least once in the split", label="active codes", unit="codes",
+           better="higher", format=".0f", of="codes", place=70, not_judged="perplexity is judged in its place",
+           measured_by="avq.metrics.codebook:codebook_use"),
+    Metric("usage", title="share of the codebook used in the split", label="usage", better="higher", format=".2f",
+           of="codes", place=70, shown=False, not_judged="perplexity is judged in its place",
+           measured_by="avq.metrics.codebook:codebook_use"),
+    Metric("perplexity", title="exp of the code entropy over the split", label="perplexity", unit="codes",
+           better="higher", format=".0f", of="codes", place=70, measured_by="avq.metrics.codebook:codebook_use"),
+    Metric("dead-codes", title="codes never used in the split", label="dead codes", unit="codes", better="lower",
+           format=".0f", of="codes", place=70, shown=False, not_judged="perplexity is judged in its place",
+           measured_by="avq.metrics.codebook:codebook_use"),
+)  # fmt: skip
 
 COLLAPSED_BELOW = 0.02  # a perplexity under this share of the codebook: next to nothing is told apart
 PER_LEVEL = ("active-codes", "usage", "perplexity", "dead-codes")
@@ -45,6 +66,8 @@ class CodebookUse(MetricObject):
         self.reset()
 
     def reset(self) -> None:
+        import torch
+
         self._counts = [torch.zeros(k, dtype=torch.int64) for k in self.num_codes]
         self._tokens = [0] * len(self.num_codes)
         self._images = 0
@@ -106,6 +129,11 @@ class CodebookUse(MetricObject):
         ]
 
 
+def codebook_use(subject: Subject) -> CodebookUse:
+    """Codebook use of that many codes a level."""
+    return CodebookUse(subject.num_codes, subject.decoder_levels, subject.image_size)
+
+
 def nominal_rate(tokens: Sequence[int], num_codes: Sequence[int], decoder_levels: Sequence[int], pixels: int) -> float:
     """Bits per pixel of an image: tokens x log2 K over the levels (1 = bottom) that the decoder sees.
 
@@ -123,11 +151,11 @@ def _count(codes: Tensor, num_codes: int, batch: int, level: int) -> Tensor:
         raise AvqError(
             f"codebook: level {level} needs integer codes [{batch}, h, w], not {list(codes.shape)} {codes.dtype}"
         )
-    flat = codes.detach().flatten().to("cpu", torch.int64)
+    flat = codes.detach().flatten().cpu().long()
     low, high = (int(flat.min()), int(flat.max())) if flat.numel() else (0, 0)
     if low < 0 or high >= num_codes:
         raise AvqError(f"codebook: level {level} has codes from {low} to {high}, but K is {num_codes}")
-    return torch.bincount(flat, minlength=num_codes)
+    return flat.bincount(minlength=num_codes)
 
 
 def _entropy(counts: Tensor) -> float:

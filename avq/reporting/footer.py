@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from avq.metrics.catalogue import METRICS, Metric, format_value
+from avq.metrics.format import format_value
+from avq.metrics.registry import METRICS, Metric
 from avq.reporting.statistics import detectable_effect, pool_spreads
 from avq.reporting.values import FLOOR, protocols_differ, rows_of, seed_values
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from avq.design.plan import Run
 
-TIMED_COSTS = ("train-images-per-s", "inference-images-per-s", "peak-memory")
-
 
 def cost_job(job: Job) -> DataFrame:
     """The quiet pass of one model: no seed, no split."""
@@ -33,7 +31,9 @@ def cost_job(job: Job) -> DataFrame:
 def failed_costs(run: Run, reason: str, machine: str) -> DataFrame:
     """The record of a model whose costs could not be measured: a row of status `failed` for each that is timed."""
     from avq.metrics.measurement import Measurement
+    from avq.metrics.registry import METRICS
 
     line = " ".join(reason.split())
-    rows = [("", Measurement(metric=name, value=None, unit="", status="failed", reason=line)) for name in TIMED_COSTS]
+    timed = [metric.name for metric in METRICS.values() if metric.of == "benchmark"]
+    rows = [("", Measurement(metric=name, value=None, unit="", status="failed", reason=line)) for name in timed]
     return typed(record_frame(run, rows, machine).assign(seed=None))

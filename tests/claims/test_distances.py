@@ -22,10 +22,11 @@ from torch import Tensor
 from avq.data.config import DataConfig
 from avq.data.sources import load_dataset
 from avq.evaluation.evaluate import evaluate
-from avq.metrics import distribution, features, perceptual, weights
-from avq.metrics.distribution import FeatureDistances, frechet_distance, kernel_distance
-from avq.metrics.evaluator import Evaluator, ReferenceSet, default_metrics
+from avq.metrics import feature_distances, features, perceptual, weights
+from avq.metrics.evaluator import Evaluator
+from avq.metrics.feature_distances import FeatureDistances, frechet_distance, kernel_distance
 from avq.metrics.features import INCEPTION, SQUEEZENET, Extractor
+from avq.metrics.measures import ReferenceSet, Subject, measures
 from avq.metrics.reference import alone, keep_features, load_features
 from avq.metrics.weights import WeightsFile
 from avq.models import create_variant
@@ -197,7 +198,7 @@ def test_the_squeezenet_extractor_serves_torch_fidelity_itself(squeezenet: Path)
 def evaluated(original: Tensor, rebuilt: Tensor, batch: int) -> dict[tuple[str, int | None], float]:
     codes = torch.arange(16).view(1, 4, 4).expand(len(original), 4, 4)
     reference = ReferenceSet("f" * 16, len(original), faces=True)
-    evaluator = Evaluator(default_metrics([16], [1], 32, reference, allow_small=True), reference.id)
+    evaluator = Evaluator(measures(Subject([16], [1], 32, reference, allow_small=True)), reference.id)
     for part in range(0, len(original), batch):
         evaluator.update(original[part : part + batch], rebuilt[part : part + batch], [codes[part : part + batch]])
     return {(row.metric, row.level): row.value for row in evaluator.compute() if row.value is not None}
@@ -257,7 +258,7 @@ def test_lpips_squeeze_is_the_package_called_by_hand(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AVQ_WEIGHTS_DIR", str(SHARED))
     original = faces(20)
     rebuilt = damaged(original)
-    (metric,) = (m for m in perceptual.perceptual_metrics(32) if m.name == "lpips-squeeze")
+    (metric,) = measures(Subject([], [], 32), only=["avq.metrics.lpips:squeeze"])
     for part in (slice(0, 7), slice(7, 20)):
         metric.update(original[part], rebuilt[part], [])
     expected = by_hand("squeeze", path, original, rebuilt).double().mean().item()
@@ -331,7 +332,7 @@ def test_who_wants_the_same_features_at_once_waits_for_the_first(
             looked.set()
         return load_features(*about)
 
-    monkeypatch.setattr(distribution, "load_features", load)
+    monkeypatch.setattr(feature_distances, "load_features", load)
     before = network.computed
     with alone(*key):  # as another process that is at it
         waits.start()
@@ -371,7 +372,7 @@ def test_small_sets_are_refused_offered_the_kernel_distance_and_marked_on_demand
     assert marked.status == "ok"
     assert marked.reason.startswith("--allow-small")
     assert "subsets=1x30" in rows[False]["kd-squeezenet"].protocol
-    assert distribution.kernel_subsets(10_000) == (100, 1000)
+    assert feature_distances.kernel_subsets(10_000) == (100, 1000)
 
 
 def test_partial_states_merge_into_the_whole(squeezenet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,20 +96,20 @@ def test_rooms_that_train_and_rooms_that_measure_are_told_apart(tmp_path: Path) 
 
 
 COST = "from avq.data.loader import to_model\nfrom avq.profiling.meters import macs\n"
-MACS = "def macs():\n    from avq.metrics import memory\n    import avq.metrics.catalogue\n    return memory.peak()\n"
+MACS = "def macs():\n    from avq.metrics import memory\n    import avq.metrics.registry\n    return memory.peak()\n"
 
 
 @pytest.mark.parametrize(
     ("name", "counts"),
     [
         ("profiling/cost.py", True), ("profiling/meters.py", True), ("profiling/memory.py", True),
-        ("metrics/error.py", False), ("metrics/catalogue.py", False), ("evaluation/evaluate.py", False),
+        ("metrics/error.py", False), ("metrics/registry.py", False), ("evaluation/evaluate.py", False),
         ("data/loader.py", False),
     ],
 )  # fmt: skip
 def test_costs_are_measured_by_what_their_module_imports(tmp_path: Path, name: str, counts: bool) -> None:
     for file in ("data/loader.py", "profiling/memory.py", "metrics/error.py", "evaluation/evaluate.py",
-                 "metrics/catalogue.py"):  # fmt: skip
+                 "metrics/registry.py"):  # fmt: skip
         write(tmp_path, file, LAYER)
     write(tmp_path, "profiling/cost.py", COST)
     write(tmp_path, "profiling/meters.py", MACS)

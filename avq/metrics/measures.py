@@ -1,0 +1,86 @@
+"""From the entries of metrics to the objects that measure them."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from avq.errors import UsageError
+from avq.metrics.absent import Absent
+from avq.metrics.registry import METRICS, Metric
+
+if TYPE_CHECKING:
+    from avq.metrics.base import MetricObject
+
+
+@dataclass(frozen=True)
+class ReferenceSet:
+    """The images that an evaluation compares with.
+
+    Attributes:
+        id: content address of exactly these images in this order, such as `ImageSet.fingerprint`.
+        images: how many there are.
+        faces: whether they show faces, whose symmetry means something.
+    """
+
+    id: str
+    images: int
+    faces: bool = False
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured, as far as a metric has to know it beforehand.
+
+    Attributes:
+        num_codes: codebook size per level, bottom first; empty for a model without codes.
+        decoder_levels: levels (1 = bottom) that the decoder sees.
+        image_size: side of the images in pixels.
+        reference: what is compared with; without it there are no distances of distributions.
+        allow_small: give a Fréchet distance of fewer images than it needs, and mark it.
+    """
+
+    num_codes: Sequence[int]
+    decoder_levels: Sequence[int]
+    image_size: int
+    reference: ReferenceSet | None = None
+    allow_small: bool = False
+
+
+def measured_together() -> dict[str, list[Metric]]:
+    """Every `measured_by` and the metrics that it gives, both in the order of a table's columns."""
+    groups: dict[str, list[Metric]] = {}
+    for metric in METRICS.values():
+        if metric.measured_by:
+            groups.setdefault(metric.measured_by, []).append(metric)
+    return groups
+
+
+def measures(subject: Subject, only: Collection[str] | None = None) -> list[MetricObject]:
+    """The objects that measure every metric that has a `measured_by`.
+
+    What it names is called with the subject and gives a `MetricObject`, a reason why there is none (its metrics are n/a
+    then), or None where its metrics mean nothing and have no rows.
+
+    Args:
+        subject: what is measured.
+        only: those of `measured_together` that are wanted; None for all.
+
+    Raises:
+        UsageError: what a `measured_by` names cannot be imported.
+    """
+    found: list[MetricObject] = []
+    for name, metrics in measured_together().items():
+        if only is not None and name not in only:
+            continue
+        try:
+            measure = pkgutil.resolve_name(name)
+        except (ImportError, AttributeError, ValueError) as error:
+            named = ", ".join(metric.name for metric in metrics)
+            raise UsageError(f"'{name}', which measures {named}, cannot be imported: {error}.") from error
+        made = measure(subject)
+        if made is not None:
+            found.append(Absent([metric.name for metric in metrics], made) if isinstance(made, str) else made)
+    return found
