@@ -50,11 +50,11 @@ class Subject:
 
 
 def measured_together() -> dict[str, list[Metric]]:
-    """Every `measured_by` and the metrics that it gives, both in the order of a table's columns."""
+    """Every `measured_by` and the metrics that it gives, in the order of a table's columns (by the last of each)."""
     groups: dict[str, list[Metric]] = {}
     for metric in METRICS.values():
         if metric.measured_by:
-            groups.setdefault(metric.measured_by, []).append(metric)
+            groups[metric.measured_by] = [*groups.pop(metric.measured_by, []), metric]
     return groups
 
 

@@ -14,7 +14,8 @@ def rows_of(long: pd.DataFrame, split: str) -> pd.DataFrame:
     """The records that a table of `split` is made of, one dataset and row label in every line.
 
     That is what was measured on `split`, what belongs to no split, and costs from any split. A table without
-    a `row` column (one run's record) is labelled by its variant. Lines of `unknown_metrics` are left out.
+    a `row` column (one run's record) is labelled by its variant. Lines of unknown metrics are left out
+    (`unknown_metrics`).
     """
     frame = long.copy()
     for name in ("dataset", "split", "reason", "protocol", "variant"):
@@ -26,9 +27,10 @@ def rows_of(long: pd.DataFrame, split: str) -> pd.DataFrame:
     return frame[wanted | (frame["status"] == "failed")]
 
 
-def unknown_metrics(long: pd.DataFrame) -> list[str]:
-    """What `rows_of` leaves out: metrics of a plug-in that is not loaded, or of a newer version."""
-    return sorted(set(long["metric"].dropna()) - set(METRICS))
+def unknown_metrics(*tables: pd.DataFrame) -> list[str]:
+    """A line about what `rows_of` leaves out, metrics of a plug-in that is not loaded or of a newer version; or none."""
+    names = sorted({str(name) for long in tables for name in long["metric"].dropna()} - set(METRICS))
+    return [f"Left out, as unknown here (load a plug-in with --plugin): {', '.join(names)}."] if names else []
 
 
 def failures(frame: pd.DataFrame) -> pd.DataFrame:
