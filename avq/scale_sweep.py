@@ -204,7 +204,7 @@ class _Sweep:
         self.predictions |= dict(zip(points, found, strict=True))
 
     def _measure(self, point: Point) -> None:
-        from avq.metrics.catalogue import format_value
+        from avq.metrics.format import format_value
         from avq.profiling.scaling import Outcome, measure_point
 
         prediction = self.predictions[point]

@@ -228,8 +228,8 @@ def _runs(count: int) -> str:
 def _check_models(made: Plan) -> None:
     """Build every row's model without memory: what does not fit, or a loss's missing weights, is said at once."""
     from avq.design.matching import meta_model
+    from avq.training.checks import check_losses
     from avq.training.config import TrainConfig
-    from avq.training.losses import check_losses
 
     for row in made.rows:
         meta_model(row)

@@ -24,9 +24,8 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from avq import load_results
-from avq.metrics.catalogue import METRICS
+from avq.metrics.registry import METRICS
 from avq.reporting.noise import noise, own_noise, p_of_loss, stands_out
-from avq.reporting.regression import SAID_BY
 from avq.reporting.statistics import out_of_line, standard_error
 from avq.reporting.values import FLOOR, rows_of, seed_values
 
@@ -64,11 +63,11 @@ class Column:
 
 
 def columns_of(long: pd.DataFrame, split: str = "test") -> list[Column]:
-    """The columns that `check` tests, in the catalogue's order."""
+    """The columns that `check` tests, in the order of METRICS."""
     frame = rows_of(long, split)
     found = []
     for metric in METRICS.values():
-        if metric.kind != "trained" or metric.better is None or metric.name in SAID_BY:
+        if metric.kind != "trained" or metric.better is None or metric.not_judged:
             continue
         values = seed_values(frame, metric.name)
         for _, part in values.groupby("level", dropna=False):

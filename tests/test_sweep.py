@@ -240,7 +240,7 @@ def test_weights_that_have_come_measure_the_checkpoint_again_and_lost_ones_do_no
     monkeypatch.setitem(
         weights.REGISTRY,
         "squeezenet1_1",
-        weights.Weights("squeezenet1_1", ("lpips-squeeze",), (
+        weights.Weights("squeezenet1_1", (
             weights.WeightsFile("made.pth", digest, (tmp_path / "made.pth").stat().st_size, "made"),)),
     )  # fmt: skip
     monkeypatch.setenv("AVQ_WEIGHTS_DIR", str(tmp_path))

@@ -81,7 +81,7 @@ def _preset(name: str) -> Mapping[str, Any]:
 
 
 def _metrics() -> list[Row]:
-    from avq.metrics.catalogue import METRICS
+    from avq.metrics.registry import METRICS
 
     return [
         {"name": metric.name, "unit": metric.unit, "better": metric.better, "title": metric.title}
@@ -90,9 +90,10 @@ def _metrics() -> list[Row]:
 
 
 def _metric(name: str) -> Mapping[str, Any]:
-    from avq.metrics.catalogue import get_metric
+    from avq.metrics.registry import METRICS
 
-    return asdict(get_metric(name))
+    metric = METRICS.find(name)
+    return {key: getattr(metric, key) for key in ("name", "title", "unit", "better", "kind", "format", "label")}
 
 
 def _setting_rows() -> list[Row]:

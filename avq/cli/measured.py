@@ -49,7 +49,7 @@ def report(measurements: Sequence[Measurement], label: Label, style: str, output
 
 
 def _line(row: Measurement) -> Row:
-    from avq.metrics.catalogue import format_value
+    from avq.metrics.format import format_value
 
     return {
         "metric": row.metric,

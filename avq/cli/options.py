@@ -192,7 +192,7 @@ plugin = click.option(
     metavar="MODULE",
     callback=_load_plugins,
     is_eager=True,
-    help="Import a module that registers variants of yours; repeatable.",
+    help="Import a module or .py file that registers variants, metrics or quantizers of yours; repeatable.",
 )
 split = click.option(
     "--split",

@@ -180,7 +180,7 @@ def _extra(ablation: Ablation) -> list[_Sketch]:
 
 
 def _check_references(ablation: Ablation, labels: Sequence[str]) -> None:
-    from avq.metrics.catalogue import METRICS
+    from avq.metrics.registry import METRICS
 
     file = f"{ablation.name}.toml"
     for contrast in ablation.contrasts:

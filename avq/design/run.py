@@ -98,7 +98,8 @@ class Evaluation(Task):
 
     Attributes:
         run: what was trained.
-        measures: fingerprint of the code of everything that measures, by its name.
+        measures: everything that measures, by its name: `code`, the fingerprint of its code and the versions of its
+            metrics, and `weights`, the networks' weights that it has.
         code: fingerprint of the code that brings images, model and measures together.
         allow_small: give Fréchet distances of fewer images than they need, and mark them.
     """
@@ -107,7 +108,7 @@ class Evaluation(Task):
     grows: ClassVar[bool] = True
 
     run: Run
-    measures: Mapping[str, str]
+    measures: Mapping[str, Mapping[str, Any]]
     code: str
     allow_small: bool = False
     split: str = "test"
@@ -118,7 +119,7 @@ class Evaluation(Task):
 
     @property
     def content(self) -> dict[str, Any]:
-        return {"split": self.split, "measures": dict(self.measures), "allow_small": self.allow_small}
+        return {"split": self.split, "measures": {**self.measures}, "allow_small": self.allow_small}
 
     @property
     def label(self) -> str:
@@ -128,12 +129,24 @@ class Evaluation(Task):
         """Results of more measures serve too, such as of one whose weights are out of reach by now."""
         return not self.missing(done)
 
+    def joined(self, done: Mapping[str, Any]) -> Evaluation:
+        """With what was measured before, under the same code of the evaluation."""
+        if done.get("code") != self.code:
+            return self
+        before = done["content"]["measures"]
+        kept = {name: entry for name, entry in before.items() if _serves(entry, self.measures.get(name, entry))}
+        return replace(self, measures={**self.measures, **kept})
+
     def missing(self, done: Mapping[str, Any]) -> list[str]:
         """The measures that results with that task.json lack."""
         there = done.get("content", {})
         if done.get("code") != self.code or there.get("allow_small", False) < self.allow_small:
             return list(self.measures)
-        return [name for name, code in self.measures.items() if there["measures"].get(name) != code]
+        return [name for name, wanted in self.measures.items() if not _serves(there["measures"].get(name), wanted)]
+
+
+def _serves(done: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> bool:
+    return done is not None and done["code"] == wanted["code"] and set(done["weights"]) >= set(wanted["weights"])
 
 
 def run_of(task: Task) -> Run:

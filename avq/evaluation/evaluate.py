@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -13,13 +12,13 @@ from avq.data.cards import Card
 from avq.data.loader import EVALUATION_PIXELS, images_within, to_model, to_uint8
 from avq.data.sources import Dataset, ImageSet
 from avq.evaluation.attention import AttentionWatch
-from avq.evaluation.knockout import knock_out_levels
+from avq.evaluation.passed import BASE, Passed
 from avq.metrics.codebook import CodebookUse
-from avq.metrics.error import MeanAbsoluteError
-from avq.metrics.evaluator import Evaluator, ReferenceSet, default_metrics
-from avq.metrics.measurement import Measurement, measured, protocol_id
-from avq.metrics.perceptual import find_perceptual
+from avq.metrics.evaluator import Evaluator
+from avq.metrics.measurement import Measurement
+from avq.metrics.measures import ReferenceSet, Subject, measured_after, measures
 from avq.models.tokenizer import Tokenizer
+from avq.registry import load
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,12 +39,13 @@ def evaluate(
     *,
     device: str = "cpu",
     allow_small: bool = False,
+    only: Collection[str] | None = None,
     on_images: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """All metrics of a model on a split, in float32 whatever it was trained in.
 
-    Beside the metrics of every table: the knock-out of each level and, on test images, the gap to as many
-    training images. Images pass in batches; only per-image numbers and features are kept.
+    Images pass in batches; only per-image numbers and features are kept. What needs the model itself is measured
+    after they have passed.
 
     Args:
         model: a variant; it is put into eval mode on `device`.
@@ -53,14 +53,15 @@ def evaluate(
         split: "train", "validation" or "test".
         device: where to compute.
         allow_small: give a Fréchet distance of fewer images than it needs, and mark it.
+        only: what is to be measured, by the names of `measured_by` and `measured_after`; by default everything.
         on_images: called with the number of images done.
     """
     images: ImageSet = getattr(dataset, split)
     model = model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     reference = ReferenceSet(images.fingerprint, len(images), shows_faces(dataset.card))
-    metrics = default_metrics(
-        model.num_codes, model.decoder_levels, dataset.image_size, reference, allow_small=allow_small
-    )
+    after = {name: given for name, given in measured_after().items() if only is None or name in only}
+    now = None if only is None else {*only, *(BASE if after else ())}
+    metrics = measures(Subject(model.num_codes, model.decoder_levels, dataset.image_size, reference, allow_small), now)
     evaluator = Evaluator(metrics, images.fingerprint)
     size = images_within(EVALUATION_PIXELS, images.images)
     evaluator.prepare(lambda: (to_model(batch, device) for batch in torch.split(images.images, size)))
@@ -75,38 +76,17 @@ def evaluate(
             if on_images:
                 on_images(start + len(batch))
     rows = evaluator.compute()
-    commonest = next(metric for metric in metrics if isinstance(metric, CodebookUse)).most_frequent()
-    distance = find_perceptual("squeeze", dataset.image_size)
-    beside = knock_out_levels(model, images.images, commonest, distance, device)
-    if split == "test":
-        beside.append(_gap(model, next(row for row in rows if row.metric == "mae"), dataset.train, device))
-    return Evaluation([*rows, *map(evaluator.named, beside)], evaluator.per_image())
+    if after:
+        commonest = next(metric for metric in metrics if isinstance(metric, CodebookUse)).most_frequent()
+        passed = Passed(model, dataset, split, device, rows, commonest)
+        for name, given in after.items():
+            rows = [*rows, *map(evaluator.named, load(name, f"metric '{given[0].name}'")(passed))]
+    return Evaluation(rows, evaluator.per_image())
 
 
 def shows_faces(card: Card) -> bool:
     """Whether a dataset's pictures are faces: its card says so, or they are drawn ones."""
     return card.kind == "synthetic-faces" or card.options.get("subject") == "faces"
-
-
-def _gap(model: Tokenizer, test: Measurement, train: ImageSet, device: str) -> Measurement:
-    """`mae-gap`: MAE on test images less that on as many training images, the first of their fixed order."""
-    assert test.value is not None
-    assert test.n is not None
-    metric = MeanAbsoluteError()
-    images = train.images[: test.n]
-    for batch in torch.split(images, images_within(EVALUATION_PIXELS, images)):
-        original = to_model(batch, device)
-        metric.update(original, model(original).images.float(), [])
-    seen = metric.compute()[0]
-    assert seen.value is not None
-    spread = math.hypot(test.stderr or math.nan, seen.stderr or math.nan)
-    return measured(
-        "mae-gap",
-        test.value - seen.value,
-        stderr=None if math.isnan(spread) else spread,
-        n=test.n,
-        protocol=protocol_id("mae-gap", range="0-1", train=train.fingerprint, first=len(images)),
-    )
 
 
 @torch.no_grad()

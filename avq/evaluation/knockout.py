@@ -6,22 +6,32 @@ It is the honest test of whether an upper level carries anything.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from avq.data.loader import EVALUATION_PIXELS, images_within, to_model
-from avq.metrics.base import FloatArray, mean_and_sigma, unit_images
-from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
-from avq.metrics.perceptual import PerceptualDistance, perceptual_protocol
+from avq.evaluation.passed import Passed
+from avq.metrics.base import mean_over_images, unit_images
+from avq.metrics.measurement import Measurement, protocol_id, unavailable
+from avq.metrics.perceptual import PerceptualDistance, find_perceptual, perceptual_protocol
 from avq.models.quantizers.base import Quantized, Quantizer
 from avq.models.tokenizer import Tokenizer
 
+if TYPE_CHECKING:
+    from avq.metrics.base import FloatArray
+
 IMAGES = 2048  # the first of the split: the differences are paired, so that these are plenty
 _MAE, _PERCEPTUAL = "knockout-mae", "knockout-lpips-squeeze"
+
+
+def measure(passed: Passed) -> list[Measurement]:
+    """`knockout-mae` and `knockout-lpips-squeeze` of every level."""
+    distance = find_perceptual("squeeze", passed.dataset.image_size)
+    return knock_out_levels(passed.model, passed.images.images, passed.commonest, distance, passed.device)
 
 
 @torch.no_grad()
@@ -100,11 +110,8 @@ def _row(
         protocol = perceptual_protocol(name, distance, **conditions)
     else:
         protocol = protocol_id(name, range="0-1", **conditions)
-    if not changes:
-        return unavailable(name, "neither the decoder nor a known encoder sees it", level=level, protocol=protocol)
-    values = np.concatenate(changes)
-    mean, sigma = mean_and_sigma(values)
-    stderr = None if math.isnan(sigma) else sigma / math.sqrt(values.size)
-    row = measured(name, mean, level=level, stderr=stderr, n=int(values.size), protocol=protocol)
-    seen = level in model.decoder_levels
-    return row if seen else dataclasses.replace(row, reason="unseen by the decoder: the levels below were encoded anew")
+    values = np.concatenate(changes or [np.zeros(0)])
+    row = mean_over_images(name, values, protocol, "neither the decoder nor a known encoder sees it", level)
+    if level in model.decoder_levels or not changes:
+        return row
+    return dataclasses.replace(row, reason="unseen by the decoder: the levels below were encoded anew")

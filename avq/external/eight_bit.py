@@ -15,13 +15,9 @@ from torch import Tensor
 from avq.data.loader import EVALUATION_PIXELS, images_within, to_model, to_uint8
 from avq.data.sources import ImageSet
 from avq.errors import AvqError, UsageError
-from avq.metrics.attention import ATTENTION
-from avq.metrics.codebook import PER_LEVEL
 from avq.metrics.measurement import Measurement
+from avq.metrics.registry import METRICS
 from avq.models.tokenizer import Reconstruction, Tokenizer
-
-_NOT_OF_PIXELS = frozenset({*PER_LEVEL, *ATTENTION, "bits-per-pixel", "bits-per-pixel-entropy"})
-_EIGHT_BIT_ALREADY = ("rfid", "rkid", "fd-", "kd-")  # distances of distributions: their extractors take bytes
 
 
 @contextmanager
@@ -58,7 +54,8 @@ def eight_bit_rows(rows: Sequence[Measurement], how: str = "uint8") -> list[Meas
 
 
 def _is_untouched(row: Measurement, how: str) -> bool:
-    return row.metric in _NOT_OF_PIXELS or (how == "uint8" and row.metric.startswith(_EIGHT_BIT_ALREADY))
+    of = METRICS[row.metric].of
+    return of not in ("pixels", "bytes") or (how == "uint8" and of == "bytes")
 
 
 @torch.no_grad()

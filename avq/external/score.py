@@ -20,9 +20,9 @@ from avq.external.images import FolderImages, Images, open_images
 from avq.external.ranges import Range
 from avq.external.rate import explain_rate
 from avq.external.sanity import Doubts
-from avq.metrics.attention import ATTENTION
-from avq.metrics.evaluator import Evaluator, ReferenceSet, default_metrics
+from avq.metrics.evaluator import Evaluator
 from avq.metrics.measurement import Measurement
+from avq.metrics.measures import ReferenceSet, Subject, measured_together, measures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,10 +114,11 @@ def score(
     height, width = originals.size
     num_codes, decoder_levels = (codes.num_codes, codes.decoder_levels) if codes else ([], [])
     against = ReferenceSet(address(originals), len(originals), faces)
-    metrics = default_metrics(num_codes, decoder_levels, min(height, width), against, allow_small=allow_small)
+    subject = Subject(num_codes, decoder_levels, min(height, width), against, allow_small)
     square = height == width
-    left_out = {*ATTENTION} if square else {*ATTENTION, "codebook"}
-    evaluator = Evaluator([metric for metric in metrics if metric.name not in left_out], against.id)
+    left_out = ("model",) if square else ("model", "codes")
+    only = [name for name, metrics in measured_together().items() if metrics[0].of not in left_out]
+    evaluator = Evaluator(measures(subject, only), against.id)
     doubts, size = Doubts(), max(1, EVALUATION_PIXELS // (height * width))
     evaluator.prepare(lambda: (_to_model(batch, device) for batch in originals.batches(size)))
     levels = codes.batches(size) if codes else None

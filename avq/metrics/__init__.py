@@ -1,4 +1,4 @@
-"""Numbers from (reference, reconstruction, codes): one file a metric family, costs too.
+"""Numbers from (reference, reconstruction, codes): one file a metric family, with its entries.
 
-Nothing is imported here, so that the torch-free `avq.metrics.catalogue` stays cheap to reach.
+Nothing is imported here, so that the torch-free `avq.metrics.registry` stays cheap to reach.
 """

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Self
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Self
 
 from avq.errors import AvqError
-from avq.metrics.base import FloatArray, MetricObject, mean_and_sigma
-from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
+from avq.metrics.base import MetricObject, mean_over_images
+from avq.metrics.measurement import Measurement, protocol_id
+from avq.metrics.registry import Metric, register_metric
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from avq.metrics.base import FloatArray
+    from avq.metrics.measures import Subject
+
+register_metric(
+    Metric("attention-gain", title="|W x| / |x|, mean over images", label="attention gain", format=".3g", of="model",
+           place=80, measured_by="avq.metrics.attention:AttentionMetric"),
+    Metric("attention-distance", title="how far a pixel looks (uniform attention: about 0.52)",
+           label="attention distance", unit="side", format=".3f", of="model", place=80, shown=False,
+           measured_by="avq.metrics.attention:AttentionMetric"),
+    Metric("attention-entropy", title="entropy of where a pixel looks (uniform attention: 1)",
+           label="attention entropy", unit="ln N", format=".3f", of="model", place=80, shown=False,
+           measured_by="avq.metrics.attention:AttentionMetric"),
+)  # fmt: skip
 
 GAIN, DISTANCE, ENTROPY = ATTENTION = ("attention-gain", "attention-distance", "attention-entropy")
 
 
 class AttentionMetric(MetricObject):
-    """`attention-gain`, `attention-distance` or `attention-entropy` per level: a number an image, mean over images.
+    """`attention-gain`, `attention-distance` and `attention-entropy` per level: a number an image, mean over images.
 
     The gain is |W x| / |x|; the others are those of `row_spread`, mean over all pixels of an image.
 
@@ -26,44 +40,49 @@ class AttentionMetric(MetricObject):
     not looked at, or a level has no attention; a model without attention gives none.
 
     Args:
-        name: one of `ATTENTION`.
-        levels: number of latent levels.
+        subject: as many levels as it has codebooks.
     """
 
-    def __init__(self, name: str, levels: int) -> None:
-        self.name, self.levels = name, levels
+    name = "attention"
+
+    def __init__(self, subject: Subject) -> None:
+        self.levels = len(subject.num_codes)
         self.reset()
 
     def reset(self) -> None:
-        self._batches: list[FloatArray] = []
+        self._batches: dict[str, list[FloatArray]] = {name: [] for name in ATTENTION}
 
     def update(self, reference: Tensor, reconstruction: Tensor, codes: Sequence[Tensor], **extras: Tensor) -> None:
-        values = extras.get(self.name.replace("-", "_"))
-        if values is None:
-            return
-        if values.shape != (len(reference), self.levels):
-            raise AvqError(f"{self.name}: expected [B, {self.levels}], got {list(values.shape)}")
-        self._batches.append(values.detach().to("cpu", torch.float64).numpy())
+        for name, batches in self._batches.items():
+            values = extras.get(name.replace("-", "_"))
+            if values is None:
+                continue
+            if values.shape != (len(reference), self.levels):
+                raise AvqError(f"{name}: expected [B, {self.levels}], got {list(values.shape)}")
+            batches.append(values.detach().cpu().double().numpy())
 
     def merge(self, other: Self) -> None:
-        self._batches.extend(other._batches)
+        for name, batches in self._batches.items():
+            batches.extend(other._batches[name])
 
     def compute(self) -> list[Measurement]:
-        batches = self._batches or [np.zeros((0, self.levels))]
-        return [self._row(index + 1, column) for index, column in enumerate(np.concatenate(batches).T)]
+        import numpy as np
 
-    def _row(self, level: int, column: FloatArray) -> Measurement:
-        values = column[~np.isnan(column)]
-        n = int(values.size)
-        rows = {} if self.name == GAIN else {"rows": "normalised"}
-        if not n:
-            protocol = protocol_id(self.name, **rows, mean="images")
-            return unavailable(self.name, "no attention between pixels at this level", level=level, protocol=protocol)
-        # Distance and entropy are of the first images alone, so the id says of how many
-        protocol = protocol_id(self.name, **rows, mean=f"{n}-images" if rows else "images")
-        mean, sigma = mean_and_sigma(values)
-        stderr = None if math.isnan(sigma) else sigma / math.sqrt(n)
-        return measured(self.name, mean, level=level, stderr=stderr, n=n, protocol=protocol)
+        return [
+            _row(name, level, column)
+            for name, batches in self._batches.items()
+            for level, column in enumerate(np.concatenate(batches or [np.zeros((0, self.levels))]).T, start=1)
+        ]
+
+
+def _row(name: str, level: int, column: FloatArray) -> Measurement:
+    import numpy as np
+
+    n = int(np.count_nonzero(~np.isnan(column)))
+    # Distance and entropy are of normalised rows, and of the first images alone, so the id says of how many
+    rows = {} if name == GAIN else {"rows": "normalised"}
+    protocol = protocol_id(name, **rows, mean=f"{n}-images" if n and rows else "images")
+    return mean_over_images(name, column, protocol, "no attention between pixels at this level", level)
 
 
 def row_spread(log_weights: Tensor, rows: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -83,6 +102,8 @@ def row_spread(log_weights: Tensor, rows: Tensor, size: tuple[int, int]) -> tupl
     Returns:
         Distance and entropy, both `[..., R]`; NaN where the latent is one pixel.
     """
+    import torch
+
     height, width = size
     if height * width == 1:
         nothing = torch.full(log_weights.shape[:-1], math.nan, device=log_weights.device)

@@ -1,21 +1,28 @@
-"""The shape of a metric: a small object that takes batches, can be merged, and computes at the end."""
+"""The shape of a metric: a small object that takes batches, can be merged, and computes at the end.
+
+Files of metrics hold their entries too, which tables read: they import torch and numpy where they compute.
+"""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Self
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from typing import TYPE_CHECKING, Self
 
 from avq.errors import AvqError
-from avq.metrics.measurement import Measurement
+from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
 
-FloatArray = NDArray[np.float64]
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from avq.metrics.measures import Subject
+
+    FloatArray: TypeAlias = NDArray[np.float64]
 
 
 class MetricObject(ABC):
@@ -62,18 +69,30 @@ class MetricObject(ABC):
         return {}
 
 
-class PerImageMetric(MetricObject):
-    """A metric that is one number an image; keeps them all (8 bytes an image) so any order sums alike."""
+class MeanPerImage(MetricObject):
+    """A metric that is one number an image, and the mean of them, with the standard error over images.
 
-    def __init__(self) -> None:
-        self._batches: list[FloatArray] = []
+    All numbers are kept (8 bytes an image), so that any order sums alike. A subclass states `name`, `score`, and in
+    `protocol` the conditions of its definition.
+
+    Args:
+        subject: what is measured; most need not know it.
+    """
+
+    def __init__(self, subject: Subject | None = None) -> None:
+        self.reset()
+
+    @property
+    def protocol(self) -> str:
+        """Its protocol id, without the reference set."""
+        return protocol_id(self.name, range="0-1")
 
     def reset(self) -> None:
-        self._batches = []
+        self._batches: list[FloatArray] = []
 
     def update(self, reference: Tensor, reconstruction: Tensor, codes: Sequence[Tensor], **extras: Tensor) -> None:
         scores = self.score(*unit_images(reference, reconstruction, self.name), extras)
-        self._batches.append(scores.detach().to("cpu", torch.float64).numpy())
+        self._batches.append(scores.detach().cpu().double().numpy())
 
     @abstractmethod
     def score(self, reference: Tensor, reconstruction: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
@@ -87,7 +106,30 @@ class PerImageMetric(MetricObject):
 
     def values(self) -> FloatArray:
         """All scores so far, `[N]`."""
+        import numpy as np
+
         return np.concatenate(self._batches) if self._batches else np.zeros(0)
+
+    def compute(self) -> list[Measurement]:
+        return [mean_over_images(self.name, self.values(), self.protocol, self.why_empty())]
+
+    def why_empty(self) -> str:
+        """Why no image has a score."""
+        return "no images were evaluated"
+
+
+def mean_over_images(
+    metric: str, values: FloatArray, protocol: str, why_empty: str, level: int | None = None
+) -> Measurement:
+    """The mean of one number an image, NaN where an image has none; n/a where none has."""
+    import numpy as np
+
+    scored = values[~np.isnan(values)]
+    if not scored.size:
+        return unavailable(metric, why_empty, level=level, protocol=protocol)
+    mean, sigma = mean_and_sigma(scored)
+    stderr = None if math.isnan(sigma) else sigma / math.sqrt(scored.size)
+    return measured(metric, mean, level=level, stderr=stderr, n=int(scored.size), protocol=protocol)
 
 
 def mean_and_sigma(values: FloatArray) -> tuple[float, float]:
@@ -118,7 +160,7 @@ def unit_images(reference: Tensor, reconstruction: Tensor, metric: str) -> tuple
         _check(images, role, metric)
     # The float64 sums below need a device that has them.
     device = "cpu" if reference.device.type == "mps" else reference.device
-    original, rebuilt = (images.detach().to(device).to(torch.float64) for images in (reference, reconstruction))
+    original, rebuilt = (images.detach().to(device).double() for images in (reference, reconstruction))
     return (original + 1) / 2, (rebuilt.clamp(-1, 1) + 1) / 2
 
 
@@ -126,7 +168,7 @@ def _check(images: Tensor, role: str, metric: str) -> None:
     if not images.is_floating_point():
         kind = str(images.dtype).removeprefix("torch.")
         raise AvqError(f"{metric}: the {role} is {kind}; metrics take float images in [-1, 1]")
-    bad = ~torch.isfinite(images).flatten(1).all(dim=1)
+    bad = ~images.isfinite().flatten(1).all(dim=1)
     if bad.any():
         first = int(bad.nonzero()[0])
         raise AvqError(

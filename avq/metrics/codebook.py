@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Self
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Self
 
 from avq.errors import AvqError
 from avq.metrics.base import MetricObject
 from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
+from avq.metrics.registry import Metric, register_metric
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from avq.metrics.measures import Subject
+
+register_metric(
+    Metric("bits-per-pixel", title="tokens decoded x log2 K / pixels", label="bits/px", unit="bit/px",
+           kind="deterministic", format=".3f", of="codes", place=10, measured_by="avq.metrics.codebook:CodebookUse"),
+    Metric("bits-per-pixel-entropy", title="the same rate by code entropy", label="entropy bits/px", unit="bit/px",
+           format=".3f", of="codes", place=10, measured_by="avq.metrics.codebook:CodebookUse"),
+    Metric("active-codes", title="codes used at least once in the split", label="active codes", unit="codes",
+           better="higher", format=".0f", of="codes", place=70, not_judged="perplexity is judged in its place",
+           measured_by="avq.metrics.codebook:CodebookUse"),
+    Metric("usage", title="share of the codebook used in the split", label="usage", better="higher", format=".2f",
+           of="codes", place=70, shown=False, not_judged="perplexity is judged in its place",
+           measured_by="avq.metrics.codebook:CodebookUse"),
+    Metric("perplexity", title="exp of the code entropy over the split", label="perplexity", unit="codes",
+           better="higher", format=".0f", of="codes", place=70, measured_by="avq.metrics.codebook:CodebookUse"),
+    Metric("dead-codes", title="codes never used in the split", label="dead codes", unit="codes", better="lower",
+           format=".0f", of="codes", place=70, shown=False, not_judged="perplexity is judged in its place",
+           measured_by="avq.metrics.codebook:CodebookUse"),
+)  # fmt: skip
 
 COLLAPSED_BELOW = 0.02  # a perplexity under this share of the codebook: next to nothing is told apart
 PER_LEVEL = ("active-codes", "usage", "perplexity", "dead-codes")
@@ -28,23 +49,26 @@ class CodebookUse(MetricObject):
     in bits in place of log2 K: what an ideal coder of single codes would need.
 
     Args:
-        num_codes: codebook size K per level, bottom first; empty for a model without codes.
-        decoder_levels: the levels (1 = bottom) that the decoder sees, the only ones that count as bits.
-        image_size: side of the images in pixels.
+        subject: codebook sizes, the levels that the decoder sees, and the images' side.
+
+    Raises:
+        AvqError: the decoder sees a level that there is not.
     """
 
     name = "codebook"
 
-    def __init__(self, num_codes: Sequence[int], decoder_levels: Sequence[int], image_size: int) -> None:
-        strangers = [level for level in decoder_levels if not 1 <= level <= len(num_codes)]
+    def __init__(self, subject: Subject) -> None:
+        self.num_codes, self.decoder_levels = list(subject.num_codes), list(subject.decoder_levels)
+        self.image_size = subject.image_size
+        levels = len(self.num_codes)
+        strangers = [level for level in self.decoder_levels if not 1 <= level <= levels]
         if strangers:
-            raise AvqError(f"codebook: the decoder sees level {strangers[0]}, but there are {len(num_codes)} levels")
-        self.num_codes = list(num_codes)
-        self.decoder_levels = list(decoder_levels)
-        self.image_size = image_size
+            raise AvqError(f"codebook: the decoder sees level {strangers[0]}, but there are {levels} levels")
         self.reset()
 
     def reset(self) -> None:
+        import torch
+
         self._counts = [torch.zeros(k, dtype=torch.int64) for k in self.num_codes]
         self._tokens = [0] * len(self.num_codes)
         self._images = 0
@@ -123,11 +147,11 @@ def _count(codes: Tensor, num_codes: int, batch: int, level: int) -> Tensor:
         raise AvqError(
             f"codebook: level {level} needs integer codes [{batch}, h, w], not {list(codes.shape)} {codes.dtype}"
         )
-    flat = codes.detach().flatten().to("cpu", torch.int64)
+    flat = codes.detach().flatten().cpu().long()
     low, high = (int(flat.min()), int(flat.max())) if flat.numel() else (0, 0)
     if low < 0 or high >= num_codes:
         raise AvqError(f"codebook: level {level} has codes from {low} to {high}, but K is {num_codes}")
-    return torch.bincount(flat, minlength=num_codes)
+    return flat.bincount(minlength=num_codes)
 
 
 def _entropy(counts: Tensor) -> float:

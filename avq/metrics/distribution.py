@@ -1,169 +1,46 @@
-"""Distances between the features of two sets of images: Fréchet (FID) and kernel (KID), by torch-fidelity.
+"""Distances between the distributions of originals and reconstructions.
 
-Features, then statistics in float64, then the metric. The Inception ones are `rfid` and `rkid`; those over
-SqueezeNet are `fd-squeezenet` and `kd-squeezenet`, and never called FID.
+The Inception ones are `rfid` and `rkid`; those over SqueezeNet are `fd-squeezenet` and `kd-squeezenet`, and never
+called FID.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from typing import Self
+from functools import partial
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
-from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+from avq.metrics.registry import Metric, register_metric
 
-from avq.errors import NotComparable
-from avq.metrics.absent import Absent
-from avq.metrics.base import MetricObject, unit_images
-from avq.metrics.features import INCEPTION, SQUEEZENET, Extractor, extractor
-from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
-from avq.metrics.reference import Features, alone, keep_features, load_features
-from avq.metrics.weights import MissingWeightsError, find_weights
+if TYPE_CHECKING:
+    from avq.metrics.feature_distances import FeatureDistances
+    from avq.metrics.measures import Subject
 
-NAMES = {INCEPTION: ("rfid", "rkid"), SQUEEZENET: ("fd-squeezenet", "kd-squeezenet")}
-_SUBSETS, _SUBSET_SIZE, _SEED = 100, 1000, 2020  # torch-fidelity's own
-
-
-def frechet_distance(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
-    """|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) of features `[N, D]`, all in float64 (arXiv 1706.08500)."""
-    one, two = (fid_features_to_statistics(torch.from_numpy(part.astype(np.float64))) for part in (first, second))
-    return float(fid_statistics_to_metric(one, two, verbose=False)[KEY_METRIC_FID])
+register_metric(
+    Metric("rfid", title="Fréchet Inception distance of reconstructions", label="rFID", better="lower", format=".2f",
+           of="bytes", place=50, weights="inception-v3-compat", measured_by="avq.metrics.distribution:inception"),
+    Metric("rkid", title="kernel Inception distance of reconstructions", label="rKID", better="lower", format=".5f",
+           of="bytes", place=50, weights="inception-v3-compat", measured_by="avq.metrics.distribution:inception"),
+    Metric("fd-squeezenet", title="Fréchet distance of SqueezeNet features (no FID)", label="FD SqueezeNet",
+           better="lower", format=".4g", of="bytes", place=50, weights="squeezenet1_1",
+           measured_by="avq.metrics.distribution:squeezenet"),
+    Metric("kd-squeezenet", title="kernel distance of SqueezeNet features (no KID)", label="KD SqueezeNet",
+           better="lower", format=".4g", of="bytes", place=50, weights="squeezenet1_1",
+           measured_by="avq.metrics.distribution:squeezenet"),
+)  # fmt: skip
 
 
-def kernel_distance(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
-    """Unbiased squared MMD with the kernel (x.y / D + 1)^3, mean over subsets of each set (arXiv 1801.01401)."""
-    subsets, size = kernel_subsets(min(len(first), len(second)))
-    result = kid_features_to_metric(
-        torch.from_numpy(first.astype(np.float64)),
-        torch.from_numpy(second.astype(np.float64)),
-        kid_subsets=subsets,
-        kid_subset_size=size,
-        rng_seed=_SEED,
-        verbose=False,
-    )
-    return float(result[KEY_METRIC_KID_MEAN])
+def distances(network: str, subject: Subject) -> FeatureDistances | str | None:
+    """The distances over the features of a network, or the reason why there are none; None without a reference set."""
+    from avq.metrics.feature_distances import FeatureDistances
+    from avq.metrics.features import extractor
+    from avq.metrics.weights import MissingWeightsError, find_weights
+
+    if subject.reference is None:
+        return None
+    try:
+        return FeatureDistances(extractor(network, find_weights(network)), subject)
+    except MissingWeightsError as error:
+        return str(error)
 
 
-def kernel_subsets(images: int) -> tuple[int, int]:
-    """How many subsets, and of how many images: 100 of 1,000, or everything once where there are no more."""
-    return (_SUBSETS, _SUBSET_SIZE) if images > _SUBSET_SIZE else (1, images)
-
-
-class FeatureDistances(MetricObject):
-    """The Fréchet and the kernel distance between reference images and reconstructions.
-
-    Both cross to uint8, rounded, as the extractors are defined on bytes. The reference's features are looked up by
-    its content address, and kept there once all its images have been seen: by `prepare`, for which other processes
-    that want the same wait, or by the batches of `update`.
-
-    Args:
-        network: what makes the features.
-        image_size: side of the images in pixels.
-        reference_id: content address of the whole reference set.
-        reference_images: how many images that is.
-        allow_small: give a Fréchet distance of fewer images than it needs, and mark it.
-    """
-
-    def __init__(
-        self,
-        network: Extractor,
-        image_size: int,
-        reference_id: str,
-        reference_images: int,
-        allow_small: bool = False,
-    ) -> None:
-        self.frechet, self.kernel = NAMES[network.kind.name]
-        self.name = self.frechet
-        self.network, self.allow_small = network, allow_small
-        self.reference_id, self.reference_images = reference_id, reference_images
-        self._conditions = network.conditions(image_size)
-        self.reset()
-
-    def reset(self) -> None:
-        self._known = load_features(self.reference_id, self.reference_images, self._conditions)
-        self._reference: list[Features] = []
-        self._rebuilt: list[Features] = []
-
-    def prepare(self, reference: Callable[[], Iterator[Tensor]]) -> None:
-        if self._known is not None:
-            return
-        key = (self.reference_id, self.reference_images, self._conditions)
-        with alone(*key):
-            self._known = load_features(*key)  # another process may have been at it
-            if self._known is None:
-                parts = [self._features(unit_images(batch, batch, self.name)[0]) for batch in reference()]
-                self._known = np.concatenate(parts)
-                keep_features(self._known, *key)
-
-    def update(self, reference: Tensor, reconstruction: Tensor, codes: Sequence[Tensor], **extras: Tensor) -> None:
-        original, rebuilt = unit_images(reference, reconstruction, self.name)
-        if self._known is None:
-            self._reference.append(self._features(original))
-        self._rebuilt.append(self._features(rebuilt))
-
-    def _features(self, images: Tensor) -> Features:
-        features: Features = self.network((images * 255).round().to(torch.uint8)).numpy()
-        return features
-
-    def merge(self, other: Self) -> None:
-        mine, theirs = ((m.reference_id, m.reference_images, m._conditions) for m in (self, other))
-        if mine != theirs:
-            raise NotComparable(f"{self.name}: partial states against different references cannot be merged")
-        self._known = other._known if self._known is None else self._known
-        self._reference.extend(other._reference)
-        self._rebuilt.extend(other._rebuilt)
-
-    def compute(self) -> list[Measurement]:
-        images = sum(map(len, self._rebuilt))
-        subsets, size = kernel_subsets(images)
-        protocols = (
-            protocol_id(self.frechet, **self._conditions),
-            protocol_id(self.kernel, **self._conditions, kernel="poly3", subsets=f"{subsets}x{size}"),
-        )
-        if images != self.reference_images or images < 2:
-            reason = f"saw {images:,} of the reference's {self.reference_images:,} images; needs all, and two at least"
-            pairs = zip((self.frechet, self.kernel), protocols, strict=True)
-            return [unavailable(name, reason, protocol=protocol) for name, protocol in pairs]
-        reference, rebuilt = self._all_of_reference(), np.concatenate(self._rebuilt)
-        kernel = measured(self.kernel, kernel_distance(reference, rebuilt), n=images, protocol=protocols[1])
-        return [self._frechet(reference, rebuilt, protocols[0]), kernel]
-
-    def _all_of_reference(self) -> Features:
-        if self._known is None:
-            self._known = np.concatenate(self._reference)
-            self._reference = []
-            keep_features(self._known, self.reference_id, self.reference_images, self._conditions)
-        return self._known
-
-    def _frechet(self, reference: Features, rebuilt: Features, protocol: str) -> Measurement:
-        images, kind = len(rebuilt), self.network.kind
-        few = f"{images:,} images are too few for a Fréchet distance over {kind.name} (at least {kind.least:,})"
-        if images < kind.least and not self.allow_small:
-            reason = f"{few}: read {self.kernel}, or take the number as it is with --allow-small"
-            return unavailable(self.frechet, reason, protocol=protocol)
-        row = measured(self.frechet, frechet_distance(reference, rebuilt), n=images, protocol=protocol)
-        if images < kind.least:
-            return dataclasses.replace(row, reason=f"--allow-small: {few}")
-        if images < kind.advised:
-            return dataclasses.replace(row, reason=f"{kind.advised:,} images are advised, not {images:,}")
-        return row
-
-
-def distribution_metrics(
-    image_size: int, reference_id: str, reference_images: int, allow_small: bool = False
-) -> list[MetricObject]:
-    """The distances over each extractor, or the reason why there are none."""
-    metrics: list[MetricObject] = []
-    for name, names in NAMES.items():
-        try:
-            network = extractor(name, find_weights(name))
-        except MissingWeightsError as error:
-            metrics.append(Absent(names, str(error)))
-            continue
-        metrics.append(FeatureDistances(network, image_size, reference_id, reference_images, allow_small))
-    return metrics
+inception, squeezenet = (partial(distances, network) for network in ("inception-v3-compat", "squeezenet1_1"))

@@ -4,42 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from avq.errors import AvqError
-from avq.metrics.base import PerImageMetric, mean_and_sigma
+from avq.metrics.base import MeanPerImage, mean_and_sigma
 from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
+from avq.metrics.registry import Metric, register_metric
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PSNR_CAP = 100.0  # dB; an image reproduced exactly would be infinite and take the mean with it
 
 
-class MeanPerImage(PerImageMetric):
-    """Mean over images, with the standard error over images (descriptive: see `Measurement.stderr`)."""
-
-    protocol: str
-
-    def compute(self) -> list[Measurement]:
-        values = self.values()
-        scored = values[~np.isnan(values)]
-        if not scored.size:
-            return [unavailable(self.name, self.why_empty(), protocol=self.protocol)]
-        mean, sigma = mean_and_sigma(scored)
-        stderr = None if math.isnan(sigma) else sigma / math.sqrt(scored.size)
-        return [measured(self.name, mean, stderr=stderr, n=int(scored.size), protocol=self.protocol)]
-
-    def why_empty(self) -> str:
-        """Why no image has a score."""
-        return "no images were evaluated"
+register_metric(
+    Metric("mae", title="mean absolute error, pixels in [0, 1]", label="MAE", better="lower", place=20, distortion=True,
+           measured_by="avq.metrics.error:MeanAbsoluteError"),
+    Metric("mae-sigma", title="standard deviation of MAE over images", label="MAE sigma", place=20, shown=False,
+           measured_by="avq.metrics.error:MeanAbsoluteError"),
+    Metric("mse", title="mean squared error, pixels in [0, 1]", label="MSE", better="lower", format=".5f", place=20,
+           shown=False, not_judged="psnr is judged in its place", measured_by="avq.metrics.error:MeanSquaredError"),
+    Metric("psnr", title="peak signal-to-noise ratio, per image, then mean", label="PSNR dB", unit="dB",
+           better="higher", format=".2f", place=20, distortion=True, measured_by="avq.metrics.error:PeakSignalToNoise"),
+    Metric("eye-mae", title="mean absolute error inside the second eye", label="eye MAE", better="lower", place=60,
+           measured_by="avq.metrics.error:EyeError"),
+)  # fmt: skip
 
 
 class MeanAbsoluteError(MeanPerImage):
     """`mae`: mean over images of |x - y| over pixels and channels, in [0, 1]; and `mae-sigma` over images."""
 
     name = "mae"
-    protocol = protocol_id("mae", range="0-1")
 
     def score(self, reference: Tensor, reconstruction: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
         return (reference - reconstruction).abs().flatten(1).mean(1)
@@ -57,7 +52,6 @@ class MeanSquaredError(MeanPerImage):
     """`mse`: mean over images of (x - y)^2 over pixels and channels, in [0, 1] units."""
 
     name = "mse"
-    protocol = protocol_id("mse", range="0-1")
 
     def score(self, reference: Tensor, reconstruction: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
         return (reference - reconstruction).square().flatten(1).mean(1)
@@ -67,11 +61,14 @@ class PeakSignalToNoise(MeanPerImage):
     """`psnr`: -10 log10 of each image's MSE in dB, then the mean (not the PSNR of the mean MSE)."""
 
     name = "psnr"
-    protocol = protocol_id("psnr", range="0-1", mean="images", cap=f"{PSNR_CAP:.0f}dB")
+
+    @property
+    def protocol(self) -> str:
+        return protocol_id(self.name, range="0-1", mean="images", cap=f"{PSNR_CAP:.0f}dB")
 
     def score(self, reference: Tensor, reconstruction: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
         mse = (reference - reconstruction).square().flatten(1).mean(1)
-        return -10 * torch.log10(mse.clamp_min(10 ** (-PSNR_CAP / 10)))
+        return -10 * mse.clamp_min(10 ** (-PSNR_CAP / 10)).log10()
 
 
 class EyeError(MeanPerImage):
@@ -82,11 +79,16 @@ class EyeError(MeanPerImage):
     """
 
     name = "eye-mae"
-    protocol = protocol_id("eye-mae", range="0-1", mask="second-eye")
+
+    @property
+    def protocol(self) -> str:
+        return protocol_id(self.name, range="0-1", mask="second-eye")
 
     def score(self, reference: Tensor, reconstruction: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
+        import torch
+
         if "second_eye" not in extras:
-            return torch.full((len(reference),), math.nan, dtype=torch.float64)
+            return reference.new_full((len(reference),), math.nan)
         mask = extras["second_eye"].to(reference.device)
         if mask.dtype != torch.bool or mask.shape != (len(reference), *reference.shape[2:]):
             raise AvqError(f"eye-mae: second_eye must be a bool mask [B, H, W], not {list(mask.shape)} {mask.dtype}")

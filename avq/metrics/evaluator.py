@@ -4,75 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 from avq.errors import AvqError, NotComparable
-from avq.metrics.attention import ATTENTION, AttentionMetric
-from avq.metrics.base import MetricObject
-from avq.metrics.codebook import CodebookUse
-from avq.metrics.distribution import distribution_metrics
-from avq.metrics.error import EyeError, MeanAbsoluteError, MeanSquaredError, PeakSignalToNoise
-from avq.metrics.measurement import Measurement
-from avq.metrics.perceptual import find_perceptual, perceptual_metrics
-from avq.metrics.structure import structure_metrics
-from avq.metrics.symmetry import SymmetryGap
+from avq.metrics.measurement import Measurement, protocol_id
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import Tensor
 
-
-@dataclass(frozen=True)
-class ReferenceSet:
-    """The images that an evaluation compares with.
-
-    Attributes:
-        id: content address of exactly these images in this order, such as `ImageSet.fingerprint`.
-        images: how many there are.
-        faces: whether they show faces, whose symmetry means something.
-    """
-
-    id: str
-    images: int
-    faces: bool = False
-
-
-def default_metrics(
-    num_codes: Sequence[int],
-    decoder_levels: Sequence[int],
-    image_size: int,
-    reference: ReferenceSet | None = None,
-    *,
-    allow_small: bool = False,
-) -> list[MetricObject]:
-    """The metrics of every table: errors of pixels, structure and perception, distributions, codebook use and rate.
-
-    One whose weights are not here, or whose images are too small, gives an `n/a` cell with the reason.
-
-    Args:
-        num_codes: codebook size per level, bottom first; empty for a model without codes.
-        decoder_levels: levels (1 = bottom) that the decoder sees.
-        image_size: side of the images in pixels.
-        reference: what is compared with; without it there are no distances of distributions.
-        allow_small: give a Fréchet distance of fewer images than it needs, and mark it.
-    """
-    metrics: list[MetricObject] = [
-        MeanAbsoluteError(),
-        MeanSquaredError(),
-        PeakSignalToNoise(),
-        EyeError(),
-        *structure_metrics(image_size),
-        *perceptual_metrics(image_size),
-        CodebookUse(num_codes, decoder_levels, image_size),
-        *(AttentionMetric(name, len(num_codes)) for name in ATTENTION),
-    ]
-    if reference is not None:
-        metrics += distribution_metrics(image_size, reference.id, reference.images, allow_small)
-        if reference.faces:
-            metrics.append(SymmetryGap(find_perceptual("squeeze", image_size)))
-    return metrics
+    from avq.metrics.base import MetricObject
 
 
 class Evaluator:
@@ -129,7 +70,7 @@ class Evaluator:
 
     def named(self, row: Measurement) -> Measurement:
         """A measurement made beside the metrics, under the same reference set."""
-        protocol = row.protocol or f"{row.metric}.1"
+        protocol = row.protocol or protocol_id(row.metric)
         joint = ";" if ":" in protocol else ":"
         return dataclasses.replace(row, protocol=f"{protocol}{joint}ref={self.reference_id};n={self.images}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from avq.metrics.catalogue import get_metric
+from avq.metrics.registry import METRICS
 
 Status = Literal["ok", "n/a", "failed"]
 
@@ -15,7 +15,7 @@ class Measurement:
     """One number, or the reason why there is none.
 
     Attributes:
-        metric: a name in `avq.metrics.catalogue.METRICS`.
+        metric: a name in `avq.metrics.registry.METRICS`.
         value: the number in `unit`; None unless `status` is "ok".
         level: latent level, 1 = bottom; None for the whole image.
         stderr: standard error over images. It describes these checkpoints on these images and says nothing
@@ -36,11 +36,9 @@ class Measurement:
     reason: str = ""
 
 
-def protocol_id(metric: str, version: int = 1, /, **conditions: object) -> str:
-    """`metric.version:key=value;...`, keys in the order given: `protocol_id("mae", range="0-1")`.
-
-    Raise `version` whenever the definition changes, so that old records are not compared with new ones.
-    """
+def protocol_id(metric: str, /, **conditions: object) -> str:
+    """`metric.version:key=value;...`, keys in the order given: `protocol_id("mae", range="0-1")`."""
+    version = METRICS.find(metric).version
     stated = ";".join(f"{key}={value}" for key, value in conditions.items())
     return f"{metric}.{version}:{stated}" if stated else f"{metric}.{version}"
 
@@ -55,11 +53,11 @@ def measured(
     n: int | None = None,
     reason: str = "",
 ) -> Measurement:
-    """A value in the catalogue's unit for `metric`."""
-    return Measurement(metric, float(value), get_metric(metric).unit, level, stderr, n, protocol, reason=reason)
+    """A value in the unit of `metric`."""
+    return Measurement(metric, float(value), METRICS.find(metric).unit, level, stderr, n, protocol, reason=reason)
 
 
 def unavailable(metric: str, reason: str, *, protocol: str = "", level: int | None = None) -> Measurement:
     """The `n/a` cell of `metric`, with its reason in one line."""
-    unit = get_metric(metric).unit
+    unit = METRICS.find(metric).unit
     return Measurement(metric, None, unit, level, protocol=protocol, status="n/a", reason=reason)

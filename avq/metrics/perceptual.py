@@ -1,9 +1,8 @@
-"""Learned perceptual distance (LPIPS, arXiv 1801.03924) by the `lpips` package, the backbone in the name."""
+"""The network behind LPIPS (arXiv 1801.03924), by the `lpips` package: for the metric, and as a loss."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -11,9 +10,6 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from avq.metrics.absent import Absent
-from avq.metrics.base import MetricObject
-from avq.metrics.error import MeanPerImage
 from avq.metrics.measurement import protocol_id
 from avq.metrics.tensors import content_id, features_of, load_tensors
 from avq.metrics.weights import MissingWeightsError, find_weights
@@ -75,28 +71,6 @@ def find_perceptual(net: str, image_size: int) -> PerceptualDistance | str:
         return str(error)
 
 
-class PerceptualError(MeanPerImage):
-    """`lpips-alex`, `lpips-vgg` or `lpips-squeeze`, at the images' own size, mean over images."""
-
-    def __init__(self, distance: PerceptualDistance) -> None:
-        super().__init__()
-        self.name = f"lpips-{distance.net}"
-        self.protocol = perceptual_protocol(self.name, distance)
-        self._distance = distance
-
-    def score(self, reference: Tensor, reconstruction: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
-        return self._distance(reference * 2 - 1, reconstruction * 2 - 1)
-
-
 def perceptual_protocol(metric: str, distance: PerceptualDistance, **conditions: object) -> str:
     """A protocol id that states the package's version of LPIPS and the backbone's values."""
     return protocol_id(metric, lpips="0.1", weights=distance.weights_id, size="native", **conditions)
-
-
-def perceptual_metrics(image_size: int) -> list[MetricObject]:
-    """LPIPS with each backbone, or the reason why there is none."""
-    found = {net: find_perceptual(net, image_size) for net in BACKBONES}
-    return [
-        Absent([f"lpips-{net}"], distance) if isinstance(distance, str) else PerceptualError(distance)
-        for net, distance in found.items()
-    ]

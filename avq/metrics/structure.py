@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import pytorch_msssim
-import torch
-from torch import Tensor
-
-from avq.metrics.absent import Absent
-from avq.metrics.base import MetricObject
-from avq.metrics.error import MeanPerImage
+from avq.metrics.base import MeanPerImage
 from avq.metrics.measurement import protocol_id
+from avq.metrics.registry import Metric, register_metric
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from avq.metrics.measures import Subject
+
+register_metric(
+    Metric("ssim", title="structural similarity, per image, then mean", label="SSIM", better="higher", place=30,
+           measured_by="avq.metrics.structure:ssim"),
+    Metric("ms-ssim", title="the same over five scales (from 161 px)", label="MS-SSIM", better="higher", place=30,
+           measured_by="avq.metrics.structure:ms_ssim"),
+)  # fmt: skip
 
 WINDOW, _SIGMA = 11, 1.5  # px, a Gaussian (Wang et al. 2004)
 SMALLEST_MULTISCALE = (WINDOW - 1) * 2**4 + 1  # px: the window must fit after four halvings
@@ -22,9 +30,14 @@ class StructuralSimilarity(MeanPerImage):
     """`ssim`: Wang et al. 2004, K1 = .01, K2 = .03, valid windows only, per channel, then mean; in float64."""
 
     name = "ssim"
-    protocol = protocol_id("ssim", **_SETTINGS)
+
+    @property
+    def protocol(self) -> str:
+        return protocol_id(self.name, **_SETTINGS)
 
     def score(self, reference: Tensor, reconstruction: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
+        import pytorch_msssim
+
         scores: Tensor = pytorch_msssim.ssim(
             reference, reconstruction, data_range=1.0, size_average=False, win=_window(reference)
         )
@@ -35,9 +48,14 @@ class MultiScaleSimilarity(MeanPerImage):
     """`ms-ssim`: Wang et al. 2003, five scales with the published weights; in float64."""
 
     name = "ms-ssim"
-    protocol = protocol_id("ms-ssim", **_SETTINGS, scales=5)
+
+    @property
+    def protocol(self) -> str:
+        return protocol_id(self.name, **_SETTINGS, scales=5)
 
     def score(self, reference: Tensor, reconstruction: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
+        import pytorch_msssim
+
         scores: Tensor = pytorch_msssim.ms_ssim(
             reference, reconstruction, data_range=1.0, size_average=False, win=_window(reference)
         )
@@ -46,15 +64,19 @@ class MultiScaleSimilarity(MeanPerImage):
 
 def _window(images: Tensor) -> Tensor:
     """The Gaussian `[C, 1, 1, 11]` in float64; the package's own has the digits of float32."""
+    import torch
+
     places = torch.arange(WINDOW, dtype=images.dtype, device=images.device) - WINDOW // 2
     weights = torch.exp(-places.square() / (2 * _SIGMA**2))
     return (weights / weights.sum()).expand(images.shape[1], 1, 1, WINDOW)
 
 
-def structure_metrics(image_size: int) -> list[MetricObject]:
-    """Those of both that images of that side allow."""
-    if image_size < WINDOW:
-        return [Absent(["ssim", "ms-ssim"], f"needs images of at least {WINDOW} px")]
-    if image_size < SMALLEST_MULTISCALE:
-        return [StructuralSimilarity(), Absent(["ms-ssim"], f"needs images of at least {SMALLEST_MULTISCALE} px")]
-    return [StructuralSimilarity(), MultiScaleSimilarity()]
+def ssim(subject: Subject) -> StructuralSimilarity | str:
+    """SSIM, or the reason why images of that side have none."""
+    return StructuralSimilarity() if subject.image_size >= WINDOW else f"needs images of at least {WINDOW} px"
+
+
+def ms_ssim(subject: Subject) -> MultiScaleSimilarity | str:
+    """MS-SSIM, or the reason why images of that side have none."""
+    enough = subject.image_size >= SMALLEST_MULTISCALE
+    return MultiScaleSimilarity() if enough else f"needs images of at least {SMALLEST_MULTISCALE} px"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from avq.errors import AvqError, UsageError, unknown
+from avq.metrics.registry import METRICS
 
 ENVIRONMENT_VARIABLE = "AVQ_WEIGHTS_DIR"
 _TORCHVISION = "BSD-3-Clause (torchvision); trained on ImageNet"
@@ -37,17 +38,20 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class Weights:
-    """A network's weights, which any one of `files` holds, and the metrics that need them."""
+    """A network's weights, which any one of `files` holds."""
 
     name: str
-    metrics: tuple[str, ...]
     files: tuple[WeightsFile, ...]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Those that are n/a without them."""
+        return tuple(metric.name for metric in METRICS.values() if metric.weights == self.name)
 
 
 _ENTRIES = (
     Weights(
         "squeezenet1_1",
-        ("lpips-squeeze", "fd-squeezenet", "kd-squeezenet"),
         (
             WeightsFile(
                 "squeezenet1_1-b8a52dc0.pth",
@@ -67,7 +71,6 @@ _ENTRIES = (
     ),
     Weights(
         "alexnet",
-        ("lpips-alex",),
         (
             WeightsFile(
                 "alexnet-owt-7be5be79.pth",
@@ -80,7 +83,6 @@ _ENTRIES = (
     ),
     Weights(
         "vgg16",
-        ("lpips-vgg",),
         (
             WeightsFile(
                 "vgg16-397923af.pth",
@@ -93,7 +95,6 @@ _ENTRIES = (
     ),
     Weights(
         "inception-v3-compat",
-        ("rfid", "rkid"),
         (
             WeightsFile(
                 "weights-inception-2015-12-05-6726825d.pth",

@@ -136,7 +136,7 @@ class Throughput:
             self.median,
             stderr=self.spread / self.repeats**0.5,
             n=self.repeats,
-            protocol=protocol_id(metric, 1, **conditions, repeats=self.repeats),
+            protocol=protocol_id(metric, **conditions, repeats=self.repeats),
         )
 
 

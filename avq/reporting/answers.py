@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from avq.metrics.catalogue import METRICS, Metric, format_value, get_metric
+from avq.metrics.format import format_value
+from avq.metrics.registry import METRICS, Metric
 from avq.reporting.formatting import MINUS, p_value, signed, size_of
 from avq.reporting.statistics import Judgement, Verdict
 from avq.reporting.values import FLOOR, rows_of, seed_values
@@ -60,7 +61,7 @@ def summary(judged: Sequence[Judgement]) -> str:
 
 def best_rows(long: pd.DataFrame, metric: str = "mae", split: str = "test") -> list[str]:
     """A line a dataset and nominal rate: which trained row has the best mean, beside the floor. A description."""
-    frame, entry = rows_of(long, split), get_metric(metric)
+    frame, entry = rows_of(long, split), METRICS.find(metric)
     lines = []
     for dataset, part in frame.groupby("dataset", sort=False):
         values = seed_values(part, metric)

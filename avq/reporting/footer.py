@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pandas as pd
 
-from avq.metrics.catalogue import METRICS, Metric, format_value
+from avq.metrics.format import format_value
+from avq.metrics.registry import METRICS, Metric
 from avq.reporting.statistics import detectable_effect, pool_spreads
-from avq.reporting.values import FLOOR, protocols_differ, rows_of, seed_values
+from avq.reporting.values import FLOOR, protocols_differ, rows_of, seed_values, unknown_metrics
 
 
 def footer(long: pd.DataFrame, split: str = "test", alpha: float = 0.05, metric: str = "mae") -> str:
@@ -14,7 +17,7 @@ def footer(long: pd.DataFrame, split: str = "test", alpha: float = 0.05, metric:
 
     Images, seeds and protocol; what ± and the verdicts rest on; which effect the number of seeds can detect;
     rows whose spread is out of line; rows that do not beat the floor; collapsed codebooks; discriminators that won;
-    where times come from.
+    where times come from; metrics that are not known here.
     """
     frame = rows_of(long, split)
     lines = []
@@ -24,7 +27,8 @@ def footer(long: pd.DataFrame, split: str = "test", alpha: float = 0.05, metric:
         if len(values):
             lines.append(_source(part, values, f"{dataset}, {split}", metric))
             lines += [*_power(values, alpha, METRICS[metric]), *_floor(part, values, metric)]
-    return "\n".join([*lines, *_collapsed(frame), *_won(frame), *_left_out(frame), *_machines(frame)])
+    rest = (_collapsed(frame), _won(frame), _left_out(frame), _machines(frame), unknown_metrics(long))
+    return "\n".join([*lines, *itertools.chain(*rest)])
 
 
 def floor_failures(part: pd.DataFrame, values: pd.DataFrame, metric: str) -> dict[str, str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from avq.metrics.catalogue import Metric, format_value
+from avq.metrics.format import format_value
+from avq.metrics.registry import Metric
 
 MINUS = "−"
 """For pages; plain text has a hyphen."""

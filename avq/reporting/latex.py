@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from avq.metrics.catalogue import METRICS, Metric, format_value
+from avq.metrics.format import format_value
+from avq.metrics.registry import METRICS, Metric
 
 _SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _SPECIAL |= {mark: f"\\{mark}" for mark in "&%$#_{}"}

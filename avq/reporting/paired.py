@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from avq.metrics.catalogue import METRICS
+from avq.metrics.registry import METRICS
 
 Key = tuple[str, str, str, int]
 RUN = ["dataset", "row", "seed", "run", "code"]

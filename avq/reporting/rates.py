@@ -5,19 +5,18 @@ from __future__ import annotations
 import pandas as pd
 
 from avq.errors import UsageError
-from avq.metrics.catalogue import METRICS
+from avq.metrics.registry import METRICS
 from avq.reporting.tables import wide_table
 from avq.reporting.values import FLOOR, rows_of
 
 RATE, ENTROPY = "bits-per-pixel", "bits-per-pixel-entropy"
-DISTORTIONS = ("mae", "psnr", "lpips-squeeze", "lpips-alex", "lpips-vgg")
 
 
 def rate_distortion(long: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     """One line a row in the order of its nominal rate, then of its MAE.
 
-    Columns: `dataset` (where there are several), `row`, `seeds`, `bits-per-pixel`, `bits-per-pixel-entropy`, and of
-    `DISTORTIONS` those that were measured, mean over seeds with `:sd` beside it; last `note`: `floor`, `front` where no
+    Columns: `dataset` (where there are several), `row`, `seeds`, `bits-per-pixel`, `bits-per-pixel-entropy`, and those
+    distortions that were measured, mean over seeds with `:sd` beside it; last `note`: `floor`, `front` where no
     other row has at most its nominal rate and a lower mean MAE, and `no rate` for rows whose rate is not known, which
     come last of their dataset. A front is a comparison of means: whether two rows differ, the contrasts say.
 
@@ -25,9 +24,10 @@ def rate_distortion(long: pd.DataFrame, split: str = "test") -> pd.DataFrame:
         UsageError: no row has both a rate and a distortion.
         NotComparable: a column would hold two protocols.
     """
-    part = long[long["metric"].isin((RATE, ENTROPY, *DISTORTIONS)) & (long["status"] == "ok")]
+    distortions = [metric.name for metric in METRICS.values() if metric.distortion]
+    part = long[long["metric"].isin((RATE, ENTROPY, *distortions)) & (long["status"] == "ok")]
     table = wide_table(part, split) if len(part) else pd.DataFrame()
-    if RATE not in table or not any(name in table for name in DISTORTIONS):
+    if RATE not in table or not any(name in table for name in distortions):
         raise UsageError(f"no row of these results has both bits per pixel and {METRICS['mae'].label} on {split}.")
     table = table.drop(columns="reason")
     keys = [name for name in ("dataset", RATE, "mae") if name in table]

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
-from avq.metrics.catalogue import METRICS, Metric
+from avq.metrics.registry import METRICS, Metric
 from avq.reporting.health import Note, run_notes
 from avq.reporting.noise import Array, Noise, noise, own_noise, p_of_loss, stands_out
 from avq.reporting.paired import ROUNDING, Key, measured_again, same_checkpoints
@@ -33,11 +33,6 @@ Verdict = Literal[
 ]  # fmt: skip
 FAILING = ("regressed", "changed", "costlier")
 ALLOWABLE = ("added", "missing", "failed", "collapsed", "protocol", "timing")
-#: What a finer metric says too: judging it twice would only cost power, and counts that stop at K have no t test.
-SAID_BY = {
-    "mse": "psnr", "validation-mae": "mae",
-    "active-codes": "perplexity", "usage": "perplexity", "dead-codes": "perplexity",
-}  # fmt: skip
 #: Share by which a cost may rise on the same machine.
 TOLERANCE = {"time": 0.50, "memory": 0.10}
 KEYS = ["dataset", "row", "level"]
@@ -229,9 +224,9 @@ def _summary(metric: Metric, frame: pd.DataFrame) -> pd.DataFrame:
 def _trained(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
     if metric.better is None:
         return
-    if metric.name in SAID_BY:
+    if metric.not_judged:
         for key, line in group.iterrows():
-            yield _pair(metric, key, line, "not judged", f"{SAID_BY[metric.name]} is judged in its place")
+            yield _pair(metric, key, line, "not judged", metric.not_judged)
         return
     n_before, n_now = (group[name].to_numpy(float) for name in ("n_before", "n_now"))
     df = n_before + n_now - 2
@@ -259,8 +254,8 @@ def _costs(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
     tolerance = TOLERANCE[metric.kind]
     for key, line in group.iterrows():
         cell = _pair(metric, key, line, "similar", "")
-        if metric.name == "training-time":
-            yield replace(cell, verdict="advice", reason="runs of a sweep share their machine")
+        if metric.not_judged:
+            yield replace(cell, verdict="advice", reason=metric.not_judged)
         elif metric.better is None:
             yield replace(cell, verdict="advice", reason="a prediction for a machine, not a cost")
         elif line["machine_before"] != line["machine_now"]:

@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from avq.metrics.catalogue import METRICS, format_value
+from avq.metrics.format import format_value
+from avq.metrics.registry import METRICS
 from avq.reporting.formatting import p_value, signed
 from avq.reporting.health import Note
 from avq.reporting.regression import FAILING, Cell, Check, smallest_caught

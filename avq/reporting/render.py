@@ -14,7 +14,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from avq.metrics.catalogue import METRICS, Metric, format_value
+from avq.metrics.format import format_value
+from avq.metrics.registry import METRICS, Metric
 from avq.reporting.formatting import p_value, signed
 
 Format = Literal["table", "csv", "json", "markdown"]
@@ -90,7 +91,7 @@ def _shown(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
             label = metric.label + ARROWS[metric.better]
             cells = _cells(table, name, metric)
             shown[label] = _beside(shown[label], cells) if label in shown else cells
-            if metric.kind != "trained" and metric.name != "bits-per-pixel":
+            if metric.is_cost:
                 costs[label] = None
         elif name == "seeds" and "failed" in table:
             pairs = zip(table["seeds"], table["failed"], strict=True)

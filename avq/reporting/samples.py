@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from avq.metrics.catalogue import METRICS, format_value
+from avq.metrics.format import format_value
+from avq.metrics.registry import METRICS
 from avq.store.read_run import run_at
 
 

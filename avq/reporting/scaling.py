@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from avq.metrics.catalogue import format_value
+from avq.metrics.format import format_value
 from avq.reporting.render import text_table
 
 AXES = ["similarity", "implementation", "pass"]

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from avq.errors import UsageError, unknown
-from avq.metrics.catalogue import METRICS, format_value, get_metric
+from avq.metrics.format import format_value
+from avq.metrics.registry import METRICS
 from avq.reporting.values import one_protocol, rows_of, seed_values
 
 
@@ -40,7 +41,7 @@ def select(
         chosen = chosen[chosen["row"].isin(rows) | chosen["variant"].isin(rows)]
     if metrics:
         for name in metrics:
-            get_metric(name)
+            METRICS.find(name)
         chosen = chosen[chosen["metric"].isin(metrics) | (chosen["status"] == "failed")]
     return chosen
 
@@ -61,7 +62,7 @@ def pivot(long: pd.DataFrame, down: str, across: str, metric: str = "mae", split
             raise unknown("axis", axis, map(str, long.columns))
     if down == across:
         raise UsageError("a pivot needs two different axes.")
-    get_metric(metric)
+    METRICS.find(metric)
     values = seed_values(frame, metric)
     if values["level"].notna().any():
         raise UsageError(f"{metric} has a value per level; a pivot shows one value a row.")

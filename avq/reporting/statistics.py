@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 from statsmodels.stats.multitest import multipletests
 
-from avq.metrics.catalogue import get_metric
+from avq.metrics.registry import METRICS
 from avq.reporting.values import FLOOR, rows_of, seed_values
 
 Verdict = Literal["better", "worse", "equivalent", "undecided", "undecided (one seed)", "not comparable", "n/a"]
@@ -191,7 +191,7 @@ class _Values:
     """One metric's values by row (at one level), and the pools of its protocols, each made once a table."""
 
     def __init__(self, frame: pd.DataFrame, metric: str, level: int | None) -> None:
-        self.metric = get_metric(metric)
+        self.metric = METRICS.find(metric)
         self.known = set(frame["row"])
         values = seed_values(frame, metric)
         self.values = values if level is None else values[values["level"] == level].assign(level=pd.NA)
@@ -302,7 +302,7 @@ def _verdict(raw: Judgement, p_holm: float, p_equivalence: float, alpha: float) 
         verdict = "equivalent"
         reason = "a difference, but within the margin" if p_holm < alpha else ""
     elif p_holm < alpha:
-        a_is_better = (raw.difference < 0) == (get_metric(raw.metric).better == "lower")
+        a_is_better = (raw.difference < 0) == (METRICS.find(raw.metric).better == "lower")
         verdict = "better" if a_is_better else "worse"
     judged = replace(raw, verdict=verdict, reason=reason, alpha=alpha)
     return replace(judged, p_holm=p_holm, p_equivalence=p_equivalence)

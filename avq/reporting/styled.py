@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from avq.metrics.catalogue import METRICS, Metric, format_value
+from avq.metrics.format import format_value
+from avq.metrics.registry import METRICS, Metric
 from avq.reporting.footer import footer
 from avq.reporting.formatting import MINUS, p_value, signed
 from avq.reporting.tables import wide_table
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
 BEST, QUIET = "font-weight: bold", "color: #79838e"
-_COSTS = ("deterministic", "time", "memory")
 
 
 class Table:
@@ -64,7 +64,7 @@ def quality_table(long: pd.DataFrame, split: str = "test", alpha: float = 0.05) 
 
 def cost_table(long: pd.DataFrame, split: str = "test") -> Table | None:
     """What each row costs; in bold the least. None where nothing was measured. Errors as `quality_table`."""
-    part = long[long["metric"].map(_kind).isin(_COSTS) & (long["metric"] != "bits-per-pixel")]
+    part = long[long["metric"].isin([name for name, metric in METRICS.items() if metric.is_cost])]
     wide = wide_table(part, split) if len(part) else pd.DataFrame()
     names = [n for n in wide if _is_value(n) and _is_cost(n)]
     if not names:
@@ -199,5 +199,4 @@ def _is_value(name: object) -> bool:
 
 
 def _is_cost(name: object) -> bool:
-    metric = METRICS[str(name).split("@")[0]]
-    return metric.kind in _COSTS and metric.name != "bits-per-pixel"
+    return METRICS[str(name).split("@")[0]].is_cost

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from avq.metrics.catalogue import METRICS
+from avq.metrics.registry import METRICS
 from avq.reporting.footer import footer
 from avq.reporting.render import render
 from avq.reporting.statistics import DeclaredContrast, judge
@@ -15,24 +15,17 @@ from avq.reporting.values import failures, one_protocol, protocols_differ, rows_
 
 __all__ = ["contrast_table", "footer", "left_out", "render", "wide_table"]
 
-# In the long form alone, unless they are asked for: they repeat a neighbour, are what a shown one is the difference
-# of, or describe images rather than rows.
-NOT_SHOWN = (
-    "mae-sigma", "mse", "symmetry-gap", "symmetry-gap-blur", "symmetry-gap-lpips-squeeze",
-    "symmetry-gap-blur-lpips-squeeze", "usage", "dead-codes", "validation-mae", "attention-distance",
-    "attention-entropy", "params-codebook", "params-buffers", "latent-height", "latent-width",
-)  # fmt: skip
-
 
 def wide_table(long: pd.DataFrame, split: str = "test", asked: Sequence[str] = ()) -> pd.DataFrame:
     """The table of `split`: rows in the order of their first appearance, columns by what was measured.
 
     Columns: `dataset` (where there are several), `row`, `seeds` (runs with values), `failed` (runs without),
-    then per metric in the catalogue's order the mean over seeds, named `mae`, or `perplexity@2` for level 2;
+    then per metric, in the order of METRICS, the mean over seeds, named `mae`, or `perplexity@2` for level 2;
     after a metric that varies with the seed its standard deviation over seeds, `mae:sd` (NaN for one seed);
     last `reason`, of the first failure. A metric without a single value has no column.
 
-    A cost under several protocols (an axis of batch size, say) has no column; of `NOT_SHOWN`, only those asked for.
+    A cost under several protocols (an axis of batch size, say) has no column; a metric that is not `shown` has one
+    when it is asked for.
 
     Raises:
         NotComparable: a column of a trained metric would hold two protocols, or a row two values for one seed.
@@ -42,7 +35,7 @@ def wide_table(long: pd.DataFrame, split: str = "test", asked: Sequence[str] = (
     index = pd.MultiIndex.from_frame(keys)
     columns = _counts(frame, index)
     for metric in METRICS.values():
-        if metric.name in NOT_SHOWN and metric.name not in asked:
+        if not metric.shown and metric.name not in asked:
             continue
         values = seed_values(frame, metric.name)
         if metric.kind != "trained" and protocols_differ(values):
@@ -64,7 +57,7 @@ def left_out(long: pd.DataFrame, split: str = "test", asked: Sequence[str] = ())
     """Metrics that have values on `split` but no column in the table, since they were not asked for."""
     frame = rows_of(long, split)
     there = set(frame.loc[(frame["status"] == "ok") & frame["value"].notna(), "metric"])
-    return [name for name in METRICS if name in NOT_SHOWN and name in there and name not in asked]
+    return [name for name, metric in METRICS.items() if not metric.shown and name in there and name not in asked]
 
 
 def _counts(frame: pd.DataFrame, index: pd.MultiIndex) -> dict[str, pd.Series]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from avq.errors import NotComparable
-from avq.metrics.catalogue import METRICS
+from avq.metrics.registry import METRICS
 
 FLOOR = "patch-kmeans"  # the variant that every trained row has to beat (design.md, section 3, rule 1)
 
@@ -14,19 +14,23 @@ def rows_of(long: pd.DataFrame, split: str) -> pd.DataFrame:
     """The records that a table of `split` is made of, one dataset and row label in every line.
 
     That is what was measured on `split`, what belongs to no split, and costs from any split. A table without
-    a `row` column (one run's record) is labelled by its variant. Lines of metrics that the catalogue does not
-    have are left out: a newer version may have written them.
+    a `row` column (one run's record) is labelled by its variant. Lines of unknown metrics are left out
+    (`unknown_metrics`).
     """
     frame = long.copy()
     for name in ("dataset", "split", "reason", "protocol", "variant"):
         frame[name] = frame[name].fillna("") if name in frame else ""
     if "row" not in frame:
         frame["row"] = frame["variant"]
-    kinds = frame["metric"].map({name: metric.kind for name, metric in METRICS.items()})
-    costs = kinds.isin(("deterministic", "time", "memory")) & (frame["metric"] != "bits-per-pixel")
-    wanted = frame["split"].isin((split, "")) | costs
-    failed = frame["status"] == "failed"
-    return frame[(wanted & kinds.notna()) | failed]
+    costs = frame["metric"].isin([name for name, metric in METRICS.items() if metric.is_cost])
+    wanted = frame["split"].isin((split, "")) & frame["metric"].isin(METRICS) | costs
+    return frame[wanted | (frame["status"] == "failed")]
+
+
+def unknown_metrics(*tables: pd.DataFrame) -> list[str]:
+    """A line about metrics that `rows_of` leaves out: of a plug-in that is not loaded, or of a newer version."""
+    names = sorted({str(name) for long in tables for name in long["metric"].dropna()} - set(METRICS))
+    return [f"Left out, as unknown here (load a plug-in with --plugin): {', '.join(names)}."] if names else []
 
 
 def failures(frame: pd.DataFrame) -> pd.DataFrame:

@@ -130,9 +130,9 @@ class Store:
 
     def write_record(self, task: Task, record: DataFrame) -> None:
         """Put a record in its place, with what it is of: from then on the task is finished."""
-        folder = self.folder(task)
+        folder, whole = self.folder(task), task.joined(self.describe(task))
         (folder / RECORD).unlink(missing_ok=True)  # a new task.json must never stand beside an old record
-        write_json(folder / TASK, task.describe())
+        write_json(folder / TASK, whole.describe())
         write_atomic(folder / RECORD, to_csv(record))
 
     def write_result(self, task: Task, result: dict[str, Any]) -> None:

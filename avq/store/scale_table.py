@@ -118,7 +118,7 @@ def _kind(point: Point) -> str:
 
 
 def _protocol(metric: str, point: Point, **more: object) -> str:
-    return protocol_id(metric, 1, **_conditions(point), **more)
+    return protocol_id(metric, **_conditions(point), **more)
 
 
 def _conditions(point: Point) -> dict[str, object]:

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from avq.metrics.measurement import Measurement
-
-TIMED = ("train-images-per-s", "inference-images-per-s", "peak-memory")
+    from avq.metrics.registry import METRICS
 
 
 def carry_out(job: Job, _store: Store, _folder: Path) -> DataFrame:
@@ -35,7 +34,8 @@ def carry_out(job: Job, _store: Store, _folder: Path) -> DataFrame:
 
 def failed_record(job: Job, reason: str) -> DataFrame:
     """A row of status `failed` for each cost that is timed."""
-    return _record(cast(Costs, job.task), [failed(name, reason) for name in TIMED])
+    timed = [metric.name for metric in METRICS.values() if metric.of == "benchmark"]
+    return _record(cast(Costs, job.task), [failed(name, reason) for name in timed])
 
 
 def _record(task: Costs, measurements: Sequence[Measurement]) -> DataFrame:

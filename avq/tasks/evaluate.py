@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from avq.design.parts import evaluation_code, measure_code
 from avq.design.run import Evaluation, Run
 from avq.files import write_atomic
 from avq.machine import machine_name
+from avq.metrics.measures import measured_after, measured_together
 from avq.metrics.weights import available
 from avq.store.layout import RECORD, Store, write_progress
 from avq.store.record import of_run, record_frame
@@ -21,16 +22,23 @@ from avq.training.config import CHECKPOINT_FILE
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+PER_IMAGE = "per_image.parquet"
+
 
 def evaluation_of(run: Run, allow_small: bool = False) -> Evaluation:
     """The task that measures a run with all that can be measured with here."""
     return Evaluation(run, measures_here(), evaluation_code(run.dataset), allow_small)
 
 
-def measures_here() -> dict[str, str]:
-    """What measures, by name, with the fingerprint of its code: those whose weights are here."""
-    code = measure_code("avq.metrics.evaluator:default_metrics")
-    return {"avq.metrics.evaluator": code} | dict.fromkeys(available(), code)
+def measures_here() -> dict[str, dict[str, Any]]:
+    """Everything that measures, with its code and the weights that it has here."""
+    here = set(available())
+    found = {}
+    for name, metrics in (measured_together() | measured_after()).items():
+        versions = [metric.version for metric in metrics]
+        weights = sorted({metric.weights for metric in metrics} & here)
+        found[name] = {"code": f"{measure_code(name)}-{'.'.join(map(str, versions))}", "weights": weights}
+    return found
 
 
 def is_trained(store: Store, run: Run) -> bool:
@@ -59,10 +67,28 @@ def carry_out(job: Job, store: Store, folder: Path) -> DataFrame:
     dataset = images_of(task.run, job.data_root)
     model = load_model(home / CHECKPOINT_FILE)
     give_freed_memory_back()
-    measured, images = evaluate(model, dataset, task.split, device=job.device, allow_small=task.allow_small)
-    write_atomic(folder / "per_image.parquet", images.to_parquet(index=False))
+    missing, earlier = task.missing(store.describe(task)), store.record(task)
+    whole = earlier is None or len(missing) == len(task.measures)
+    measured, images = evaluate(
+        model, dataset, task.split, device=job.device, allow_small=task.allow_small, only=None if whole else missing
+    )
     new = record_frame(of_run(task.run, machine_name(job.device)), [(task.split, one) for one in measured])
-    return pd.concat([new, _memory(job, store, task)], ignore_index=True)
+    if not whole and earlier is not None:
+        new = pd.concat([earlier[~earlier["metric"].isin(new["metric"])], new], ignore_index=True)
+        images = _beside(folder / PER_IMAGE, images)
+    write_atomic(folder / PER_IMAGE, images.to_parquet(index=False))
+    return pd.concat([new[new["metric"] != "process-memory"], _memory(job, store, task)], ignore_index=True)
+
+
+def _beside(path: Path, images: DataFrame) -> DataFrame:
+    """Numbers an image, those measured before among them."""
+    import pandas as pd
+
+    try:
+        before = pd.read_parquet(path)
+    except (OSError, ValueError):
+        return images
+    return before.assign(**{name: images[name] for name in images}) if len(before) == len(images) else images
 
 
 def _memory(job: Job, store: Store, task: Evaluation) -> DataFrame:

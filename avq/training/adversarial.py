@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from avq.errors import UsageError
+from avq.models.discriminator import discriminator
 from avq.training.losses import accuracy, discriminator_loss, generator_loss, gradient_penalty
 
 if TYPE_CHECKING:
@@ -30,15 +31,36 @@ class Adversary:
 
     Args:
         config: losses and weights.
+        model: what it judges.
         autocast: gives the context in which the discriminator computes.
+
+    Raises:
+        UsageError: `adaptive_weight` for a model without a decoder of convolutions.
     """
 
-    def __init__(self, config: TrainConfig, autocast: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(
+        self, config: TrainConfig, model: Tokenizer, autocast: Callable[[], AbstractContextManager[None]]
+    ) -> None:
         self.config, self.autocast = config, autocast
+        self._last = model.find_last_weight() if config.adaptive_weight else None
+        if config.adaptive_weight and self._last is None:
+            raise UsageError("adaptive_weight needs a model with a `decoder` of convolutions; leave it out.")
+
+    def discriminator(self) -> nn.Module:
+        """The network that judges, untrained."""
+        return discriminator(self.config.discriminator, self.config.spectral_norm)
 
     def plays(self, step: int) -> bool:
         """Whether the discriminator has begun at that step (from 0)."""
-        return self.config.adversarial != "none" and step >= self.config.adversarial_start
+        return step >= self.config.adversarial_start
+
+    def ratio(self, main: Tensor, adversarial: Tensor) -> Tensor:
+        """Ratio of the losses' gradient norms at the decoder's last layer (arXiv 2012.09841, eq. 7), a constant."""
+        assert self._last is not None
+        losses = (main, adversarial)
+        norms = [torch.autograd.grad(loss, self._last, retain_graph=True)[0].float().norm() for loss in losses]
+        ratio: Tensor = norms[0] / (norms[1] + _LEAST_GRADIENT)
+        return ratio.clamp(max=_LARGEST_ADAPTIVE)
 
     def judge(self, module: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """Float32 logits of images and reconstructions `[B, 3, H, W]`, judged in one batch."""
@@ -68,21 +90,6 @@ class Adversary:
             loss = loss + logs["loss-r1"]
         (share * loss).backward()  # type: ignore[no-untyped-call]
         return {name: value.detach() for name, value in {"loss-discriminator": loss, **logs}.items()}
-
-
-def adaptive_weight(main: Tensor, adversarial: Tensor, last: Tensor) -> Tensor:
-    """Ratio of the two losses' gradient norms at the decoder's last layer (arXiv 2012.09841, eq. 7), a constant."""
-    norms = [torch.autograd.grad(loss, last, retain_graph=True)[0].float().norm() for loss in (main, adversarial)]
-    ratio: Tensor = norms[0] / (norms[1] + _LEAST_GRADIENT)
-    return ratio.clamp(max=_LARGEST_ADAPTIVE)
-
-
-def last_layer(model: Tokenizer) -> Tensor:
-    """The weight of the decoder's last convolution. UsageError for a model without such a decoder."""
-    weight = model.find_last_weight()
-    if weight is None:
-        raise UsageError("adaptive_weight needs a model with a `decoder` of convolutions; leave it out.")
-    return weight
 
 
 @contextmanager

@@ -122,7 +122,10 @@ def step_settings(train: Mapping[str, Any]) -> dict[str, Any]:
     return departures(TrainConfig, {name: train[name] for name in _COSTLY})
 
 
+LOSSES = {"perceptual": "avq.training.perceptual:PerceptualLoss", "adversarial": "avq.training.adversarial:Adversary"}
+"""What carries out a loss that its setting asks for; a training without it is not made of that code."""
+
+
 def training_parts(train: Mapping[str, Any]) -> list[str]:
     """The modules of the losses that `effective` settings ask for."""
-    modules = {"perceptual": "avq.training.perceptual", "adversarial": "avq.training.adversarial"}
-    return [module for name, module in modules.items() if train[name] != "none"]
+    return [path.partition(":")[0] for name, path in LOSSES.items() if train[name] != "none"]

@@ -1,34 +1,10 @@
-"""What a model is trained on: reconstruction, perceptual and adversarial losses, each a mean over the batch."""
+"""What a discriminator and a model against it are trained on, each a mean over the batch."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-
-from avq.errors import UsageError
-from avq.metrics.perceptual import BACKBONES, find_perceptual
-from avq.metrics.weights import MissingWeightsError, find_weights
-from avq.models.discriminator import discriminator
-from avq.training.config import TrainConfig
-
-
-def check_losses(config: TrainConfig, image_size: int) -> None:
-    """Whether the losses can be computed on images of that side, before anything is spent.
-
-    Raises:
-        UsageError: images too small for a network, or weights that are not here; says how to mend that.
-    """
-    if config.perceptual != "none":
-        backbone = BACKBONES[config.perceptual]
-        if image_size < backbone.smallest:
-            raise UsageError(f"perceptual = '{config.perceptual}' needs images of at least {backbone.smallest} px.")
-        try:
-            find_weights(backbone.weights)
-        except MissingWeightsError as error:
-            raise UsageError(f"perceptual = '{config.perceptual}': {error}") from None
-    if config.adversarial != "none" and discriminator(config.discriminator).logits_side(image_size) < 1:
-        raise UsageError(f"discriminator = '{config.discriminator}' needs larger images than {image_size} px.")
 
 
 def generator_loss(kind: str, fake: Tensor) -> Tensor:
@@ -70,26 +46,3 @@ def gradient_penalty(images: Tensor, logits: Tensor) -> Tensor:
     """
     (gradient,) = torch.autograd.grad(logits.mean((1, 2, 3)).sum(), images, create_graph=True)
     return gradient.square().sum((1, 2, 3)).mean()
-
-
-class PerceptualLoss(nn.Module):
-    """LPIPS as a loss: the network of the metric `lpips-<net>`, with its gradient.
-
-    A model trained on it has learned that metric: compare such rows by another.
-
-    Raises:
-        UsageError: the weights are not here; says how to mend that.
-    """
-
-    def __init__(self, net: str) -> None:
-        super().__init__()
-        found = find_perceptual(net, BACKBONES[net].smallest)
-        if isinstance(found, str):
-            raise UsageError(f"perceptual = '{net}': {found}")
-        self.network = found.network
-
-    def forward(self, images: Tensor, target: Tensor) -> Tensor:
-        """Mean distance of float images `[B, 3, H, W]` around [-1, 1]; the network computes in float32."""
-        with torch.autocast(images.device.type, enabled=False):
-            distance: Tensor = self.network(images.float(), target.float())
-        return distance.mean()

@@ -5,21 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avq.data.loader import to_model
-from avq.models.discriminator import discriminator
 from avq.models.tokenizer import Reconstruction, Tokenizer
-from avq.training.adversarial import Adversary, adaptive_weight, last_layer
+from avq.registry import load
 from avq.training.allocator import keep_freed_memory
-from avq.training.config import TrainConfig
+from avq.training.config import LOSSES, TrainConfig
 from avq.training.diagnose import NonFiniteLoss, first_non_finite
-from avq.training.losses import PerceptualLoss
 from avq.training.memory import Recomputed, WholeBatch
 from avq.training.precision import autocast, resolve_precision
+
+if TYPE_CHECKING:
+    from avq.training.adversarial import Adversary
+    from avq.training.perceptual import PerceptualLoss
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -50,8 +53,11 @@ class TrainStep:
         self.config, self.device, self.variant = config, device, variant
         self.precision = resolve_precision(config.precision, device)
         self.modules: dict[str, nn.Module] = {"model": self.model}
+        self._adversary: Adversary | None = None
         if config.adversarial != "none":
-            opponent = discriminator(config.discriminator, config.spectral_norm)
+            made = load(LOSSES["adversarial"], "adversarial")
+            self._adversary = made(config, model, lambda: autocast(self.precision, device))
+            opponent = self._adversary.discriminator()
             self.modules["discriminator"] = opponent.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._bare = dict(self.modules)  # what a wrapper would share between devices, or count as a backward pass
         self.optimisers: dict[str, torch.optim.Optimizer] = {
@@ -64,9 +70,9 @@ class TrainStep:
             )
             for name, module in self.modules.items()
         }
-        self._adversary = Adversary(config, lambda: autocast(self.precision, device))
-        self._last = last_layer(model) if config.adaptive_weight and config.adversarial != "none" else None
-        self._perceptual = None if config.perceptual == "none" else PerceptualLoss(config.perceptual).to(device)
+        self._perceptual: PerceptualLoss | None = None
+        if config.perceptual != "none":
+            self._perceptual = load(LOSSES["perceptual"], "perceptual")(config.perceptual).to(device)
         self._logs: dict[str, Tensor] = {}
         self._recomputed = Recomputed(model) if config.checkpoint_activations else nullcontext()
 
@@ -95,7 +101,7 @@ class TrainStep:
         self._move("model", step, loss if check else None, pairs[-1][0])
         if whole:
             whole.learn()
-        if self._adversary.plays(step):
+        if self._adversary and self._adversary.plays(step):
             for images, fake in pairs:
                 told = self._adversary.learn(self.modules["discriminator"], images, fake, len(images) / len(batch))
                 self._note(told, len(images) / len(batch))
@@ -138,11 +144,11 @@ class TrainStep:
         if self._perceptual is not None:
             told["loss-perceptual"] = self._perceptual(fake, images)
             loss = loss + config.perceptual_weight * told["loss-perceptual"]
-        if self._adversary.plays(step):
+        if self._adversary and self._adversary.plays(step):
             adversarial = told["loss-adversarial"] = self._adversary.against(self._bare["discriminator"], images, fake)
             weight: float | Tensor = config.adversarial_weight
-            if self._last is not None:
-                told["adaptive-weight"] = adaptive_weight(loss, adversarial, self._last)
+            if config.adaptive_weight:
+                told["adaptive-weight"] = self._adversary.ratio(loss, adversarial)
                 weight = weight * told["adaptive-weight"]
             loss = loss + weight * adversarial
         self._note(told, share)
@@ -172,7 +178,7 @@ class TrainStep:
     def _non_finite(self, name: str, step: int, loss: Tensor, norm: Tensor, images: Tensor) -> NonFiniteLoss:
         whose = "the loss" if name == "model" else f"the {name}'s loss"
         advice = "learning_rate" if name == "model" else f"{name}_learning_rate"
-        if name == "model" and self._adversary.plays(step):
+        if name == "model" and self._adversary and self._adversary.plays(step):
             advice += " or adversarial_weight"
         first = first_non_finite(self._bare[name], images)
         if first is None:

@@ -17,7 +17,7 @@ def registered(in_empty_folder, monkeypatch):
     Path("source.pth").write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
     known = WeightsFile("net.pth", digest, len(content), "none", url=Path("source.pth").absolute().as_uri())
-    monkeypatch.setattr(weights, "REGISTRY", {"net": Weights("net", ("lpips-alex",), (known,))})
+    monkeypatch.setattr(weights, "REGISTRY", {"net": Weights("net", (known,))})
     monkeypatch.setattr(fetching, "REGISTRY", weights.REGISTRY)
     Path("w").mkdir()
     return in_empty_folder

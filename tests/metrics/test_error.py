@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avq.errors import AvqError
-from avq.metrics.base import PerImageMetric
+from avq.metrics.base import MeanPerImage
 from avq.metrics.error import EyeError, MeanAbsoluteError, MeanSquaredError, PeakSignalToNoise
 
-ALL: list[type[PerImageMetric]] = [MeanAbsoluteError, MeanSquaredError, PeakSignalToNoise]
+ALL: list[type[MeanPerImage]] = [MeanAbsoluteError, MeanSquaredError, PeakSignalToNoise]
 GREY = torch.zeros(4, 3, 8, 8)
 
 
@@ -23,7 +23,7 @@ def images(n: int, seed: int) -> torch.Tensor:
     return torch.rand(n, 3, 8, 8, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
-def result(metric: PerImageMetric) -> dict[str, float | None]:
+def result(metric: MeanPerImage) -> dict[str, float | None]:
     return {row.metric: row.value for row in metric.compute()}
 
 
@@ -63,7 +63,7 @@ def test_the_reconstruction_is_clamped_to_the_range() -> None:
 @pytest.mark.parametrize("kind", ALL)
 @given(cuts=st.lists(st.integers(1, 9), max_size=4), seed=st.integers(0, 99))
 @settings(max_examples=15)
-def test_batches_and_merges_do_not_matter(kind: type[PerImageMetric], cuts: list[int], seed: int) -> None:
+def test_batches_and_merges_do_not_matter(kind: type[MeanPerImage], cuts: list[int], seed: int) -> None:
     reference, rebuilt = images(10, seed), images(10, seed + 1)
     whole = kind()
     whole.update(reference, rebuilt, [])
@@ -99,7 +99,7 @@ def test_reset_forgets() -> None:
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_a_nan_is_refused_by_name(kind: type[PerImageMetric]) -> None:
+def test_a_nan_is_refused_by_name(kind: type[MeanPerImage]) -> None:
     broken = GREY.clone()
     broken[2, 0, 3, 3] = math.nan
     with pytest.raises(AvqError, match=rf"{kind.name}: the reconstruction .*not finite.*first at 2"):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from avq.metrics.symmetry import SymmetryGap, blur_to_error
+from avq.metrics.blur import blur_to_error
+from avq.metrics.symmetry import SymmetryGap
 
 GENERATOR = torch.Generator()
 

@@ -21,7 +21,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     source.parent.mkdir()
     source.write_bytes(CONTENT)
     known = WeightsFile("net.pth", hashlib.sha256(CONTENT).hexdigest(), len(CONTENT), "none", url=source.as_uri())
-    monkeypatch.setattr(weights, "REGISTRY", {"net": Weights("net", ("mae",), (known,))})
+    monkeypatch.setattr(weights, "REGISTRY", {"net": Weights("net", (known,))})
     monkeypatch.setattr(fetching, "REGISTRY", weights.REGISTRY)
     (tmp_path / "here").mkdir()
     monkeypatch.setenv("AVQ_WEIGHTS_DIR", str(tmp_path / "here"))

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from avq.metrics.catalogue import METRICS
+from avq.metrics.registry import METRICS
 from avq.reporting.formatting import MINUS, p_value, signed, size_of
 
 

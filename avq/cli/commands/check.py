@@ -57,7 +57,16 @@ class Kinds(options.Names):
     show_default=True,
     help="How to print.",
 )
-def command(results: Path, baseline: Path, allow: tuple[str, ...], update: bool, split: str, style: str) -> None:
+@options.plugin
+def command(
+    results: Path,
+    baseline: Path,
+    allow: tuple[str, ...],
+    update: bool,
+    split: str,
+    style: str,
+    plugins: tuple[str, ...],
+) -> None:
     """Say whether RESULTS (a store or a long-form CSV) have become worse than a baseline.
 
     Parameters, MACs and the like must be equal. Trained metrics are tested over seeds, in the direction that is
@@ -78,6 +87,7 @@ def command(results: Path, baseline: Path, allow: tuple[str, ...], update: bool,
     from avq.cli.present import room
     from avq.reporting.regression import check
     from avq.reporting.regression_output import Style, show
+    from avq.reporting.values import unknown_metrics
     from avq.store.declared import ablation_of
 
     current = load_results(results)
@@ -99,6 +109,8 @@ def command(results: Path, baseline: Path, allow: tuple[str, ...], update: bool,
         allowed=allow,
     )
     click.echo(show(found, cast("Style", style), room()))
+    for line in unknown_metrics(before, now):
+        click.echo(line, err=True)
     if update:
         _update(found, baseline, now, room(), to_stderr=style != "table")
     elif found.exit_code:

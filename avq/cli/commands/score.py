@@ -64,7 +64,7 @@ class Whole(click.ParamType):  # type: ignore[type-arg]  # generic in new releas
 @click.option("--dataset", metavar="NAME", help="What the images are called in tables.  [default: ORIGINALS' name]")
 @options.cards
 @options.split
-@options.stacked(labels, options.device, options.allow_small, options.weights_dir, options.table_format)
+@options.stacked(labels, options.device, options.allow_small, options.weights_dir, options.plugin, options.table_format)
 def command(
     originals: Path,
     reconstructions: Path,
@@ -80,6 +80,7 @@ def command(
     output: Path | None,
     device: str,
     allow_small: bool,
+    plugins: tuple[str, ...],
     style: str,
 ) -> None:
     """Measure RECONSTRUCTIONS against ORIGINALS, from any tool, under the protocol of `evaluate`.

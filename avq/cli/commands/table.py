@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="How to print; latex needs booktabs, parquet goes to a file or a pipe.",
 )
+@options.plugin
 def command(
     results: Path,
     split: str,
@@ -46,6 +47,7 @@ def command(
     view: str,
     pivot: tuple[str, ...] | None,
     style: str,
+    plugins: tuple[str, ...],
 ) -> None:
     """Print the table of RESULTS: a store, an experiment's folder in it, or a long-form CSV.
 

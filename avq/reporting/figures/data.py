@@ -6,7 +6,7 @@ import pandas as pd
 from scipy import stats
 
 from avq.errors import AvqError
-from avq.metrics.catalogue import get_metric
+from avq.metrics.registry import METRICS
 from avq.reporting.statistics import pool_spreads
 from avq.reporting.values import FLOOR, one_protocol, protocols_differ, rows_of, seed_values
 
@@ -50,7 +50,7 @@ def means(long: pd.DataFrame, metric: str, split: str) -> pd.Series:
     """
     values = seed_values(rows_of(long, split), metric)
     values = values[values["level"].isna()]
-    if get_metric(metric).kind != "trained" and protocols_differ(values):
+    if METRICS.find(metric).kind != "trained" and protocols_differ(values):
         return pd.Series(dtype="float64")  # as in a table: the footer says that it was left out
     one_protocol(values, metric)
     return values.groupby("row", sort=False)["value"].mean()
@@ -61,7 +61,7 @@ def sight(table: pd.DataFrame, metric: str) -> tuple[float, float] | None:
 
     `table` is that of `with_intervals`. None where everything can be shown, or where most rows do not beat the floor.
     """
-    sign = 1 if get_metric(metric).better == "lower" else -1
+    sign = 1 if METRICS.find(metric).better == "lower" else -1
     losses = table["mean"] * sign
     floors, trained = losses[table["variant"] == FLOOR], losses[table["variant"] != FLOOR]
     if floors.empty or trained.empty:

@@ -10,7 +10,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from avq.metrics.catalogue import Metric, format_value, get_metric
+from avq.metrics.format import format_value
+from avq.metrics.registry import METRICS, Metric
 from avq.reporting.figures.data import one_dataset, sight, with_intervals
 from avq.reporting.figures.style import (
     BAD,
@@ -47,7 +48,7 @@ def contrast_intervals(judged: Sequence[Judgement]) -> Picture | None:
     with drawing(sum(heights)) as figure:
         panels = figure.subplots(len(parts), squeeze=False, height_ratios=heights)[:, 0]
         for axes, part in zip(panels, parts, strict=True):
-            _contrasts(axes, part, get_metric(part[0].metric))
+            _contrasts(axes, part, METRICS.find(part[0].metric))
     words = "; ".join(f"{one.name}: {_in_words(one)}" for one in shown)
     return Picture(figure, f"Differences between the two rows of each declared contrast. {words}.")
 
@@ -74,7 +75,7 @@ def _contrasts(axes: Axes, part: Sequence[Judgement], metric: Metric) -> None:
 
 def _in_words(one: Judgement) -> str:
     interval = "" if math.isnan(one.low) else f", 95 % interval {one.low:+.4g} to {one.high:+.4g}"
-    return f"{one.difference:+.4g} in {get_metric(one.metric).label}{interval}, {one.verdict}"
+    return f"{one.difference:+.4g} in {METRICS.find(one.metric).label}{interval}, {one.verdict}"
 
 
 def values_by_row(long: pd.DataFrame, metric: str = "mae", split: str = "test") -> Picture:
@@ -86,7 +87,7 @@ def values_by_row(long: pd.DataFrame, metric: str = "mae", split: str = "test") 
         NotComparable: the values were obtained under two protocols.
         AvqError: there are no values, or those of several datasets.
     """
-    entry = get_metric(metric)
+    entry = METRICS.find(metric)
     values = one_dataset(long, metric, split)
     table, shown, limits = with_intervals(values), looks(long), sight(with_intervals(values), metric)
     longest = max(map(len, table["row"]))
@@ -126,7 +127,7 @@ def values_by_axis(long: pd.DataFrame, metric: str = "mae", split: str = "test")
     Rows outside the grid are level lines to compare with. None where the rows have no axis, or more than three.
     Errors as `values_by_row`.
     """
-    entry, axes_names = get_metric(metric), axes_of(long)
+    entry, axes_names = METRICS.find(metric), axes_of(long)
     if not 1 <= len(axes_names) <= 3:
         return None
     table = with_intervals(one_dataset(long, metric, split))

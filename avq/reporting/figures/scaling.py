@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from avq.metrics.catalogue import format_value
+from avq.metrics.format import format_value
 from avq.reporting.figures.style import INK, QUIET, Picture, drawing
 from avq.reporting.scaling import has_points, points
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.axes import Axes
 
-from avq.metrics.catalogue import format_value, get_metric
+from avq.metrics.format import format_value
+from avq.metrics.registry import METRICS
 from avq.reporting.figures.data import means, one_dataset, sight, with_intervals
 from avq.reporting.figures.style import (
     DIRECTIONS,
@@ -29,7 +30,7 @@ def rate_distortion(long: pd.DataFrame, metric: str = "mae", split: str = "test"
 
     Errors as `values_by_row`; None where no rate was measured.
     """
-    entry = get_metric(metric)
+    entry = METRICS.find(metric)
     table = with_intervals(one_dataset(long, metric, split)).set_index("row")
     table["entropy"] = means(long, "bits-per-pixel-entropy", split).reindex(table.index)
     table["nominal"] = means(long, "bits-per-pixel", split).reindex(table.index)
@@ -89,7 +90,7 @@ def pareto(long: pd.DataFrame, metric: str = "mae", split: str = "test") -> Pict
     Rows at another nominal rate than most are hollow and on no front; the floor is a dashed line.
     Errors as `values_by_row`; None where no cost was measured.
     """
-    entry = get_metric(metric)
+    entry = METRICS.find(metric)
     table = with_intervals(one_dataset(long, metric, split)).set_index("row")
     rates = means(long, "bits-per-pixel", split).reindex(table.index)
     # Quality bought with bits is another trade: such rows are shown hollow, and are on no front.

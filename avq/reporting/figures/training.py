@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 
-from avq.metrics.catalogue import format_value, get_metric
+from avq.metrics.format import format_value
+from avq.metrics.registry import METRICS
 from avq.reporting.figures.style import Look, Picture, axes_of, drawing, legend, looks
 from avq.reporting.values import rows_of, seed_values
 
@@ -18,12 +19,12 @@ def validation_curves(log: pd.DataFrame, long: pd.DataFrame, metric: str = "vali
     Args:
         log: columns `row`, `seed`, `step` and the column `metric`; lines without a value are skipped.
         long: the experiment's table, which says how rows lie on the axes.
-        metric: name of the column, in the catalogue.
+        metric: name of the column, in METRICS.
 
     Returns:
         None where there is no curve.
     """
-    entry, log = get_metric(metric), log.dropna(subset=[metric])
+    entry, log = METRICS.find(metric), log.dropna(subset=[metric])
     if log.empty:
         return None
     panels, shown = _panels(log, long), {row: look for row, look in looks(long).items() if row in set(log["row"])}

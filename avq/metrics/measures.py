@@ -1,0 +1,109 @@
+"""From the entries of metrics to the objects that measure them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from avq.metrics.base import MetricObject
+from avq.metrics.measurement import Measurement, unavailable
+from avq.metrics.registry import METRICS, Metric
+from avq.registry import load
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ReferenceSet:
+    """The images that an evaluation compares with.
+
+    Attributes:
+        id: content address of exactly these images in this order, such as `ImageSet.fingerprint`.
+        images: how many there are.
+        faces: whether they show faces, whose symmetry means something.
+    """
+
+    id: str
+    images: int
+    faces: bool = False
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured, as far as a metric has to know it beforehand.
+
+    Attributes:
+        num_codes: codebook size per level, bottom first; empty for a model without codes.
+        decoder_levels: levels (1 = bottom) that the decoder sees.
+        image_size: side of the images in pixels.
+        reference: what is compared with; without it there are no distances of distributions.
+        allow_small: give a Fréchet distance of fewer images than it needs, and mark it.
+    """
+
+    num_codes: Sequence[int]
+    decoder_levels: Sequence[int]
+    image_size: int
+    reference: ReferenceSet | None = None
+    allow_small: bool = False
+
+
+def measured_together() -> dict[str, list[Metric]]:
+    """Every `measured_by` and the metrics that it gives, in the order of a table's columns (by the last of each)."""
+    return _groups((metric.measured_by, metric) for metric in METRICS.values())
+
+
+def measured_after() -> dict[str, list[Metric]]:
+    """Every `measured_after` and the metrics that it gives, in the same order."""
+    return _groups((metric.measured_after, metric) for metric in METRICS.values())
+
+
+def _groups(pairs: Iterable[tuple[str, Metric]]) -> dict[str, list[Metric]]:
+    groups: dict[str, list[Metric]] = {}
+    for name, metric in pairs:
+        if name:
+            groups[name] = [*groups.pop(name, []), metric]
+    return groups
+
+
+def measures(subject: Subject, only: Collection[str] | None = None) -> list[MetricObject]:
+    """The objects that measure every metric that has a `measured_by`.
+
+    What it names is called with the subject and gives a `MetricObject`, a reason why there is none (its metrics are n/a
+    then), or None where its metrics mean nothing and have no rows.
+
+    Args:
+        subject: what is measured.
+        only: those of `measured_together` that are wanted; None for all.
+
+    Raises:
+        UsageError: what a `measured_by` names cannot be imported.
+    """
+    found: list[MetricObject] = []
+    for name, metrics in measured_together().items():
+        if only is not None and name not in only:
+            continue
+        made = load(name, f"metric '{metrics[0].name}'")(subject)
+        if made is not None:
+            found.append(Absent(metrics, made) if isinstance(made, str) else made)
+    return found
+
+
+class Absent(MetricObject):
+    """Gives an `n/a` cell with one reason for each of several metrics."""
+
+    def __init__(self, metrics: Sequence[Metric], reason: str) -> None:
+        self.name, self.metrics, self.reason = metrics[0].name, metrics, reason
+
+    def reset(self) -> None:
+        pass
+
+    def update(self, reference: Tensor, reconstruction: Tensor, codes: Sequence[Tensor], **extras: Tensor) -> None:
+        pass
+
+    def merge(self, other: Self) -> None:
+        pass
+
+    def compute(self) -> list[Measurement]:
+        return [unavailable(metric.name, self.reason) for metric in self.metrics]
