@@ -47,6 +47,11 @@ def test_shapes_and_ranges(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list_variants())
+def test_the_table_knows_the_baselines(name: str) -> None:
+    assert create_variant(name, **SMALL).is_baseline is VARIANTS[name].baseline
+
+
+@pytest.mark.parametrize("name", list_variants())
 def test_codes_decode_alone(name: str) -> None:
     model = ready(name).eval()
     with torch.no_grad():
