@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 register_metric(
     Metric("attention-gain", title="|W x| / |x|, mean over images", label="attention gain", format=".3g", of="model",
-           place=80, measured_by="avq.metrics.attention:attention"),
+           place=80, measured_by="avq.metrics.attention:AttentionMetric"),
     Metric("attention-distance", title="how far a pixel looks (uniform attention: about 0.52)",
            label="attention distance", unit="side", format=".3f", of="model", place=80, shown=False,
-           measured_by="avq.metrics.attention:attention"),
+           measured_by="avq.metrics.attention:AttentionMetric"),
     Metric("attention-entropy", title="entropy of where a pixel looks (uniform attention: 1)",
            label="attention entropy", unit="ln N", format=".3f", of="model", place=80, shown=False,
-           measured_by="avq.metrics.attention:attention"),
+           measured_by="avq.metrics.attention:AttentionMetric"),
 )  # fmt: skip
 
 GAIN, DISTANCE, ENTROPY = ATTENTION = ("attention-gain", "attention-distance", "attention-entropy")
@@ -40,13 +40,13 @@ class AttentionMetric(MetricObject):
     not looked at, or a level has no attention; a model without attention gives none.
 
     Args:
-        levels: number of latent levels.
+        subject: as many levels as it has codebooks.
     """
 
     name = "attention"
 
-    def __init__(self, levels: int) -> None:
-        self.levels = levels
+    def __init__(self, subject: Subject) -> None:
+        self.levels = len(subject.num_codes)
         self.reset()
 
     def reset(self) -> None:
@@ -83,11 +83,6 @@ def _row(name: str, level: int, column: FloatArray) -> Measurement:
     rows = {} if name == GAIN else {"rows": "normalised"}
     protocol = protocol_id(name, **rows, mean=f"{n}-images" if n and rows else "images")
     return mean_over_images(name, column, protocol, "no attention between pixels at this level", level)
-
-
-def attention(subject: Subject) -> AttentionMetric:
-    """What attention does at that many levels."""
-    return AttentionMetric(len(subject.num_codes))
 
 
 def row_spread(log_weights: Tensor, rows: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

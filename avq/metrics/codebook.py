@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 register_metric(
     Metric("bits-per-pixel", title="tokens decoded x log2 K / pixels", label="bits/px", unit="bit/px",
-           kind="deterministic", format=".3f", of="codes", place=10, measured_by="avq.metrics.codebook:codebook_use"),
+           kind="deterministic", format=".3f", of="codes", place=10, measured_by="avq.metrics.codebook:CodebookUse"),
     Metric("bits-per-pixel-entropy", title="the same rate by code entropy", label="entropy bits/px", unit="bit/px",
-           format=".3f", of="codes", place=10, measured_by="avq.metrics.codebook:codebook_use"),
+           format=".3f", of="codes", place=10, measured_by="avq.metrics.codebook:CodebookUse"),
     Metric("active-codes", title="codes used at least once in the split", label="active codes", unit="codes",
            better="higher", format=".0f", of="codes", place=70, not_judged="perplexity is judged in its place",
-           measured_by="avq.metrics.codebook:codebook_use"),
+           measured_by="avq.metrics.codebook:CodebookUse"),
     Metric("usage", title="share of the codebook used in the split", label="usage", better="higher", format=".2f",
            of="codes", place=70, shown=False, not_judged="perplexity is judged in its place",
-           measured_by="avq.metrics.codebook:codebook_use"),
+           measured_by="avq.metrics.codebook:CodebookUse"),
     Metric("perplexity", title="exp of the code entropy over the split", label="perplexity", unit="codes",
-           better="higher", format=".0f", of="codes", place=70, measured_by="avq.metrics.codebook:codebook_use"),
+           better="higher", format=".0f", of="codes", place=70, measured_by="avq.metrics.codebook:CodebookUse"),
     Metric("dead-codes", title="codes never used in the split", label="dead codes", unit="codes", better="lower",
            format=".0f", of="codes", place=70, shown=False, not_judged="perplexity is judged in its place",
-           measured_by="avq.metrics.codebook:codebook_use"),
+           measured_by="avq.metrics.codebook:CodebookUse"),
 )  # fmt: skip
 
 COLLAPSED_BELOW = 0.02  # a perplexity under this share of the codebook: next to nothing is told apart
@@ -49,20 +49,21 @@ class CodebookUse(MetricObject):
     in bits in place of log2 K: what an ideal coder of single codes would need.
 
     Args:
-        num_codes: codebook size K per level, bottom first; empty for a model without codes.
-        decoder_levels: the levels (1 = bottom) that the decoder sees, the only ones that count as bits.
-        image_size: side of the images in pixels.
+        subject: codebook sizes, the levels that the decoder sees, and the images' side.
+
+    Raises:
+        AvqError: the decoder sees a level that there is not.
     """
 
     name = "codebook"
 
-    def __init__(self, num_codes: Sequence[int], decoder_levels: Sequence[int], image_size: int) -> None:
-        strangers = [level for level in decoder_levels if not 1 <= level <= len(num_codes)]
+    def __init__(self, subject: Subject) -> None:
+        self.num_codes, self.decoder_levels = list(subject.num_codes), list(subject.decoder_levels)
+        self.image_size = subject.image_size
+        levels = len(self.num_codes)
+        strangers = [level for level in self.decoder_levels if not 1 <= level <= levels]
         if strangers:
-            raise AvqError(f"codebook: the decoder sees level {strangers[0]}, but there are {len(num_codes)} levels")
-        self.num_codes = list(num_codes)
-        self.decoder_levels = list(decoder_levels)
-        self.image_size = image_size
+            raise AvqError(f"codebook: the decoder sees level {strangers[0]}, but there are {levels} levels")
         self.reset()
 
     def reset(self) -> None:
@@ -127,11 +128,6 @@ class CodebookUse(MetricObject):
             measured(name, value, n=self._images, protocol=protocol_id(name, levels="decoder"))
             for name, value in (("bits-per-pixel", nominal), ("bits-per-pixel-entropy", by_entropy))
         ]
-
-
-def codebook_use(subject: Subject) -> CodebookUse:
-    """Codebook use of that many codes a level."""
-    return CodebookUse(subject.num_codes, subject.decoder_levels, subject.image_size)
 
 
 def nominal_rate(tokens: Sequence[int], num_codes: Sequence[int], decoder_levels: Sequence[int], pixels: int) -> float:

@@ -35,14 +35,12 @@ def distances(network: str, subject: Subject) -> FeatureDistances | str | None:
     from avq.metrics.features import extractor
     from avq.metrics.weights import MissingWeightsError, find_weights
 
-    reference = subject.reference
-    if reference is None:
+    if subject.reference is None:
         return None
     try:
-        features = extractor(network, find_weights(network))
+        return FeatureDistances(extractor(network, find_weights(network)), subject)
     except MissingWeightsError as error:
         return str(error)
-    return FeatureDistances(features, subject.image_size, reference.id, reference.images, subject.allow_small)
 
 
 inception, squeezenet = (partial(distances, network) for network in ("inception-v3-compat", "squeezenet1_1"))

@@ -20,6 +20,7 @@ from avq.errors import NotComparable
 from avq.metrics.base import MetricObject, unit_images
 from avq.metrics.features import INCEPTION, SQUEEZENET, Extractor
 from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
+from avq.metrics.measures import Subject
 from avq.metrics.reference import Features, alone, keep_features, load_features
 
 NAMES = {INCEPTION: ("rfid", "rkid"), SQUEEZENET: ("fd-squeezenet", "kd-squeezenet")}
@@ -60,42 +61,33 @@ class FeatureDistances(MetricObject):
 
     Args:
         network: what makes the features.
-        image_size: side of the images in pixels.
-        reference_id: content address of the whole reference set.
-        reference_images: how many images that is.
-        allow_small: give a Fréchet distance of fewer images than it needs, and mark it.
+        subject: the images' side, their number and content address, and whether fewer of them than a Fréchet distance
+            needs will do.
     """
 
-    def __init__(
-        self,
-        network: Extractor,
-        image_size: int,
-        reference_id: str,
-        reference_images: int,
-        allow_small: bool = False,
-    ) -> None:
+    def __init__(self, network: Extractor, subject: Subject) -> None:
+        assert subject.reference is not None
         self.frechet, self.kernel = NAMES[network.kind.name]
         self.name = self.frechet
-        self.network, self.allow_small = network, allow_small
-        self.reference_id, self.reference_images = reference_id, reference_images
-        self._conditions = network.conditions(image_size)
+        self.network, self.allow_small = network, subject.allow_small
+        self.reference_images = subject.reference.images
+        self._key = (subject.reference.id, subject.reference.images, network.conditions(subject.image_size))
         self.reset()
 
     def reset(self) -> None:
-        self._known = load_features(self.reference_id, self.reference_images, self._conditions)
+        self._known = load_features(*self._key)
         self._reference: list[Features] = []
         self._rebuilt: list[Features] = []
 
     def prepare(self, reference: Callable[[], Iterator[Tensor]]) -> None:
         if self._known is not None:
             return
-        key = (self.reference_id, self.reference_images, self._conditions)
-        with alone(*key):
-            self._known = load_features(*key)  # another process may have been at it
+        with alone(*self._key):
+            self._known = load_features(*self._key)  # another process may have been at it
             if self._known is None:
                 parts = [self._features(unit_images(batch, batch, self.name)[0]) for batch in reference()]
                 self._known = np.concatenate(parts)
-                keep_features(self._known, *key)
+                keep_features(self._known, *self._key)
 
     def update(self, reference: Tensor, reconstruction: Tensor, codes: Sequence[Tensor], **extras: Tensor) -> None:
         original, rebuilt = unit_images(reference, reconstruction, self.name)
@@ -108,19 +100,18 @@ class FeatureDistances(MetricObject):
         return features
 
     def merge(self, other: Self) -> None:
-        mine, theirs = ((m.reference_id, m.reference_images, m._conditions) for m in (self, other))
-        if mine != theirs:
+        if self._key != other._key:
             raise NotComparable(f"{self.name}: partial states against different references cannot be merged")
         self._known = other._known if self._known is None else self._known
         self._reference.extend(other._reference)
         self._rebuilt.extend(other._rebuilt)
 
     def compute(self) -> list[Measurement]:
-        images = sum(map(len, self._rebuilt))
+        images, conditions = sum(map(len, self._rebuilt)), self._key[2]
         subsets, size = kernel_subsets(images)
         protocols = (
-            protocol_id(self.frechet, **self._conditions),
-            protocol_id(self.kernel, **self._conditions, kernel="poly3", subsets=f"{subsets}x{size}"),
+            protocol_id(self.frechet, **conditions),
+            protocol_id(self.kernel, **conditions, kernel="poly3", subsets=f"{subsets}x{size}"),
         )
         if images != self.reference_images or images < 2:
             reason = f"saw {images:,} of the reference's {self.reference_images:,} images; needs all, and two at least"
@@ -134,7 +125,7 @@ class FeatureDistances(MetricObject):
         if self._known is None:
             self._known = np.concatenate(self._reference)
             self._reference = []
-            keep_features(self._known, self.reference_id, self.reference_images, self._conditions)
+            keep_features(self._known, *self._key)
         return self._known
 
     def _frechet(self, reference: Features, rebuilt: Features, protocol: str) -> Measurement:

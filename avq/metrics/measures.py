@@ -5,14 +5,15 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from avq.errors import UsageError
-from avq.metrics.absent import Absent
+from avq.metrics.base import MetricObject
+from avq.metrics.measurement import Measurement, unavailable
 from avq.metrics.registry import METRICS, Metric
 
 if TYPE_CHECKING:
-    from avq.metrics.base import MetricObject
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -82,5 +83,24 @@ def measures(subject: Subject, only: Collection[str] | None = None) -> list[Metr
             raise UsageError(f"'{name}', which measures {named}, cannot be imported: {error}.") from error
         made = measure(subject)
         if made is not None:
-            found.append(Absent([metric.name for metric in metrics], made) if isinstance(made, str) else made)
+            found.append(Absent(metrics, made) if isinstance(made, str) else made)
     return found
+
+
+class Absent(MetricObject):
+    """Gives an `n/a` cell with one reason for each of several metrics."""
+
+    def __init__(self, metrics: Sequence[Metric], reason: str) -> None:
+        self.name, self.metrics, self.reason = metrics[0].name, metrics, reason
+
+    def reset(self) -> None:
+        pass
+
+    def update(self, reference: Tensor, reconstruction: Tensor, codes: Sequence[Tensor], **extras: Tensor) -> None:
+        pass
+
+    def merge(self, other: Self) -> None:
+        pass
+
+    def compute(self) -> list[Measurement]:
+        return [unavailable(metric.name, self.reason) for metric in self.metrics]

@@ -28,7 +28,7 @@ def rows_of(long: pd.DataFrame, split: str) -> pd.DataFrame:
 
 
 def unknown_metrics(*tables: pd.DataFrame) -> list[str]:
-    """A line about what `rows_of` leaves out, metrics of a plug-in that is not loaded or of a newer version; or none."""
+    """A line about metrics that `rows_of` leaves out: of a plug-in that is not loaded, or of a newer version."""
     names = sorted({str(name) for long in tables for name in long["metric"].dropna()} - set(METRICS))
     return [f"Left out, as unknown here (load a plug-in with --plugin): {', '.join(names)}."] if names else []
 

@@ -133,8 +133,12 @@ def test_the_kernel_distance_is_the_unbiased_formula(images: int) -> None:
     assert kernel_distance(x, x) < 0  # of identical sets it is not zero
 
 
+def subject(name: str, images: int, size: int = 32) -> Subject:
+    return Subject([], [], size, ReferenceSet(name * 16, images), allow_small=True)
+
+
 def distances(reference: Tensor, rebuilt: Tensor, network: Extractor, batch: int = 64) -> dict[str, float]:
-    metric = FeatureDistances(network, reference.shape[-1], "r" * 16, len(reference), allow_small=True)
+    metric = FeatureDistances(network, subject("r", len(reference), reference.shape[-1]))
     for start in range(0, len(reference), batch):
         metric.update(reference[start : start + batch], rebuilt[start : start + batch], [])
     return {row.metric: row.value for row in metric.compute() if row.value is not None}
@@ -323,7 +327,7 @@ def test_who_wants_the_same_features_at_once_waits_for_the_first(
     squeezenet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original, network = faces(20, seed=11), features.extractor(SQUEEZENET, squeezenet)
-    first, second = (FeatureDistances(network, 32, "w" * 16, 20, allow_small=True) for _ in range(2))
+    first, second = (FeatureDistances(network, subject("w", 20)) for _ in range(2))
     key = ("w" * 16, 20, network.conditions(32))
     waits, looked = threading.Thread(target=lambda: second.prepare(lambda: iter([original]))), threading.Event()
 
@@ -351,7 +355,7 @@ def test_a_cache_that_cannot_be_written_costs_time_and_not_the_result(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     original, network = faces(20, seed=12), features.extractor(SQUEEZENET, squeezenet)
-    metric = FeatureDistances(network, 32, "x" * 16, 20, allow_small=True)
+    metric = FeatureDistances(network, subject("x", 20))
     metric.prepare(lambda: iter([original]))
     metric.update(original, damaged(original), [])
     assert {row.status for row in metric.compute()} == {"ok"}
@@ -362,7 +366,7 @@ def test_small_sets_are_refused_offered_the_kernel_distance_and_marked_on_demand
     network = features.extractor(SQUEEZENET, squeezenet)
     rows = {}
     for allowed in (False, True):
-        metric = FeatureDistances(network, 32, "s" * 16, 30, allow_small=allowed)
+        metric = FeatureDistances(network, replace(subject("s", 30), allow_small=allowed))
         metric.update(original, damaged(original), [])
         rows[allowed] = {row.metric: row for row in metric.compute()}
     refused, marked = (rows[allowed]["fd-squeezenet"] for allowed in (False, True))
@@ -384,7 +388,7 @@ def test_partial_states_merge_into_the_whole(squeezenet: Path, tmp_path: Path, m
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "parts"))
     parts = []
     for part in (slice(0, 13), slice(13, 40)):
-        metric = FeatureDistances(network, 32, "r" * 16, 40, allow_small=True)
+        metric = FeatureDistances(network, subject("r", 40))
         metric.update(original[part], rebuilt[part], [])
         parts.append(metric)
     assert all("saw 13" in row.reason for row in parts[0].compute())  # a part is not taken for the whole

@@ -7,6 +7,7 @@ import torch
 
 from avq.errors import AvqError
 from avq.metrics.attention import ATTENTION, AttentionMetric
+from avq.metrics.measures import Subject
 
 NAN = float("nan")
 IMAGES = torch.zeros(3, 3, 8, 8)
@@ -14,7 +15,7 @@ IMAGES = torch.zeros(3, 3, 8, 8)
 
 @pytest.mark.parametrize("name", ATTENTION)
 def test_attention_is_told_per_level_where_there_is_attention(name: str) -> None:
-    metric, key = AttentionMetric(2), name.replace("-", "_")
+    metric, key = AttentionMetric(Subject([8, 8], [1, 2], 8)), name.replace("-", "_")
     metric.update(IMAGES, IMAGES, [], **{key: torch.tensor([[1.0, NAN]] * 3)})
     rows = metric.compute()
     bottom, top = (row for row in rows if row.metric == name)
@@ -26,7 +27,7 @@ def test_attention_is_told_per_level_where_there_is_attention(name: str) -> None
 
 
 def test_the_protocol_of_the_spread_says_of_how_many_images_it_is() -> None:
-    first, second = AttentionMetric(1), AttentionMetric(1)
+    first, second = (AttentionMetric(Subject([8], [1], 8)) for _ in range(2))
     first.update(IMAGES, IMAGES, [], attention_distance=torch.tensor([[0.2], [0.4], [NAN]]))
     second.update(IMAGES, IMAGES, [], attention_distance=torch.full((3, 1), NAN))
     first.merge(second)

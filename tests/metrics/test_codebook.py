@@ -13,6 +13,7 @@ from torch import Tensor
 
 from avq.errors import AvqError
 from avq.metrics.codebook import CodebookUse, nominal_rate
+from avq.metrics.measures import Subject
 
 
 def blank(n: int, size: int = 32) -> Tensor:
@@ -24,7 +25,7 @@ def values(metric: CodebookUse) -> dict[tuple[str, int | None], float | None]:
 
 
 def fed(codes: list[Tensor], num_codes: list[int], decoder_levels: list[int]) -> CodebookUse:
-    metric = CodebookUse(num_codes, decoder_levels, 32)
+    metric = CodebookUse(Subject(num_codes, decoder_levels, 32))
     metric.update(blank(len(codes[0])), blank(len(codes[0])), codes)
     return metric
 
@@ -68,7 +69,7 @@ def test_the_nominal_rate_of_an_image_that_is_not_square() -> None:
 
 
 def test_perplexity_is_over_the_split_and_not_a_mean_over_batches() -> None:
-    metric = CodebookUse([2], [1], 32)
+    metric = CodebookUse(Subject([2], [1], 32))
     for code in (0, 1):  # each batch alone has perplexity 1
         metric.update(blank(1), blank(1), [torch.full((1, 8, 8), code)])
     assert values(metric)["perplexity", 1] == pytest.approx(2)
@@ -79,7 +80,7 @@ def test_perplexity_is_over_the_split_and_not_a_mean_over_batches() -> None:
 def test_batches_and_merges_change_no_bit(cuts: list[int], k: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     codes = [torch.randint(k, (9, side, side), generator=generator) for side in (4, 2)]
-    whole, merged = fed(codes, [k, k], [1, 2]), CodebookUse([k, k], [1, 2], 32)
+    whole, merged = fed(codes, [k, k], [1, 2]), CodebookUse(Subject([k, k], [1, 2], 32))
     edges = [0, *sorted(set(cuts)), 9]
     for low, high in pairwise(edges):
         merged.merge(fed([level[low:high] for level in codes], [k, k], [1, 2]))
@@ -96,7 +97,7 @@ def test_the_rate_by_entropy_is_the_entropy() -> None:
 
 
 def test_a_model_without_codes_is_not_available() -> None:
-    metric = CodebookUse([], [], 32)
+    metric = CodebookUse(Subject([], [], 32))
     metric.update(blank(1), blank(1), [])
     assert {row.status for row in metric.compute()} == {"n/a"}
     assert all("no codes" in row.reason for row in metric.compute())
@@ -114,16 +115,16 @@ def test_a_model_without_codes_is_not_available() -> None:
 )
 def test_damaged_codes_are_refused(codes: list[Tensor], says: str) -> None:
     with pytest.raises(AvqError, match=says):
-        CodebookUse([64], [1], 32).update(blank(1), blank(1), codes)
+        CodebookUse(Subject([64], [1], 32)).update(blank(1), blank(1), codes)
 
 
 def test_states_that_do_not_fit_are_refused() -> None:
     metric = fed([torch.zeros(1, 8, 8, dtype=torch.int64)], [64], [1])
     with pytest.raises(AvqError, match="different models"):
-        metric.merge(CodebookUse([32], [1], 32))
+        metric.merge(CodebookUse(Subject([32], [1], 32)))
     with pytest.raises(AvqError, match="16 codes an image, before 64"):
         metric.update(blank(1), blank(1), [torch.zeros(1, 4, 4, dtype=torch.int64)])
     with pytest.raises(AvqError, match="made for 32x32"):
         metric.update(blank(1, 64), blank(1, 64), [torch.zeros(1, 8, 8, dtype=torch.int64)])
     with pytest.raises(AvqError, match="decoder sees level 2"):
-        CodebookUse([64], [1, 2], 32)
+        CodebookUse(Subject([64], [1, 2], 32))
