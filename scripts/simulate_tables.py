@@ -63,7 +63,7 @@ class Column:
 
 
 def columns_of(long: pd.DataFrame, split: str = "test") -> list[Column]:
-    """The columns that `check` tests, in the catalogue's order."""
+    """The columns that `check` tests, in the order of METRICS."""
     frame = rows_of(long, split)
     found = []
     for metric in METRICS.values():

@@ -53,7 +53,7 @@ def measured(
     n: int | None = None,
     reason: str = "",
 ) -> Measurement:
-    """A value in the catalogue's unit for `metric`."""
+    """A value in the unit of `metric`."""
     return Measurement(metric, float(value), METRICS.find(metric).unit, level, stderr, n, protocol, reason=reason)
 
 

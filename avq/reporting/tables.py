@@ -20,7 +20,7 @@ def wide_table(long: pd.DataFrame, split: str = "test", asked: Sequence[str] = (
     """The table of `split`: rows in the order of their first appearance, columns by what was measured.
 
     Columns: `dataset` (where there are several), `row`, `seeds` (runs with values), `failed` (runs without),
-    then per metric in the catalogue's order the mean over seeds, named `mae`, or `perplexity@2` for level 2;
+    then per metric, in the order of METRICS, the mean over seeds, named `mae`, or `perplexity@2` for level 2;
     after a metric that varies with the seed its standard deviation over seeds, `mae:sd` (NaN for one seed);
     last `reason`, of the first failure. A metric without a single value has no column.
 

@@ -37,7 +37,7 @@ def test_results_do_not_depend_on_the_batch_size() -> None:
             assert a.value == (None if b.value is None else pytest.approx(b.value, rel=1e-12))
 
 
-def test_every_measurement_is_catalogued_and_names_its_protocol() -> None:
+def test_every_measurement_is_registered_and_names_its_protocol() -> None:
     for row in evaluated(4, 2).compute():
         assert row.unit == METRICS.find(row.metric).unit
         assert row.protocol.startswith(f"{row.metric}.1:")

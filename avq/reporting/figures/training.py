@@ -19,7 +19,7 @@ def validation_curves(log: pd.DataFrame, long: pd.DataFrame, metric: str = "vali
     Args:
         log: columns `row`, `seed`, `step` and the column `metric`; lines without a value are skipped.
         long: the experiment's table, which says how rows lie on the axes.
-        metric: name of the column, in the catalogue.
+        metric: name of the column, in METRICS.
 
     Returns:
         None where there is no curve.
