@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from avq.errors import UsageError, unknown
-from avq.fields import setting as _setting
+from avq.fields import setting
 
 
 @dataclass(frozen=True)
@@ -20,34 +20,34 @@ class AutoencoderConfig:
     default is this suite's choice and an ablation axis.
     """
 
-    trunk: Literal["aren", "vqvae", "vqvae2"] = _setting("aren", help="encoder and decoder family")
-    levels: int = _setting(1, help="levels of the hierarchy, at strides 4, 8, 16 (1 to 3)")
-    width: int = _setting(128, help="channels of the trunk")
-    residual_width: int | None = _setting(None, help="inner channels of VQ-VAE residual blocks (default: width)")
-    block: Literal["v1", "v2"] = _setting("v1", help="AREN block: v1 conv-ReLU-conv, v2 pre-activation BN-ReLU-conv")
-    resize: Literal["nearest", "bilinear", "transposed", "decoder"] = _setting(
+    trunk: Literal["aren", "vqvae", "vqvae2"] = setting("aren", help="encoder and decoder family")
+    levels: int = setting(1, help="levels of the hierarchy, at strides 4, 8, 16 (1 to 3)")
+    width: int = setting(128, help="channels of the trunk")
+    residual_width: int | None = setting(None, help="inner channels of VQ-VAE residual blocks (default: width)")
+    block: Literal["v1", "v2"] = setting("v1", help="AREN block: v1 conv-ReLU-conv, v2 pre-activation BN-ReLU-conv")
+    resize: Literal["nearest", "bilinear", "transposed", "decoder"] = setting(
         "nearest", help="how an upper level's latent is brought to the size of the level below"
     )
-    decoder_input: Literal["bottom", "all"] = _setting("bottom", help="levels whose codes the decoder sees")
-    dim: int = _setting(64, help="channels of the latent and of a code vector (D)")
-    num_codes: int = _setting(512, help="vectors in each level's codebook (K)")
-    quantizer: str = _setting("vq", help="what makes codes of latents (`avq-bench list quantizers`)")
-    codebook: Literal["ema", "gradient"] = _setting("ema", help="how the codebook learns")
-    ema_decay: float = _setting(0.99, help="decay of the EMA codebook")
-    commitment: float = _setting(0.25, help="weight beta of the commitment loss")
-    data_init: bool = _setting(True, help="start the codebook from k-means over the first latents")
-    restarts: bool = _setting(True, help="move dead codes onto latents of the batch")
-    attention: Literal["none", "rpa", "wide"] = _setting(
+    decoder_input: Literal["bottom", "all"] = setting("bottom", help="levels whose codes the decoder sees")
+    dim: int = setting(64, help="channels of the latent and of a code vector (D)")
+    num_codes: int = setting(512, help="vectors in each level's codebook (K)")
+    quantizer: str = setting("vq", help="what makes codes of latents (`avq-bench list quantizers`)")
+    codebook: Literal["ema", "gradient"] = setting("ema", help="how the codebook learns")
+    ema_decay: float = setting(0.99, help="decay of the EMA codebook")
+    commitment: float = setting(0.25, help="weight beta of the commitment loss")
+    data_init: bool = setting(True, help="start the codebook from k-means over the first latents")
+    restarts: bool = setting(True, help="move dead codes onto latents of the batch")
+    attention: Literal["none", "rpa", "wide"] = setting(
         "none", help="layer before the quantizer: residual pixel attention, or 1x1 convolutions of its size"
     )
-    attention_form: Literal["literal", "projected"] = _setting(
+    attention_form: Literal["literal", "projected"] = setting(
         "literal", help="literal: x + W x with W from g1(x), g2(x); projected: u + W u with u = g1(x)"
     )
-    similarity: Literal["sigmoid", "sigmoid-bias", "sigmoid-mean", "softmax", "gated", "uniform"] = _setting(
+    similarity: Literal["sigmoid", "sigmoid-bias", "sigmoid-mean", "softmax", "gated", "uniform"] = setting(
         "sigmoid", help="how logits become weights"
     )
-    filters: int | None = _setting(None, help="channels c of g1 and g2 (default: dim)")
-    attention_levels: Literal["all", "bottom", "top"] = _setting("all", help="levels that have the attention layer")
+    filters: int | None = setting(None, help="channels c of g1 and g2 (default: dim)")
+    attention_levels: Literal["all", "bottom", "top"] = setting("all", help="levels that have the attention layer")
 
     def __post_init__(self) -> None:
         for name, low in (("width", 2), ("dim", 1), ("num_codes", 2), ("filters", 1), ("residual_width", 1)):
