@@ -16,10 +16,11 @@ import torch
 from avq.data import chunks
 from avq.data.cards import get_card
 from avq.data.config import DataConfig
+from avq.data.fingerprint import fingerprint
 from avq.data.open import open_container
 from avq.data.prepare import prepare
 from avq.data.roots import cache_root
-from avq.data.sources import Dataset, fingerprint, load_dataset
+from avq.data.sources import Dataset, load_dataset
 from avq.errors import UsageError
 
 from .made import as_folder, as_zip, encoded, photographs, picture, snapshot

@@ -10,7 +10,7 @@ import pytest
 
 from avq.design import parts
 from avq.design.run import Evaluation, Run
-from avq.models.config import variant_config
+from avq.models.zoo import variant_config
 from avq.tasks.job import Job
 from avq.training.config import TrainConfig, effective
 
