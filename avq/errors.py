@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from avq.aliases import SETTINGS
+
 
 class AvqError(Exception):
     """A job failed for a reason that one line can tell."""
@@ -45,6 +47,8 @@ def unknown(kind: str, name: str, options: Iterable[str], hint: str = "") -> Usa
         hint: what to do instead; by default the names are listed.
     """
     known = sorted(options)
+    if SETTINGS.get(name) in known:
+        return UsageError(f"unknown {kind} '{name}': it is called '{SETTINGS[name]}' now.")
     near = difflib.get_close_matches(name, known, n=len(known) or 1, cutoff=0.5)
     # Of names as near as one another, the first: `aren-l` is meant for aren-1 rather than aren-3.
     best = max(sorted(near), key=lambda option: difflib.SequenceMatcher(None, option, name).ratio(), default=None)

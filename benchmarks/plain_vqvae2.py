@@ -14,12 +14,12 @@ from torch.nn import functional as F
 class OneHotQuantizer(nn.Module):
     """An EMA codebook `[D, K]` whose statistics are products with a one-hot matrix `[N, K]`."""
 
-    def __init__(self, dim: int, num_codes: int, decay: float = 0.99) -> None:
+    def __init__(self, dim: int, codebook_size: int, decay: float = 0.99) -> None:
         super().__init__()
-        self.num_codes, self.decay = num_codes, decay
-        embed = torch.randn(dim, num_codes)
+        self.codebook_sizes, self.decay = codebook_size, decay
+        embed = torch.randn(dim, codebook_size)
         self.register_buffer("embed", embed)
-        self.register_buffer("size", torch.zeros(num_codes))
+        self.register_buffer("size", torch.zeros(codebook_size))
         self.register_buffer("average", embed.clone())
 
     embed: Tensor
@@ -31,7 +31,7 @@ class OneHotQuantizer(nn.Module):
         flat = z.reshape(-1, z.shape[-1])
         distances = flat.pow(2).sum(1, keepdim=True) - 2 * flat @ self.embed + self.embed.pow(2).sum(0, keepdim=True)
         codes = (-distances).max(1)[1]
-        one_hot = F.one_hot(codes, self.num_codes).type(flat.dtype)
+        one_hot = F.one_hot(codes, self.codebook_sizes).type(flat.dtype)
         chosen = F.embedding(codes.view(z.shape[:-1]), self.embed.t())
         if self.training:
             self._learn(flat, one_hot)
@@ -43,7 +43,7 @@ class OneHotQuantizer(nn.Module):
         self.size.mul_(self.decay).add_(one_hot.sum(0), alpha=1 - self.decay)
         self.average.mul_(self.decay).add_(flat.t() @ one_hot, alpha=1 - self.decay)
         total = self.size.sum()
-        size = (self.size + 1e-5) / (total + self.num_codes * 1e-5) * total
+        size = (self.size + 1e-5) / (total + self.codebook_sizes * 1e-5) * total
         self.embed.copy_(self.average / size)
 
 
@@ -62,7 +62,7 @@ class ResBlock(nn.Module):
 class PlainVQVAE2(nn.Module):
     """Two levels; images `[B, 3, H, W]` to reconstructions and the quantizers' loss."""
 
-    def __init__(self, width: int = 128, inner: int = 64, dim: int = 64, num_codes: int = 512) -> None:
+    def __init__(self, width: int = 128, inner: int = 64, dim: int = 64, codebook_size: int = 512) -> None:
         super().__init__()
         half = width // 2
         blocks = [ResBlock(width, inner) for _ in range(8)]
@@ -75,13 +75,13 @@ class PlainVQVAE2(nn.Module):
             *blocks[2:4], nn.ReLU(inplace=True),
         )  # fmt: skip
         self.to_top = nn.Conv2d(width, dim, 1)
-        self.top_quantizer = OneHotQuantizer(dim, num_codes)
+        self.top_quantizer = OneHotQuantizer(dim, codebook_size)
         self.top_decoder = nn.Sequential(
             nn.Conv2d(dim, width, 3, padding=1), *blocks[4:6], nn.ReLU(inplace=True),
             nn.ConvTranspose2d(width, dim, 4, 2, 1),
         )  # fmt: skip
         self.to_bottom = nn.Conv2d(width + dim, dim, 1)
-        self.bottom_quantizer = OneHotQuantizer(dim, num_codes)
+        self.bottom_quantizer = OneHotQuantizer(dim, codebook_size)
         self.up = nn.ConvTranspose2d(dim, dim, 4, 2, 1)
         self.decoder = nn.Sequential(
             nn.Conv2d(2 * dim, width, 3, padding=1), *blocks[6:], nn.ReLU(inplace=True),

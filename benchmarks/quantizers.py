@@ -12,17 +12,17 @@ from avq.models.quantizers.vq import VectorQuantizer
 Size = tuple[int, int, int, int]  # batch, height, width, channels
 
 
-def ours(dim: int, num_codes: int) -> nn.Module:
-    return VectorQuantizer(num_codes, dim, ema_decay=0.99, commitment=0.25)
+def ours(dim: int, codebook_size: int) -> nn.Module:
+    return VectorQuantizer(codebook_size, dim, ema_decay=0.99, commitment=0.25)
 
 
-def peer(dim: int, num_codes: int) -> nn.Module:
+def peer(dim: int, codebook_size: int) -> nn.Module:
     """The same quantizer: EMA 0.99, commitment 0.25, its extras off, rotation trick among them."""
     from vector_quantize_pytorch import VectorQuantize
 
     module: nn.Module = VectorQuantize(
         dim=dim,
-        codebook_size=num_codes,
+        codebook_size=codebook_size,
         decay=0.99,
         commitment_weight=0.25,
         accept_image_fmap=True,
@@ -33,7 +33,7 @@ def peer(dim: int, num_codes: int) -> nn.Module:
     return module
 
 
-def step(which: str, size: Size, num_codes: int, training: bool) -> Callable[[], object]:
+def step(which: str, size: Size, codebook_size: int, training: bool) -> Callable[[], object]:
     """A call that quantizes: forward, statistics and backward where `training`, else forward in eval mode.
 
     Latents are channels-last, which neither has to copy.
@@ -42,7 +42,7 @@ def step(which: str, size: Size, num_codes: int, training: bool) -> Callable[[],
     batch, height, width, dim = size
     latents = torch.randn(batch, dim, height, width).to(memory_format=torch.channels_last).requires_grad_(training)
     gradient = torch.randn_like(latents)
-    module = {"ours": ours, "peer": peer}[which](dim, num_codes).train(training)
+    module = {"ours": ours, "peer": peer}[which](dim, codebook_size).train(training)
 
     def train() -> object:
         quantized, _codes, loss = module(latents)

@@ -22,17 +22,17 @@ CASES: list[tuple[Size, int, int, float | None]] = [
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("training", [True, False], ids=["training", "forward"])
-@pytest.mark.parametrize(("size", "num_codes", "rounds", "goal"), CASES)
+@pytest.mark.parametrize(("size", "codebook_size", "rounds", "goal"), CASES)
 def test_quantizer(
-    compare: Compare, size: Size, num_codes: int, rounds: int, goal: float | None, training: bool
+    compare: Compare, size: Size, codebook_size: int, rounds: int, goal: float | None, training: bool
 ) -> None:
     pytest.importorskip("vector_quantize_pytorch", reason="the peer is not installed: pip install 'avq-bench[peers]'")
-    what: tuple[Any, ...] = (size, num_codes, training)
+    what: tuple[Any, ...] = (size, codebook_size, training)
     memory = {f"{which}_mib": extra_memory("benchmarks.quantizers:step", which, *what) for which in ("ours", "peer")}
     shape = " x ".join(map(str, size))
     kind = "training" if training else "forward"
     compare(
-        f"quantizer {kind}, {shape}, K {num_codes}",
+        f"quantizer {kind}, {shape}, K {codebook_size}",
         step("ours", *what),
         step("peer", *what),
         peer_version(PEER),

@@ -48,7 +48,7 @@ class Names(click.ParamType):  # type: ignore[type-arg]  # generic in new releas
 
 
 def _split_outside_brackets(text: str) -> list[str]:
-    """Split at commas, but for those inside a row's label such as ``aren-1[filters=4,dim=64]``."""
+    """Split at commas, but for those inside a row's label such as ``aren-1[attention_dim=4,code_dim=64]``."""
     parts, depth = [""], 0
     for character in text:
         depth += {"[": 1, "]": -1}.get(character, 0)

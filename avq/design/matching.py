@@ -33,15 +33,16 @@ def match_rows(rows: Sequence[Row], everything: Sequence[Row], reference: str | 
 def _matched(row: Row, base: Row) -> Row:
     origin = f"match {row.match} ({base.label})"
     if row.match == "bits":
-        if "num_codes" not in row.model:
-            raise UsageError(f"row {row.label}: {row.variant} has no num_codes to set; leave match = 'bits' out.")
+        if "codebook_size" not in row.model:
+            raise UsageError(f"row {row.label}: {row.variant} has no codebook_size to set; leave match = 'bits' out.")
         codes = codes_for_bits(decoder_tokens(row), nominal_bits(base), row.label)
-        settings, model = row.settings | {"num_codes": Setting(codes, origin)}, row.model | {"num_codes": codes}
+        settings, model = row.settings | {"codebook_size": Setting(codes, origin)}, row.model | {"codebook_size": codes}
         matched = replace(row, settings=settings, model=model)
-        if set(_model(matched).num_codes) != {codes}:
-            raise UsageError(f"row {row.label}: num_codes does not set its codebook size; leave match = 'bits' out.")
+        if set(_model(matched).codebook_sizes) != {codes}:
+            line = f"row {row.label}: codebook_size does not set the codes of its quantizer"
+            raise UsageError(f"{line}; leave match = 'bits' out.")
         return matched
-    if row.match == "train-flops" and row.settings.keys() & {"trunk"} and base.settings.keys() & {"trunk"}:
+    if row.match == "train-flops" and row.settings.keys() & {"backbone"} and base.settings.keys() & {"backbone"}:
         images = base.settings["steps"].value * base.settings["batch_size"].value * macs(base) / macs(row)
         steps = max(1, round(images / row.settings["batch_size"].value))
         return replace(row, settings=row.settings | {"steps": Setting(steps, origin)})
@@ -78,7 +79,8 @@ def nominal_bits(row: Row) -> float:
     """Nominal bits an image: tokens x log2 K over the levels that the decoder sees."""
     model = _model(row)
     sizes = model.latent_sizes(_image_size(row))
-    return sum(math.prod(sizes[level - 1]) * math.log2(model.num_codes[level - 1]) for level in model.decoder_levels)
+    bits = [math.prod(size) * math.log2(codes) for size, codes in zip(sizes, model.codebook_sizes, strict=True)]
+    return sum(bits[level - 1] for level in model.decoder_levels)
 
 
 def _model(row: Row) -> Tokenizer:

@@ -107,10 +107,10 @@ def plan_rows(ablation: Ablation, preset: Preset, choices: Choices) -> list[Row]
     _refuse_idle(choices.settings, rows)
     chosen = choose(rows, ablation, preset, choices.only)
     for row in chosen:
-        start, steps = row.settings["adversarial_start"].value, row.settings["steps"].value
+        start, steps = row.settings["disc_start"].value, row.settings["steps"].value
         if row.settings["adversarial"].value != "none" and start >= steps:
             raise UsageError(
-                f"row {row.label}: adversarial_start = {start} is not below steps = {steps}: the discriminator would "
+                f"row {row.label}: disc_start = {start} is not below steps = {steps}: the discriminator would "
                 "never begin."
             )
     return chosen

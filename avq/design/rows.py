@@ -250,7 +250,7 @@ def _note(sketch: _Sketch, model: Mapping[str, Any], native: Mapping[str, Any]) 
         return ""
     if model["quantizer"] != native["quantizer"]:
         return f"quantizer {model['quantizer']}, not the published one"
-    own = {"data_init": "k-means start", "restarts": "restarts of dead codes"}
+    own = {"kmeans_init": "k-means start", "dead_code_reset": "dead-code reset"}
     parts = [f"{'EMA' if model['codebook'] == 'ema' else 'gradient'} codebook"]
     parts += [words for name, words in own.items() if model[name]]
     width = "" if model["width"] == native["width"] else f"width {model['width']}, published {native['width']}"

@@ -36,7 +36,7 @@ class AttentionWatch:
 
     def __init__(self, model: Tokenizer) -> None:
         self.layers = [level.attention for level in model.find_levels()]
-        self.levels = len(model.num_codes)
+        self.levels = len(model.codebook_sizes)
         self.seen = [0] * len(self.layers)
         self.values: dict[str, dict[int, Tensor]] = {}
         self.hooks: list[Any] = []

@@ -61,7 +61,8 @@ def evaluate(
     reference = ReferenceSet(images.fingerprint, len(images), shows_faces(dataset.card))
     after = {name: given for name, given in measured_after().items() if only is None or name in only}
     now = None if only is None else {*only, *(BASE if after else ())}
-    metrics = measures(Subject(model.num_codes, model.decoder_levels, dataset.image_size, reference, allow_small), now)
+    subject = Subject(model.codebook_sizes, model.decoder_levels, dataset.image_size, reference, allow_small)
+    metrics = measures(subject, now)
     evaluator = Evaluator(metrics, images.fingerprint)
     size = images_within(EVALUATION_PIXELS, images.images)
     evaluator.prepare(lambda: (to_model(batch, device) for batch in torch.split(images.images, size)))

@@ -6,7 +6,7 @@ The contract, for `package.module:factory`:
   `[B, T]`, or a list of them, bottom level first), or any other latents, which then have no rate;
 - `decode(what encode gave)` gives images `[B, 3, H, W]` in `image_range`;
 - `image_range`, optional: `(-1, 1)`, the default, or `(0, 1)`;
-- `num_codes`, optional: codebook size, one number or one a level; without it the rate is n/a;
+- `codebook_size`, optional: codebook size, one number or one a level; without it the rate is n/a;
 - `decoder_levels`, optional: the levels (1 = bottom) that the decoder sees; by default all.
 
 `diffusers.VQModel`, `diffusers.AutoencoderKL` and `pythae.models.VQVAE` are taken as they are.
@@ -95,11 +95,12 @@ class Adapted(Tokenizer):
         super().__init__()
         self.model, self.name = model, name  # a torch module becomes part of this one
         self._unit = _is_unit(getattr(model, "image_range", (-1, 1)), name)
-        self.num_codes = _sizes(getattr(model, "num_codes", None), name)
+        self.codebook_sizes = _sizes(getattr(model, "codebook_size", getattr(model, "num_codes", None)), name)
         levels = getattr(model, "decoder_levels", None)
-        self.decoder_levels = list(range(1, len(self.num_codes) + 1)) if levels is None else list(levels)
-        if not set(self.decoder_levels) <= set(range(1, len(self.num_codes) + 1)):
-            raise UsageError(f"{name}: decoder_levels {self.decoder_levels} do not fit {len(self.num_codes)} codebooks")
+        self.decoder_levels = list(range(1, len(self.codebook_sizes) + 1)) if levels is None else list(levels)
+        if not set(self.decoder_levels) <= set(range(1, len(self.codebook_sizes) + 1)):
+            count = len(self.codebook_sizes)
+            raise UsageError(f"{name}: decoder_levels {self.decoder_levels} do not fit {count} codebooks")
         self._range_checked = False
         self._alone = True  # encode gives a tensor, not a list of them
         self._tails: list[tuple[int, ...]] = []  # sizes of each level's codes as encode gives them, but for the batch
@@ -107,7 +108,7 @@ class Adapted(Tokenizer):
     def forward(self, images: Tensor) -> Reconstruction:
         """Encode and decode; codes are empty where the object does not say how large its codebooks are."""
         given = self._call(self.model.encode, images if not self._unit else (images + 1) / 2)
-        codes = self._codes(given, len(images)) if self.num_codes else []
+        codes = self._codes(given, len(images)) if self.codebook_sizes else []
         rebuilt = self._images(self._call(self.model.decode, given), len(images))
         if rebuilt.shape != images.shape:
             raise AvqError(f"{self.name}: decode gave {list(rebuilt.shape)} for images {list(images.shape)}")
@@ -116,7 +117,7 @@ class Adapted(Tokenizer):
 
     def encode(self, images: Tensor) -> list[Tensor]:
         given = self._call(self.model.encode, images if not self._unit else (images + 1) / 2)
-        return self._codes(given, len(images)) if self.num_codes else []
+        return self._codes(given, len(images)) if self.codebook_sizes else []
 
     def decode(self, codes: list[Tensor]) -> Tensor:
         """Images from codes as `encode` of this class gives them; call that first, since it learns the layout."""
@@ -137,8 +138,9 @@ class Adapted(Tokenizer):
         levels = [given] if isinstance(given, Tensor) else given
         if not isinstance(levels, list | tuple) or not all(isinstance(level, Tensor) for level in levels):
             raise AvqError(f"{self.name}: encode gave {_shown(given)}; codes are an integer tensor, or a list of them")
-        if len(levels) != len(self.num_codes):
-            raise AvqError(f"{self.name}: encode gave {len(levels)} levels, but num_codes has {len(self.num_codes)}")
+        if len(levels) != len(self.codebook_sizes):
+            count = len(self.codebook_sizes)
+            raise AvqError(f"{self.name}: encode gave {len(levels)} levels, but codebook_size has {count}")
         for level in levels:
             if level.is_floating_point() or level.ndim not in (2, 3) or len(level) != batch:
                 raise AvqError(
@@ -177,16 +179,16 @@ def _is_unit(image_range: Any, name: str) -> bool:
         raise UsageError(f"{name}: image_range is {image_range!r}; it must be (-1, 1) or (0, 1)") from None
 
 
-def _sizes(num_codes: Any, name: str) -> list[int]:
+def _sizes(codebook_size: Any, name: str) -> list[int]:
     """Codebook sizes a level; none where the object does not tell."""
-    if num_codes is None:
+    if codebook_size is None:
         return []
     try:
-        sizes = [int(size) for size in (num_codes if isinstance(num_codes, list | tuple) else [num_codes])]
+        sizes = [int(size) for size in (codebook_size if isinstance(codebook_size, list | tuple) else [codebook_size])]
     except (TypeError, ValueError):
         sizes = []
     if not sizes or min(sizes) < 1:
-        raise UsageError(f"{name}: num_codes is {num_codes!r}; it is the codebook's size, one number or one a level")
+        raise UsageError(f"{name}: codebook_size is {codebook_size!r}; it takes one number, or one a level")
     return sizes
 
 

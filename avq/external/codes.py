@@ -24,12 +24,12 @@ class OutsideCodes:
 
     Attributes:
         levels: arrays `[N, h, w]` (or `[N, T]`: tokens in a row), bottom level first.
-        num_codes: codebook size K a level.
+        codebook_sizes: codebook size K a level.
         decoder_levels: the levels (1 = bottom) that the decoder sees.
     """
 
     levels: list[ArrayFile]
-    num_codes: list[int]
+    codebook_sizes: list[int]
     decoder_levels: list[int]
 
     def batches(self, size: int) -> Iterator[list[Tensor]]:
@@ -41,7 +41,7 @@ class OutsideCodes:
         streams = zip(*(level.chunks(size) for level in self.levels), strict=True)
         for number, pieces in enumerate(streams):
             codes = []
-            for level, (piece, k) in enumerate(zip(pieces, self.num_codes, strict=True)):
+            for level, (piece, k) in enumerate(zip(pieces, self.codebook_sizes, strict=True)):
                 wrong = ((piece < 0) | (piece >= k)).reshape(len(piece), -1).any(1)
                 if wrong.any():
                     first = int(wrong.argmax())

@@ -75,7 +75,7 @@ def export_pairs(model: Tokenizer, images: ImageSet, folder: Path, device: str =
         raise UsageError(f"{folder} is not empty; name a new folder, so that nothing in it mixes with something else")
     model = model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     digits = max(6, len(str(len(images))))
-    codes: list[list[np.ndarray[Any, Any]]] = [[] for _ in model.num_codes]
+    codes: list[list[np.ndarray[Any, Any]]] = [[] for _ in model.codebook_sizes]
     try:
         for part in ("originals", "reconstructions"):
             (folder / part).mkdir(parents=True)

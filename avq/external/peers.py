@@ -16,7 +16,7 @@ class DiffusersVQ(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        self.num_codes = int(model.config.num_vq_embeddings)
+        self.codebook_sizes = int(model.config.num_vq_embeddings)
 
     def encode(self, images: Tensor) -> Tensor:
         latents = self.model.encode(images).latents
@@ -52,7 +52,7 @@ class PythaeVQVAE(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        self.num_codes = int(model.quantizer.num_embeddings)
+        self.codebook_sizes = int(model.quantizer.num_embeddings)
         self._flat = False
 
     def encode(self, images: Tensor) -> Tensor:

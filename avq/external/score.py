@@ -112,9 +112,9 @@ def score(
         UsageError: a file turns out to be damaged, or a code to be none of its codebook.
     """
     height, width = originals.size
-    num_codes, decoder_levels = (codes.num_codes, codes.decoder_levels) if codes else ([], [])
+    codebook_sizes, decoder_levels = (codes.codebook_sizes, codes.decoder_levels) if codes else ([], [])
     against = ReferenceSet(address(originals), len(originals), faces)
-    subject = Subject(num_codes, decoder_levels, min(height, width), against, allow_small)
+    subject = Subject(codebook_sizes, decoder_levels, min(height, width), against, allow_small)
     square = height == width
     left_out = ("model",) if square else ("model", "codes")
     only = [name for name, metrics in measured_together().items() if metrics[0].of not in left_out]

@@ -46,7 +46,7 @@ class AttentionMetric(MetricObject):
     name = "attention"
 
     def __init__(self, subject: Subject) -> None:
-        self.levels = len(subject.num_codes)
+        self.levels = len(subject.codebook_sizes)
         self.reset()
 
     def reset(self) -> None:

@@ -24,8 +24,8 @@ register_metric(
     Metric("active-codes", title="codes used at least once in the split", label="active codes", unit="codes",
            better="higher", format=".0f", of="codes", place=70, not_judged="perplexity is judged in its place",
            measured_by="avq.metrics.codebook:CodebookUse"),
-    Metric("usage", title="share of the codebook used in the split", label="usage", better="higher", format=".2f",
-           of="codes", place=70, shown=False, not_judged="perplexity is judged in its place",
+    Metric("codebook-utilization", title="share of the codebook used in the split", label="utilization",
+           better="higher", format=".2f", of="codes", place=70, shown=False, not_judged="perplexity is judged in its place",
            measured_by="avq.metrics.codebook:CodebookUse"),
     Metric("perplexity", title="exp of the code entropy over the split", label="perplexity", unit="codes",
            better="higher", format=".0f", of="codes", place=70, measured_by="avq.metrics.codebook:CodebookUse"),
@@ -35,7 +35,7 @@ register_metric(
 )  # fmt: skip
 
 COLLAPSED_BELOW = 0.02  # a perplexity under this share of the codebook: next to nothing is told apart
-PER_LEVEL = ("active-codes", "usage", "perplexity", "dead-codes")
+PER_LEVEL = ("active-codes", "codebook-utilization", "perplexity", "dead-codes")
 
 
 class CodebookUse(MetricObject):
@@ -43,7 +43,7 @@ class CodebookUse(MetricObject):
 
     A codebook whose perplexity is next to 1 is named as collapsed, in the `reason` of its rows.
 
-    Per level: `active-codes` (used at least once), `usage` (their share of K), `perplexity` (exp of the
+    Per level: `active-codes` (used at least once), `codebook-utilization` (their share of K), `perplexity` (exp of the
     entropy of the code frequencies, 1 to K) and `dead-codes`. Over all: `bits-per-pixel`, the sum over the
     levels that the decoder sees of tokens x log2 K / pixels, and `bits-per-pixel-entropy`, with the entropy
     in bits in place of log2 K: what an ideal coder of single codes would need.
@@ -58,9 +58,9 @@ class CodebookUse(MetricObject):
     name = "codebook"
 
     def __init__(self, subject: Subject) -> None:
-        self.num_codes, self.decoder_levels = list(subject.num_codes), list(subject.decoder_levels)
+        self.codebook_sizes, self.decoder_levels = list(subject.codebook_sizes), list(subject.decoder_levels)
         self.image_size = subject.image_size
-        levels = len(self.num_codes)
+        levels = len(self.codebook_sizes)
         strangers = [level for level in self.decoder_levels if not 1 <= level <= levels]
         if strangers:
             raise AvqError(f"codebook: the decoder sees level {strangers[0]}, but there are {levels} levels")
@@ -69,17 +69,17 @@ class CodebookUse(MetricObject):
     def reset(self) -> None:
         import torch
 
-        self._counts = [torch.zeros(k, dtype=torch.int64) for k in self.num_codes]
-        self._tokens = [0] * len(self.num_codes)
+        self._counts = [torch.zeros(k, dtype=torch.int64) for k in self.codebook_sizes]
+        self._tokens = [0] * len(self.codebook_sizes)
         self._images = 0
 
     def update(self, reference: Tensor, reconstruction: Tensor, codes: Sequence[Tensor], **extras: Tensor) -> None:
         size = self.image_size
         if tuple(reference.shape[2:]) != (size, size):
             raise AvqError(f"codebook: images are {list(reference.shape[2:])}, the metric was made for {size}x{size}")
-        if len(codes) != len(self.num_codes):
-            raise AvqError(f"codebook: got codes of {len(codes)} levels, expected {len(self.num_codes)}")
-        for index, (level_codes, k) in enumerate(zip(codes, self.num_codes, strict=True)):
+        if len(codes) != len(self.codebook_sizes):
+            raise AvqError(f"codebook: got codes of {len(codes)} levels, expected {len(self.codebook_sizes)}")
+        for index, (level_codes, k) in enumerate(zip(codes, self.codebook_sizes, strict=True)):
             self._counts[index] += _count(level_codes, k, len(reference), index + 1)
             tokens = level_codes[0].numel() if len(level_codes) else self._tokens[index]
             if self._images and tokens != self._tokens[index]:
@@ -88,7 +88,7 @@ class CodebookUse(MetricObject):
         self._images += len(reference)
 
     def merge(self, other: Self) -> None:
-        mine, theirs = ((m.num_codes, m.decoder_levels, m.image_size) for m in (self, other))
+        mine, theirs = ((m.codebook_sizes, m.decoder_levels, m.image_size) for m in (self, other))
         if mine != theirs or (self._images and other._images and self._tokens != other._tokens):
             raise AvqError("codebook: partial states of different models cannot be merged")
         for own, new in zip(self._counts, other._counts, strict=True):
@@ -101,15 +101,15 @@ class CodebookUse(MetricObject):
         return [int(counts.argmax()) for counts in self._counts]
 
     def compute(self) -> list[Measurement]:
-        if not self.num_codes or not self._images:
-            reason = "no images were evaluated" if self.num_codes else "the model has no codes"
+        if not self.codebook_sizes or not self._images:
+            reason = "no images were evaluated" if self.codebook_sizes else "the model has no codes"
             return [unavailable(name, reason) for name in (*PER_LEVEL, "bits-per-pixel", "bits-per-pixel-entropy")]
         entropies = [_entropy(counts) for counts in self._counts]
-        rows = [row for level in range(len(self.num_codes)) for row in self._level(level, entropies[level])]
+        rows = [row for level in range(len(self.codebook_sizes)) for row in self._level(level, entropies[level])]
         return [*rows, *self._rates(entropies)]
 
     def _level(self, index: int, entropy: float) -> list[Measurement]:
-        k, active, perplexity = self.num_codes[index], int((self._counts[index] > 0).sum()), math.exp(entropy)
+        k, active, perplexity = self.codebook_sizes[index], int((self._counts[index] > 0).sum()), math.exp(entropy)
         values = (active, active / k, perplexity, k - active)
         lost = perplexity < 1 + COLLAPSED_BELOW * k
         reason = f"collapsed codebook: level {index + 1} uses {active} of {k} codes" if lost else ""
@@ -122,7 +122,7 @@ class CodebookUse(MetricObject):
 
     def _rates(self, entropies: list[float]) -> list[Measurement]:
         pixels = self.image_size**2
-        nominal = nominal_rate(self._tokens, self.num_codes, self.decoder_levels, pixels)
+        nominal = nominal_rate(self._tokens, self.codebook_sizes, self.decoder_levels, pixels)
         by_entropy = sum(self._tokens[i - 1] * entropies[i - 1] / math.log(2) for i in self.decoder_levels) / pixels
         return [
             measured(name, value, n=self._images, protocol=protocol_id(name, levels="decoder"))
@@ -130,18 +130,20 @@ class CodebookUse(MetricObject):
         ]
 
 
-def nominal_rate(tokens: Sequence[int], num_codes: Sequence[int], decoder_levels: Sequence[int], pixels: int) -> float:
+def nominal_rate(
+    tokens: Sequence[int], codebook_sizes: Sequence[int], decoder_levels: Sequence[int], pixels: int
+) -> float:
     """Bits per pixel of an image: tokens x log2 K over the levels (1 = bottom) that the decoder sees.
 
     Args:
-        tokens, num_codes: per level, bottom first.
+        tokens, codebook_sizes: per level, bottom first.
         decoder_levels: the levels that count.
         pixels: of the image.
     """
-    return sum(tokens[level - 1] * math.log2(num_codes[level - 1]) for level in decoder_levels) / pixels
+    return sum(tokens[level - 1] * math.log2(codebook_sizes[level - 1]) for level in decoder_levels) / pixels
 
 
-def _count(codes: Tensor, num_codes: int, batch: int, level: int) -> Tensor:
+def _count(codes: Tensor, codebook_size: int, batch: int, level: int) -> Tensor:
     """Counts `[K]` of one level's codes `[B, h, w]`."""
     if codes.is_floating_point() or codes.ndim != 3 or len(codes) != batch:
         raise AvqError(
@@ -149,9 +151,9 @@ def _count(codes: Tensor, num_codes: int, batch: int, level: int) -> Tensor:
         )
     flat = codes.detach().flatten().cpu().long()
     low, high = (int(flat.min()), int(flat.max())) if flat.numel() else (0, 0)
-    if low < 0 or high >= num_codes:
-        raise AvqError(f"codebook: level {level} has codes from {low} to {high}, but K is {num_codes}")
-    return flat.bincount(minlength=num_codes)
+    if low < 0 or high >= codebook_size:
+        raise AvqError(f"codebook: level {level} has codes from {low} to {high}, but K is {codebook_size}")
+    return flat.bincount(minlength=codebook_size)
 
 
 def _entropy(counts: Tensor) -> float:

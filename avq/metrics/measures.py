@@ -35,14 +35,14 @@ class Subject:
     """What is measured, as far as a metric has to know it beforehand.
 
     Attributes:
-        num_codes: codebook size per level, bottom first; empty for a model without codes.
+        codebook_sizes: codebook size per level, bottom first; empty for a model without codes.
         decoder_levels: levels (1 = bottom) that the decoder sees.
         image_size: side of the images in pixels.
         reference: what is compared with; without it there are no distances of distributions.
         allow_small: give a Fréchet distance of fewer images than it needs, and mark it.
     """
 
-    num_codes: Sequence[int]
+    codebook_sizes: Sequence[int]
     decoder_levels: Sequence[int]
     image_size: int
     reference: ReferenceSet | None = None

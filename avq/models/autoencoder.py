@@ -65,17 +65,17 @@ class Autoencoder(Tokenizer):
         quantizer = load(QUANTIZERS.find(config.quantizer).factory, f"quantizer '{config.quantizer}'")
         for level in range(1, config.levels + 1):
             top = level == config.levels
-            projection, attention = _project_and_attend(config, level, config.width + (0 if top else config.dim))
+            projection, attention = _project_and_attend(config, level, config.width + (0 if top else config.code_dim))
             self.projections.append(projection)
             self.attentions.append(attention)
             self.quantizers.append(quantizer(config, **of_quantizer))
             if not top:
                 self.resizes.append(Resize(config, config.resize))
-        self.num_codes = [level.quantizer.codebook_size for level in self.find_levels()]
+        self.codebook_sizes = [level.quantizer.codebook_size for level in self.find_levels()]
         for level in self.decoder_levels[1:]:
             mode = "transposed" if config.resize == "decoder" else config.resize
             self.upsamplers.append(Resize(config, mode, level - 1))
-        self.decoder = decoder(config, config.dim * len(self.decoder_levels))
+        self.decoder = decoder(config, config.code_dim * len(self.decoder_levels))
 
     def forward(self, images: Tensor) -> Reconstruction:
         """Reconstruct images `[B, 3, H, W]` in [-1, 1]; H and W are multiples of `config.stride`."""
@@ -121,12 +121,12 @@ class Autoencoder(Tokenizer):
 
     @torch.no_grad()
     def initialise_codebooks(self, images: Tensor) -> None:
-        """Start every codebook from the latents of these images, top level first (`data_init`).
+        """Start every codebook from the latents of these images, top level first (`kmeans_init`).
 
         The latents are those of training mode, in which batch normalisation goes by the batch; its running
         statistics are left as they were.
         """
-        if not self.config.data_init:
+        if not self.config.kmeans_init:
             return
         was_training = self.training
         self.train()
@@ -176,16 +176,16 @@ class Autoencoder(Tokenizer):
 def _project_and_attend(config: AutoencoderConfig, level: int, channels: int) -> tuple[nn.Module, nn.Module]:
     """The 1x1 projection to D channels and the layer after it; the projected form is both in one."""
     wanted = {"all": True, "bottom": level == 1, "top": level == config.levels}[config.attention_levels]
-    projection = nn.Conv2d(channels, config.dim, 1)
-    filters = config.filters or config.dim
+    projection = nn.Conv2d(channels, config.code_dim, 1)
+    filters = config.attention_dim or config.code_dim
     if config.attention == "none" or not wanted:
         return projection, nn.Identity()
     if config.attention == "wide":
-        return projection, _attention("PixelwiseControl")(config.dim, filters)
+        return projection, _attention("PixelwiseControl")(config.code_dim, filters)
     layer = _attention("ResidualPixelAttention")
     if config.attention_form == "projected":
-        return nn.Identity(), layer(channels, config.dim, "projected", config.similarity)
-    return projection, layer(config.dim, filters, "literal", config.similarity)
+        return nn.Identity(), layer(channels, config.code_dim, "projected", config.similarity)
+    return projection, layer(config.code_dim, filters, "literal", config.similarity)
 
 
 def _attention(layer: str) -> Callable[..., nn.Module]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from avq.models.recipe import AUTOENCODER, Recipe, current_factory
+from avq.models.recipe import AUTOENCODER, Recipe
 from avq.models.tokenizer import Tokenizer
 from avq.registry import load
 
@@ -13,7 +13,7 @@ def build(recipe: Recipe) -> Tokenizer:
     Raises:
         UsageError: a factory that cannot be imported, settings that do not fit, or an image size that does not.
     """
-    factory = load(current_factory(recipe.factory) or AUTOENCODER, f"variant '{recipe.variant}'")
+    factory = load(recipe.factory or AUTOENCODER, f"variant '{recipe.variant}'")
     model: Tokenizer = factory(image_size=recipe.image_size, **recipe.config)
     model.recipe = recipe
     return model

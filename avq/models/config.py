@@ -20,23 +20,23 @@ class AutoencoderConfig:
     default is this suite's choice and an ablation axis.
     """
 
-    trunk: Literal["aren", "vqvae", "vqvae2"] = setting("aren", help="encoder and decoder family")
+    backbone: Literal["aren", "vqvae", "vqvae2"] = setting("aren", help="encoder and decoder family")
     levels: int = setting(1, help="levels of the hierarchy, at strides 4, 8, 16 (1 to 3)")
-    width: int = setting(128, help="channels of the trunk")
+    width: int = setting(128, help="channels of the encoder backbone")
     residual_width: int | None = setting(None, help="inner channels of VQ-VAE residual blocks (default: width)")
     block: Literal["v1", "v2"] = setting("v1", help="AREN block: v1 conv-ReLU-conv, v2 pre-activation BN-ReLU-conv")
     resize: Literal["nearest", "bilinear", "transposed", "decoder"] = setting(
         "nearest", help="how an upper level's latent is brought to the size of the level below"
     )
     decoder_input: Literal["bottom", "all"] = setting("bottom", help="levels whose codes the decoder sees")
-    dim: int = setting(64, help="channels of the latent and of a code vector (D)")
-    num_codes: int = setting(512, help="vectors in each level's codebook (K)")
+    code_dim: int = setting(64, help="channels of the latent and of a code vector (D)")
+    codebook_size: int = setting(512, help="vectors in each level's codebook (K)")
     quantizer: str = setting("vq", help="what makes codes of latents (`avq-bench list quantizers`)")
     codebook: Literal["ema", "gradient"] = setting("ema", help="how the codebook learns")
     ema_decay: float = setting(0.99, help="decay of the EMA codebook")
     commitment: float = setting(0.25, help="weight beta of the commitment loss")
-    data_init: bool = setting(True, help="start the codebook from k-means over the first latents")
-    restarts: bool = setting(True, help="move dead codes onto latents of the batch")
+    kmeans_init: bool = setting(True, help="start the codebook from k-means over the first latents")
+    dead_code_reset: bool = setting(True, help="move dead codes onto latents of the batch")
     attention: Literal["none", "rpa", "wide"] = setting(
         "none", help="layer before the quantizer: residual pixel attention, or 1x1 convolutions of its size"
     )
@@ -46,11 +46,12 @@ class AutoencoderConfig:
     similarity: Literal["sigmoid", "sigmoid-bias", "sigmoid-mean", "softmax", "gated", "uniform"] = setting(
         "sigmoid", help="how logits become weights"
     )
-    filters: int | None = setting(None, help="channels c of g1 and g2 (default: dim)")
+    attention_dim: int | None = setting(None, help="channels c of g1 and g2 (default: code_dim)")
     attention_levels: Literal["all", "bottom", "top"] = setting("all", help="levels that have the attention layer")
 
     def __post_init__(self) -> None:
-        for name, low in (("width", 2), ("dim", 1), ("num_codes", 2), ("filters", 1), ("residual_width", 1)):
+        least = {"width": 2, "code_dim": 1, "codebook_size": 2, "attention_dim": 1, "residual_width": 1}
+        for name, low in least.items():
             value = getattr(self, name)
             if value is not None and value < low:
                 raise UsageError(f"{name} must be at least {low}, not {value}.")
@@ -60,13 +61,13 @@ class AutoencoderConfig:
             raise UsageError(f"ema_decay must lie between 0 and 1, not {self.ema_decay}.")
         if self.commitment < 0:
             raise UsageError(f"commitment must not be negative, not {self.commitment}.")
-        if self.trunk == "vqvae" and self.levels != 1:
-            raise UsageError(f"the vqvae trunk has one level, not {self.levels}; vqvae2 and aren have more.")
+        if self.backbone == "vqvae" and self.levels != 1:
+            raise UsageError(f"the vqvae backbone has one level, not {self.levels}; vqvae2 and aren have more.")
         projected = self.attention == "rpa" and self.attention_form == "projected"
-        if projected and self.similarity != "uniform" and self.filters not in (None, self.dim):
+        if projected and self.similarity != "uniform" and self.attention_dim not in (None, self.code_dim):
             raise UsageError(
-                f"filters={self.filters} does not fit the projected form, whose filters are the latent's "
-                f"{self.dim} channels; use the literal form or leave filters out."
+                f"attention_dim={self.attention_dim} does not fit the projected form, whose filters are the latent's "
+                f"{self.code_dim} channels; use the literal form or leave attention_dim out."
             )
 
     @property

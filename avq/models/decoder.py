@@ -15,7 +15,7 @@ from avq.models.convolution import TransposedConvolution
 def decoder(config: AutoencoderConfig, in_channels: int) -> nn.Module:
     """Latents `[B, in_channels, h, w]` to images `[B, 3, 4h, 4w]`, around [-1, 1] and not clamped."""
     width = config.width
-    if config.trunk == "aren":  # the mirror of AREN level 1 and its base
+    if config.backbone == "aren":  # the mirror of AREN level 1 and its base
         return nn.Sequential(
             nn.Conv2d(in_channels, width, 3, padding=1),
             TransposedResBlock(width, config.block),
@@ -23,7 +23,7 @@ def decoder(config: AutoencoderConfig, in_channels: int) -> nn.Module:
             IdResBlock(width, config.block),
             TransposedConvolution(width, 3, 4, 2, padding=1),
         )
-    inner = width if config.trunk == "vqvae" else width // 2
+    inner = width if config.backbone == "vqvae" else width // 2
     return nn.Sequential(
         *_residual_head(config, in_channels),
         TransposedConvolution(width, inner, 4, 2, padding=1),
@@ -59,11 +59,11 @@ class Resize(nn.Module):
         self.mode, self.scale = mode, 2**levels
         self.learned: nn.Module | None = None
         if mode == "transposed":
-            ups = (TransposedConvolution(config.dim, config.dim, 4, 2, padding=1) for _ in range(levels))
+            ups = (TransposedConvolution(config.code_dim, config.code_dim, 4, 2, padding=1) for _ in range(levels))
             self.learned = nn.Sequential(*ups)
         elif mode == "decoder":
-            up = TransposedConvolution(config.width, config.dim, 4, 2, padding=1)
-            self.learned = nn.Sequential(*_residual_head(config, config.dim), up)
+            up = TransposedConvolution(config.width, config.code_dim, 4, 2, padding=1)
+            self.learned = nn.Sequential(*_residual_head(config, config.code_dim), up)
 
     def forward(self, latents: Tensor) -> Tensor:
         if self.learned is not None:

@@ -10,7 +10,7 @@ from avq.models.config import AutoencoderConfig
 
 def encoder_stages(config: AutoencoderConfig) -> nn.ModuleList:
     """One stage a level, bottom first: image -> stride 4 -> 8 -> 16, each `[B, width, h, w]`."""
-    build = {"aren": _aren_stage, "vqvae": _vqvae_stage, "vqvae2": _vqvae2_stage}[config.trunk]
+    build = {"aren": _aren_stage, "vqvae": _vqvae_stage, "vqvae2": _vqvae2_stage}[config.backbone]
     return nn.ModuleList(build(config, level) for level in range(1, config.levels + 1))
 
 

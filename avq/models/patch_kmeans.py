@@ -20,17 +20,17 @@ class PatchKMeans(Baseline):
     """One code for each 4x4 patch; encoding is nearest centroid, decoding is the centroid.
 
     Args:
-        num_codes: centroids K.
+        codebook_size: centroids K.
         image_size: side in pixels, a multiple of 4.
     """
 
-    def __init__(self, num_codes: int = 512, image_size: int = 32) -> None:
+    def __init__(self, codebook_size: int = 512, image_size: int = 32) -> None:
         super().__init__()
         check_image_size(image_size, _PATCH)
-        if num_codes < 2:
-            raise UsageError(f"num_codes must be at least 2, not {num_codes}.")
-        self.num_codes, self.decoder_levels = [num_codes], [1]
-        self.register_buffer("codebook", torch.zeros(num_codes, 3 * _PATCH**2))
+        if codebook_size < 2:
+            raise UsageError(f"codebook_size must be at least 2, not {codebook_size}.")
+        self.codebook_sizes, self.decoder_levels = [codebook_size], [1]
+        self.register_buffer("codebook", torch.zeros(codebook_size, 3 * _PATCH**2))
 
     codebook: Tensor
 

@@ -11,8 +11,6 @@ AUTOENCODER = "avq.models.autoencoder:autoencoder"
 ATTENTION = "avq.models.attention"
 """The module that a model has if its setting `attention` is not "none"."""
 
-_MOVED = {"avq.models.floor:PatchKMeans": "avq.models.patch_kmeans:PatchKMeans"}
-
 
 class Recipe(NamedTuple):
     """What `build` takes.
@@ -30,18 +28,12 @@ class Recipe(NamedTuple):
     factory: str | None = None
 
 
-def current_factory(factory: str | None) -> str | None:
-    """Today's name of a factory; files of earlier releases may have another."""
-    return _MOVED.get(factory, factory) if factory else None
-
-
 def parts_of(factory: str | None, config: Mapping[str, Any]) -> list[str]:
     """The modules that a model is made of, as far as its factory and settings choose them.
 
     Raises:
         UsageError: its quantizer is not registered.
     """
-    factory = current_factory(factory)
     if factory is not None:
         return [_module(factory)]
     parts = [_module(AUTOENCODER), _module(QUANTIZERS.find(config.get("quantizer", "vq")).factory)]

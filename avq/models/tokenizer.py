@@ -29,13 +29,13 @@ class Tokenizer(nn.Module, ABC):
     Images are float `[B, 3, H, W]` in [-1, 1]; codes int64 `[B, h, w]`, one tensor a level, bottom (finest) first.
 
     Attributes:
-        num_codes: codebook size a level, bottom first.
+        codebook_size: codebook size a level, bottom first.
         decoder_levels: the levels (1 = bottom) whose codes the decoder sees; bits per pixel count these, no others.
         recipe: what `build` built it from; None where something else did.
         is_baseline: it is fitted to images (`Baseline`), not trained.
     """
 
-    num_codes: list[int]
+    codebook_sizes: list[int]
     decoder_levels: list[int]
     recipe: Recipe | None = None
     is_baseline = False

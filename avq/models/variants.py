@@ -7,14 +7,14 @@ from avq.models.zoo import register_variant
 register_variant(
     "vqvae",
     summary="VQ-VAE's network as published (arXiv 1711.00937): 256 units, two residual blocks; the suite's quantizer",
-    trunk="vqvae",
+    backbone="vqvae",
     width=256,
 )
 register_variant(
     "vqvae2",
     summary="VQ-VAE-2's network as published (arXiv 1906.00446): two levels, residual width 64, decoder sees both; "
     "the suite's quantizer",
-    trunk="vqvae2",
+    backbone="vqvae2",
     levels=2,
     residual_width=64,
     resize="decoder",
@@ -23,52 +23,55 @@ register_variant(
 register_variant(
     "vqvae2-rosinality",
     summary="VQ-VAE-2 as in its best-known port: residual width 32, plain EMA codebook",
-    trunk="vqvae2",
+    backbone="vqvae2",
     levels=2,
     residual_width=32,
     resize="decoder",
     decoder_input="all",
-    data_init=False,
-    restarts=False,
+    kmeans_init=False,
+    dead_code_reset=False,
 )
-register_variant("aren-1", summary="Attentive VQ-VAE trunk, 1 level, without attention", levels=1)
+register_variant("aren-1", summary="Attentive VQ-VAE backbone, 1 level, without attention", levels=1)
 register_variant(
     "aren-1-rpa",
-    summary="Attentive VQ-VAE trunk, 1 level, with residual pixel attention by the paper's formula (raw sigmoid)",
+    summary="Attentive VQ-VAE backbone, 1 level, with residual pixel attention by the paper's formula (raw sigmoid)",
     levels=1,
     attention="rpa",
 )
 register_variant(
     "aren-1-rpa-mean",
-    summary="Attentive VQ-VAE trunk, 1 level, with residual pixel attention, sigmoid divided by the number of pixels",
+    summary="Attentive VQ-VAE backbone, 1 level, with residual pixel attention, "
+    "sigmoid divided by the number of pixels",
     levels=1,
     attention="rpa",
     similarity="sigmoid-mean",
 )
-register_variant("aren-2", summary="Attentive VQ-VAE trunk, 2 levels, without attention", levels=2)
+register_variant("aren-2", summary="Attentive VQ-VAE backbone, 2 levels, without attention", levels=2)
 register_variant(
     "aren-2-rpa",
-    summary="Attentive VQ-VAE trunk, 2 levels, with residual pixel attention by the paper's formula (raw sigmoid)",
+    summary="Attentive VQ-VAE backbone, 2 levels, with residual pixel attention by the paper's formula (raw sigmoid)",
     levels=2,
     attention="rpa",
 )
 register_variant(
     "aren-2-rpa-mean",
-    summary="Attentive VQ-VAE trunk, 2 levels, with residual pixel attention, sigmoid divided by the number of pixels",
+    summary="Attentive VQ-VAE backbone, 2 levels, with residual pixel attention, "
+    "sigmoid divided by the number of pixels",
     levels=2,
     attention="rpa",
     similarity="sigmoid-mean",
 )
-register_variant("aren-3", summary="Attentive VQ-VAE trunk, 3 levels, without attention", levels=3)
+register_variant("aren-3", summary="Attentive VQ-VAE backbone, 3 levels, without attention", levels=3)
 register_variant(
     "aren-3-rpa",
-    summary="Attentive VQ-VAE trunk, 3 levels, with residual pixel attention by the paper's formula (raw sigmoid)",
+    summary="Attentive VQ-VAE backbone, 3 levels, with residual pixel attention by the paper's formula (raw sigmoid)",
     levels=3,
     attention="rpa",
 )
 register_variant(
     "aren-3-rpa-mean",
-    summary="Attentive VQ-VAE trunk, 3 levels, with residual pixel attention, sigmoid divided by the number of pixels",
+    summary="Attentive VQ-VAE backbone, 3 levels, with residual pixel attention, "
+    "sigmoid divided by the number of pixels",
     levels=3,
     attention="rpa",
     similarity="sigmoid-mean",
@@ -96,5 +99,5 @@ register_variant(
     summary="baseline: k-means over raw 4x4 patches, one code a patch",
     factory="avq.models.patch_kmeans:PatchKMeans",
     baseline=True,
-    num_codes=512,
+    codebook_size=512,
 )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from avq.models.tokenizer import Tokenizer
 
 _NEEDS_ATTENTION = {"attention_form": ("rpa",), "similarity": ("rpa",)} | dict.fromkeys(
-    ("filters", "attention_levels"), ("rpa", "wide")
+    ("attention_dim", "attention_levels"), ("rpa", "wide")
 )
 
 

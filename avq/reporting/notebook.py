@@ -111,7 +111,7 @@ _SECTIONS = (
         "Does a level use the codes that it has? Dots: share of codes used at least once on the split. Bars: "
         "perplexity as a share of the codebook, the number of codes in effective use. Level 1 is the finest.",
         ("codebooks()",),
-        _measured("usage"),
+        _measured("codebook-utilization"),
     ),
     _Section(
         "Attention and the size of the latent",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from avq.aliases import current_tree
 from avq.design.ablation import Ablation, list_ablations, load_ablation
 from avq.files import read_json
 
@@ -19,6 +20,6 @@ def ablation_of(results: str | Path, experiment: str) -> Ablation | None:
     for folder in (results / "experiments" / experiment, results):
         kept = read_json(folder / "plan.json").get("ablation")
         if kept is not None:
-            return Ablation(**kept)
+            return Ablation(**current_tree(kept))
     shipped = [name for name in list_ablations() if experiment.startswith(f"{name}-")]
     return load_ablation(max(shipped, key=len)) if shipped else None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from avq.aliases import current_tree
 from avq.design.parts import code_now
 from avq.design.plan import Entry, Plan
 from avq.design.rows import Row, labels
@@ -40,7 +41,7 @@ def merge(
 
 def with_earlier(plan: Plan, store: Store) -> Plan:
     """The plan, and of the experiment's plan.json those rows and seeds that the plan lacks and that are finished."""
-    earlier = read_json(store.experiments / plan.experiment / "plan.json")
+    earlier = current_tree(read_json(store.experiments / plan.experiment / "plan.json"))
     if not _is_same_question(plan, earlier):
         return plan
     rows = {row["label"]: _row(row) for row in earlier["rows"]} | {row.label: row for row in plan.rows}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from avq.aliases import current_factory, current_settings
 from avq.design.run import Run
 from avq.errors import UsageError
 from avq.files import read_json
@@ -28,18 +29,18 @@ def run_at(folder: Path) -> Run | None:
 
 
 def _run(settings: Mapping[str, Any], code: str, name: str) -> Run:
-    from avq.models.recipe import current_factory
     from avq.models.zoo import resolved_settings
     from avq.training.config import TrainConfig, effective
 
-    factory, model = current_factory(settings["factory"]), settings["model"]
+    factory = current_factory(settings["factory"])
+    model = current_settings(settings["model"], factory)
     return Run(
         variant=settings["variant"],
         factory=factory,
         model=model if factory is not None else resolved_settings(model),
         data=settings["data"],
         images=settings["images"],
-        train=effective(TrainConfig(**settings["train"])),
+        train=effective(TrainConfig(**current_settings(settings["train"]))),
         seed=settings["seed"],
         code=code,
         stored_as=name,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from avq.aliases import METRICS, SETTINGS, current_label
 from avq.errors import AvqError, UsageError
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def _checked(frame: DataFrame, path: Path) -> DataFrame:
         raise UsageError(f"{path} holds a cell that is no number: {str(error).splitlines()[0]}") from None
     if frame.empty:
         raise UsageError(f"{path} holds no rows.")
+    frame = _with_current_names(frame)
     versions = set(frame["schema_version"].dropna().tolist())
     if versions != {SCHEMA_VERSION}:
         shown = ", ".join(map(str, sorted(versions))) or "none"
@@ -135,6 +137,18 @@ def _checked(frame: DataFrame, path: Path) -> DataFrame:
     wrong = set(frame["status"]) - set(STATUSES)
     if wrong:
         raise UsageError(f"{path}: status '{min(wrong)}' is none of {', '.join(STATUSES)}.")
+    return frame
+
+
+def _with_current_names(frame: DataFrame) -> DataFrame:
+    """Columns of axes, labels of rows and metrics of the first release under today's names."""
+    frame = frame.rename(columns={name: SETTINGS[name] for name in frame.columns if name in SETTINGS})
+    if "row" in frame:
+        frame["row"] = frame["row"].map(current_label)
+    for before, now in METRICS.items():
+        of = frame["metric"] == before
+        frame.loc[of, "protocol"] = frame.loc[of, "protocol"].str.replace(before, now, n=1, regex=False)
+        frame.loc[of, "metric"] = now
     return frame
 
 

@@ -52,7 +52,7 @@ class Adversary:
 
     def plays(self, step: int) -> bool:
         """Whether the discriminator has begun at that step (from 0)."""
-        return step >= self.config.adversarial_start
+        return step >= self.config.disc_start
 
     def ratio(self, main: Tensor, adversarial: Tensor) -> Tensor:
         """Ratio of the losses' gradient norms at the decoder's last layer (arXiv 2012.09841, eq. 7), a constant."""
@@ -79,7 +79,7 @@ class Adversary:
         Returns:
             Detached scalars: the loss (with its penalty), both kinds' mean logits, and how many are on the right side.
         """
-        kind, r1 = self.config.adversarial, self.config.r1
+        kind, r1 = self.config.adversarial, self.config.r1_gamma
         real = real.detach().requires_grad_(r1 > 0)
         true, false = self.judge(module, real, fake)
         loss = discriminator_loss(kind, true, false)

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from avq.aliases import current_factory, current_name, current_settings
 from avq.errors import UsageError
 from avq.files import written_whole
 from avq.models.build import build
@@ -26,7 +27,6 @@ PRETRAINED_FILE = "model.safetensors"
 _FORMAT = "avq-bench"
 _FILES = (CHECKPOINT_FILE, PRETRAINED_FILE, STATE_FILE)
 _MODULE = "module.model."  # of the state of a training (state.py)
-_RESPELT = {"quantisers.": "quantizers.", "loss-quantiser-": "loss-quantizer-"}  # since the first release
 
 
 def save_model(model: Tokenizer, path: Path) -> None:
@@ -71,19 +71,11 @@ def current_names(tensors: dict[str, Tensor], module: nn.Module) -> dict[str, Te
     return {name if name in names else current_name(name): tensor for name, tensor in tensors.items()}
 
 
-def current_name(name: str) -> str:
-    """Today's spelling of a tensor or of a loss."""
-    for before, now in _RESPELT.items():
-        if name.startswith(before):
-            return name.replace(before, now, 1)
-    return name
-
-
 def _recipe(about: dict[str, Any]) -> Recipe:
     """Of a file's JSON; the first release did not write the factory, which the zoo then knows."""
     variant = about["variant"]
     factory = about["factory"] if "factory" in about else load("avq.models.zoo:variant_entry", "")(variant).factory
-    return Recipe(variant, about["image_size"], about["config"], factory)
+    return Recipe(variant, about["image_size"], current_settings(about["config"], factory), current_factory(factory))
 
 
 def _of_model(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

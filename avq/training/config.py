@@ -54,7 +54,7 @@ class TrainConfig:
         "none", help="loss of a PatchGAN discriminator and of the model against it"
     )
     adversarial_weight: float = setting(0.02, help="weight of the adversarial loss")
-    adversarial_start: int = setting(0, help="steps before the discriminator begins")
+    disc_start: int = setting(0, help="steps before the discriminator begins")
     adaptive_weight: bool = setting(
         False, help="scale the adversarial loss by the ratio of gradient norms at the decoder's last layer"
     )
@@ -63,14 +63,16 @@ class TrainConfig:
     )
     discriminator_learning_rate: float | None = setting(None, help="its peak learning rate; default: the model's")
     spectral_norm: bool = setting(False, help="spectral normalisation in it, in place of batch normalisation")
-    r1: float = setting(0.0, help="gamma of the R1 gradient penalty on real images")
-    accumulate: int = setting(1, help="slices of a batch, one after the other, whose gradients add up; saves memory")
+    r1_gamma: float = setting(0.0, help="gamma of the R1 gradient penalty on real images")
+    grad_accum_steps: int = setting(
+        1, help="slices of a batch, one after the other, whose gradients add up; saves memory"
+    )
     checkpoint_activations: bool = setting(
         False, help="compute activations of blocks and attention again in the backward pass; saves memory"
     )
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "validate_every", "accumulate"):
+        for name in ("steps", "batch_size", "validate_every", "grad_accum_steps"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}.")
         if self.learning_rate <= 0 or self.grad_clip <= 0:
@@ -83,13 +85,13 @@ class TrainConfig:
             raise UsageError(f"weight_ema must be at least 0 and below 1, not {self.weight_ema}.")
         if self.keep_history < 0:
             raise UsageError("keep_history must not be negative.")
-        for name in ("reconstruction_weight", "perceptual_weight", "adversarial_weight", "adversarial_start", "r1"):
+        for name in ("reconstruction_weight", "perceptual_weight", "adversarial_weight", "disc_start", "r1_gamma"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} must not be negative, not {getattr(self, name)}.")
         if self.discriminator_learning_rate is not None and self.discriminator_learning_rate <= 0:
             raise UsageError("discriminator_learning_rate must be above 0.")
-        if self.batch_size % self.accumulate:
-            raise UsageError(f"accumulate={self.accumulate} does not divide batch_size={self.batch_size}.")
+        if self.batch_size % self.grad_accum_steps:
+            raise UsageError(f"grad_accum_steps={self.grad_accum_steps} does not divide batch_size={self.batch_size}.")
 
 
 TRAIN_SETTINGS: dict[str, str] = {f.name: f.metadata["help"] for f in fields(TrainConfig)}
@@ -97,15 +99,15 @@ TRAIN_SETTINGS: dict[str, str] = {f.name: f.metadata["help"] for f in fields(Tra
 
 NEEDS: dict[str, str] = {"perceptual_weight": "perceptual"} | dict.fromkeys(
     (
-        "adversarial_weight", "adversarial_start", "adaptive_weight", "discriminator", "discriminator_learning_rate",
-        "spectral_norm", "r1",
+        "adversarial_weight", "disc_start", "adaptive_weight", "discriminator", "discriminator_learning_rate",
+        "spectral_norm", "r1_gamma",
     ),
     "adversarial",
 )  # fmt: skip
 """Settings that do nothing while another, a loss, is "none"."""
 
 _COSTLY = (
-    "perceptual", "adversarial", "adaptive_weight", "discriminator", "spectral_norm", "r1", "accumulate",
+    "perceptual", "adversarial", "adaptive_weight", "discriminator", "spectral_norm", "r1_gamma", "grad_accum_steps",
     "checkpoint_activations", "weight_ema", "compile",
 )  # fmt: skip
 

@@ -85,7 +85,7 @@ class PretrainedTokenizer(
 
     def _take(self, model: Tokenizer) -> None:
         self.model, self.recipe = model, model.recipe
-        self.num_codes, self.decoder_levels = model.num_codes, model.decoder_levels
+        self.codebook_sizes, self.decoder_levels = model.codebook_sizes, model.decoder_levels
 
     def forward(self, images: Tensor) -> Reconstruction:
         result: Reconstruction = self.model(images)

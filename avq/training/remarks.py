@@ -10,7 +10,7 @@ DISCRIMINATOR_WON = "discriminator won outright"
 _WON = 0.99  # share of logits right: the model gains nothing against it
 
 
-def remarks(rows: Sequence[Mapping[str, float]], num_codes: Sequence[int]) -> list[str]:
+def remarks(rows: Sequence[Mapping[str, float]], codebook_sizes: Sequence[int]) -> list[str]:
     """What a curve shows to have gone wrong, by name, a line each; [] for a sound one.
 
     - a collapsed codebook: at the last point, perplexity is next to 1 (as `avq.metrics.codebook` has it);
@@ -18,10 +18,10 @@ def remarks(rows: Sequence[Mapping[str, float]], num_codes: Sequence[int]) -> li
 
     Args:
         rows: `History.rows`.
-        num_codes: codebook size a level, bottom first.
+        codebook_sizes: codebook size a level, bottom first.
     """
     found = []
-    for level, codes in enumerate(num_codes, start=1):
+    for level, codes in enumerate(codebook_sizes, start=1):
         perplexity = rows[-1].get(f"perplexity-{level}") if rows else None
         if perplexity is not None and perplexity < 1 + COLLAPSED_BELOW * codes:
             found.append(f"collapsed codebook: level {level} has perplexity {perplexity:.2f} of {codes} at the end")

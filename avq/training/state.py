@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from avq.aliases import current_name
 from avq.errors import UsageError
-from avq.training.checkpoint import current_name, current_names, read_tensors, write_tensors
+from avq.training.checkpoint import current_names, read_tensors, write_tensors
 
 
 def save_state(

@@ -93,7 +93,7 @@ class TrainStep:
             NonFiniteLoss: they are not; names variant, step and the first such tensor.
         """
         self._logs = {}
-        slices = torch.tensor_split(batch, self.config.accumulate)
+        slices = torch.tensor_split(batch, self.config.grad_accum_steps)
         whole = WholeBatch(self.model) if len(slices) > 1 else None
         with whole or nullcontext():
             pairs = [self._model_gradient(part, step, len(part) / len(batch)) for part in slices]

@@ -23,7 +23,7 @@ def validate(model: Tokenizer, images: Tensor, device: str, precision: str) -> d
         precision: "float32" or "bfloat16", that of training.
     """
     total = 0.0
-    counts = [torch.zeros(codes, dtype=torch.int64) for codes in model.num_codes]
+    counts = [torch.zeros(codes, dtype=torch.int64) for codes in model.codebook_sizes]
     for batch in torch.split(images, images_within(EVALUATION_PIXELS, images)):
         original = to_model(batch, device)
         with autocast(precision, device):

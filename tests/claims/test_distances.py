@@ -311,7 +311,7 @@ def test_a_second_evaluation_computes_no_reference_feature(squeezenet: Path) -> 
 def test_a_second_evaluation_of_a_model_computes_no_reference_feature(squeezenet: Path) -> None:
     """`evaluate` and `score` look at the reference first, once."""
     data = load_dataset(DataConfig("synthetic-faces", 16, train_images=32, validation_images=16, test_images=24))
-    model = create_variant("aren-1", 16, width=4, dim=4, num_codes=8)
+    model = create_variant("aren-1", 16, width=4, code_dim=4, codebook_size=8)
     network = features.extractor(SQUEEZENET, squeezenet)
     counts, rows = [], []
     for _ in range(2):

@@ -19,7 +19,7 @@ def test_vqvae2_as_published() -> None:
     model = create_variant("vqvae2", image_size=256)
     assert model.latent_sizes(256) == [(64, 64), (32, 32)]  # type: ignore[operator]
     published = {
-        "width": 128, "residual_width": 64, "num_codes": 512, "dim": 64, "commitment": 0.25,
+        "width": 128, "residual_width": 64, "codebook_size": 512, "code_dim": 64, "commitment": 0.25,
         "ema_decay": 0.99, "decoder_input": "all",
     }  # fmt: skip
     assert variant_config("vqvae2").items() >= published.items()
@@ -27,7 +27,7 @@ def test_vqvae2_as_published() -> None:
 
 def test_vqvae_as_published() -> None:
     """arXiv 1711.00937, section 4.1: two 4x4 stride-2 convolutions, two residual blocks, 256 units, K 512."""
-    assert variant_config("vqvae").items() >= {"width": 256, "num_codes": 512, "commitment": 0.25}.items()
+    assert variant_config("vqvae").items() >= {"width": 256, "codebook_size": 512, "commitment": 0.25}.items()
     stage = create_variant("vqvae").stages[0]  # type: ignore[index]
     strided = [m for m in stage.modules() if isinstance(m, nn.Conv2d) and m.stride == (2, 2)]  # type: ignore[union-attr]
     assert [(m.kernel_size, m.out_channels) for m in strided] == [((4, 4), 256)] * 2

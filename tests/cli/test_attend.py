@@ -12,7 +12,7 @@ from PIL import Image
 from avq.cli.pictures import open_framed
 from avq.errors import UsageError
 
-SMALL = {"width": 8, "dim": 8, "num_codes": 16}
+SMALL = {"width": 8, "code_dim": 8, "codebook_size": 16}
 
 
 def save(variant, path):
@@ -22,7 +22,7 @@ def save(variant, path):
     from avq.training.checkpoint import save_model
 
     torch.manual_seed(0)
-    settings = {"num_codes": 16} if variant == "patch-kmeans" else SMALL
+    settings = {"codebook_size": 16} if variant == "patch-kmeans" else SMALL
     save_model(create_variant(variant, image_size=32, **settings), path)
     return path
 

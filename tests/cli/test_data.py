@@ -120,7 +120,7 @@ def test_a_card_of_a_users_own(call, source, tmp_path):
     made = call("data", "prepare", "garden", "--source", str(source), "--workers", "1", "--max-bad", "1", *cards)
     assert made.exit_code == 0, made.output
     assert f"--dataset garden --set image_size=16 --cards {folder}" in made.stdout
-    words = ["-m", "avq", "train", "patch-kmeans", "--dataset", "garden", *cards, "--set", "num_codes=16"]
+    words = ["-m", "avq", "train", "patch-kmeans", "--dataset", "garden", *cards, "--set", "codebook_size=16"]
     done = subprocess.run(
         [sys.executable, *words, "--seeds", "1", "--output", str(tmp_path / "store")], cwd=Path(__file__).parents[2],
         env=os.environ | {"AVQ_DATASETS": ""}, capture_output=True, text=True, check=False,

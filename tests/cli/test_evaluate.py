@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-SMALL = {"width": 8, "dim": 8, "num_codes": 16}
+SMALL = {"width": 8, "code_dim": 8, "codebook_size": 16}
 
 
 @pytest.fixture

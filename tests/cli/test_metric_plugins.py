@@ -15,7 +15,7 @@ from avq.metrics.registry import METRICS
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 PLUGIN = ("--plugin", "feature_distance.py")
-SMALL = {"width": 8, "dim": 8, "num_codes": 16}
+SMALL = {"width": 8, "code_dim": 8, "codebook_size": 16}
 
 
 @pytest.fixture

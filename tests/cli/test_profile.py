@@ -12,7 +12,7 @@ import pytest
 from avq.profiling import profile
 from avq.profiling.profile_meter import Peaks
 
-SMALL = ("--steps", "2", "--set", "width=8", "--set", "batch_size=4", "--set", "num_codes=16")
+SMALL = ("--steps", "2", "--set", "width=8", "--set", "batch_size=4", "--set", "codebook_size=16")
 
 
 def test_a_line_a_part_and_the_trace(call: Any, in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

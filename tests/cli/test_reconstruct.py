@@ -13,7 +13,7 @@ from PIL import Image
 from avq.cli.pictures import open_image, side_by_side, to_pixels, to_tensor
 from avq.errors import UsageError
 
-SMALL = {"width": 8, "dim": 8, "num_codes": 16}
+SMALL = {"width": 8, "code_dim": 8, "codebook_size": 16}
 
 
 def noise(width, height, channels=3):

@@ -13,7 +13,7 @@ MODULE = '''
 import torch
 class Halves:
     """Keeps the brighter half of the levels."""
-    num_codes = 4
+    codebook_size = 4
     def encode(self, images):
         return ((images.mean(1)[:, ::8, ::8] + 1) * 2).clamp(0, 3).long()
     def decode(self, codes):

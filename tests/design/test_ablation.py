@@ -12,7 +12,7 @@ from avq.errors import UsageError
 GOOD = """
 question = "q"
 expected = "e"
-base = { variant = "aren-{levels}", num_codes = 256 }
+base = { variant = "aren-{levels}", codebook_size = 256 }
 [axes]
 levels = [1, 2]
 """
@@ -33,7 +33,7 @@ def rows(tmp_path: Path, text: str, **settings: object):
 def test_shipped_ablations_resolve_under_every_preset(name: str, preset: str) -> None:
     found = plan_rows(load_ablation(name), get_preset(preset), Choices({}))
     assert len(found) == 3 if preset == "smoke" else len(found) > 3
-    assert {"num_codes"} <= set(found[0].settings)
+    assert {"codebook_size"} <= set(found[0].settings)
 
 
 def test_ablation_levels_is_the_grid_with_references_and_floor() -> None:
@@ -68,7 +68,7 @@ def test_a_file_that_breaks_the_form_is_one_line(tmp_path: Path, text: str, word
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (GOOD.replace("num_codes", "num_code"), ["mine.toml", "num_code", "did you mean 'num_codes'"]),
+        (GOOD.replace("codebook_size", "num_code"), ["mine.toml", "num_code", "did you mean 'codebook_size'"]),
         (GOOD.replace("levels = [1, 2]", "level = [1]"), ["mine.toml", "levels", "did you mean 'level'"]),
         (GOOD.replace("[1, 2]", "[1, 1]"), ["mine.toml", "aren-1", "2 times"]),
         (GOOD.replace("[1, 2]", "[1, 4]"), ["aren-4", "did you mean"]),
@@ -87,9 +87,9 @@ def test_a_file_that_breaks_the_form_is_one_line(tmp_path: Path, text: str, word
         (GOOD + "[statistics.margin]\nmaee = 0.1\n", ["did you mean 'mae'"]),
         ("smoke = ['aren-9']\n" + GOOD, ["smoke", "aren-9"]),
         (GOOD + "[budget]\nreference='aren-9'\n", ["reference", "aren-9"]),
-        (GOOD.replace("num_codes = 256", "num_codes = 'x'"), ["row aren-1", "num_codes"]),
-        (GOOD.replace("num_codes = 256", "steps = 'x'"), ["steps", "mine.toml base", "integer"]),
-        (GOOD.replace("num_codes = 256", "loss = 'maee'"), ["loss", "did you mean 'mae'"]),
+        (GOOD.replace("codebook_size = 256", "codebook_size = 'x'"), ["row aren-1", "codebook_size"]),
+        (GOOD.replace("codebook_size = 256", "steps = 'x'"), ["steps", "mine.toml base", "integer"]),
+        (GOOD.replace("codebook_size = 256", "loss = 'maee'"), ["loss", "did you mean 'mae'"]),
         (GOOD.replace("{levels}", "{levels"), ["mine.toml", "base.variant"]),
         ("question='q'\nexpected='e'\n", ["no rows"]),
     ],
@@ -116,9 +116,9 @@ def test_settings_resolve_lowest_to_highest_and_remember_their_origin(tmp_path: 
     row = found["aren-1[learning_rate=0.001]"]
     assert row.axes == {"levels": "1", "learning_rate": "0.001"}
     expected = {
-        "dim": (64, "variant aren-1"),
+        "code_dim": (64, "variant aren-1"),
         "width": (48, "preset small"),
-        "num_codes": (256, "mine.toml base"),
+        "codebook_size": (256, "mine.toml base"),
         "learning_rate": (0.001, "axis learning_rate"),
         "batch_size": (8, "--set"),
         "grad_clip": (1.0, "default"),
@@ -128,7 +128,7 @@ def test_settings_resolve_lowest_to_highest_and_remember_their_origin(tmp_path: 
     assert (extra.settings["steps"].value, extra.settings["steps"].origin) == (7, "row")
     quantizer = "this suite's quantizer (EMA codebook, k-means start, restarts of dead codes), not the published one"
     assert extra.note == f"width 48, published 256; {quantizer}; batch_size=8"
-    [plain] = [row for row in rows(tmp_path, text, data_init=False, restarts=False) if row.variant == "vqvae"]
+    [plain] = [row for row in rows(tmp_path, text, kmeans_init=False, dead_code_reset=False) if row.variant == "vqvae"]
     assert "quantizer" not in plain.note
     assert extra.axes == {"levels": "", "learning_rate": ""}
 

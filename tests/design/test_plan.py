@@ -24,8 +24,8 @@ SETTINGS = {
     "steps": st.integers(1, 10**6),
     "batch_size": st.integers(1, 512),
     "learning_rate": st.floats(1e-6, 1, allow_nan=False),
-    "num_codes": st.integers(2, 4096),
-    "dim": st.integers(1, 512),
+    "codebook_size": st.integers(2, 4096),
+    "code_dim": st.integers(1, 512),
     "loss": st.sampled_from(["mae", "mse"]),
     "seeds": st.lists(st.integers(0, 99), min_size=1, max_size=1),
     "test_images": st.integers(1, 1000),
@@ -36,7 +36,7 @@ def plan(seeds: object = None, **settings: object):
     return make_plan(
         load_ablation("levels"),
         get_preset("smoke"),
-        Choices(settings, only=["aren-1"] if "num_codes" not in settings else ["aren-1-rpa"], seeds=seeds),
+        Choices(settings, only=["aren-1"] if "codebook_size" not in settings else ["aren-1-rpa"], seeds=seeds),
         data_root=None,
         device="cpu",
     )
@@ -125,7 +125,7 @@ def test_seeds_that_are_none(seeds: object) -> None:
         ("steps=5", 5),
         ("learning_rate=1e-3", 1e-3),
         ("loss=mse", "mse"),
-        ("data_init=false", False),
+        ("kmeans_init=false", False),
         ("dim = 8", 8),
     ],
 )
@@ -143,21 +143,21 @@ def test_rate_matched_rows_have_the_reference_bits() -> None:
     only = ["aren-1", "aren-2[decoder_input=all,match=bits]", "vqvae2[match=bits]"]
     choices = Choices({"dataset": "synthetic-faces"}, only=only, seeds=1)
     made = make_plan(load_ablation("hierarchy"), get_preset("small"), choices, data_root=None, device="cpu")
-    codes = {row.label: row.settings["num_codes"] for row in made.rows}
+    codes = {row.label: row.settings["codebook_size"] for row in made.rows}
     assert codes["aren-1"].value == 256
     for label in only[1:]:
         bits = (8 * 8 + 4 * 4) * math.log2(codes[label].value)
         assert bits == pytest.approx(64 * 8, rel=0.01)
         assert codes[label].origin == "match bits (aren-1)"
-    assert all(entry.run.model["num_codes"] == codes[entry.row.label].value for entry in made.entries)
+    assert all(entry.run.model["codebook_size"] == codes[entry.row.label].value for entry in made.entries)
 
 
 class Halves(Tokenizer):
     """A user's variant that does not say its latent sizes: a code for either half of the image."""
 
-    def __init__(self, image_size: int, num_codes: int = 4) -> None:
+    def __init__(self, image_size: int, codebook_size: int = 4) -> None:
         super().__init__()
-        self.num_codes, self.decoder_levels = [num_codes], [1]
+        self.codebook_sizes, self.decoder_levels = [codebook_size], [1]
 
     def encode(self, images: Tensor) -> list[Tensor]:
         brighter = images.flatten(1).mean(1).tolist()  # needs numbers: not to be had on the meta device
@@ -177,18 +177,18 @@ def fixed(image_size: int) -> Tokenizer:
 def test_floors_and_plugins_are_matched_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("avq.design.plan.training_code", lambda *_: "c0de")
     monkeypatch.setattr(VARIANTS, "_entries", dict(VARIANTS))
-    register_variant("halves", "", f"{__name__}:Halves", num_codes=4)
+    register_variant("halves", "", f"{__name__}:Halves", codebook_size=4)
     register_variant("fixed", "", f"{__name__}:fixed")
 
     def matched(reference: dict[str, Any], variant: str) -> int:
         rows = [reference, {"variant": variant, "match": "bits"}]
         ablation = Ablation(name="x", question="", expected="", rows=rows, smoke=[])
         made = make_plan(ablation, get_preset("smoke"), Choices({}), data_root=None, device="cpu")
-        return int(made.rows[1].model["num_codes"])
+        return int(made.rows[1].model["codebook_size"])
 
-    assert matched({"variant": "aren-1", "num_codes": 16}, "patch-kmeans") == 16
-    assert matched({"variant": "halves", "num_codes": 8}, "halves") == 8
-    with pytest.raises(UsageError, match=r"row fixed.*: fixed has no num_codes to set"):
+    assert matched({"variant": "aren-1", "codebook_size": 16}, "patch-kmeans") == 16
+    assert matched({"variant": "halves", "codebook_size": 8}, "halves") == 8
+    with pytest.raises(UsageError, match=r"row fixed.*: fixed has no codebook_size to set"):
         matched({"variant": "halves"}, "fixed")
 
 

@@ -27,7 +27,7 @@ from avq.training.config import TrainConfig
 FULL = get_preset("full")
 TINY = {
     "image_size": 16, "train_images": 32, "validation_images": 8, "test_images": 8,
-    "width": 8, "num_codes": 8, "steps": 4, "batch_size": 4, "precision": "float32", "validate_every": 2,
+    "width": 8, "codebook_size": 8, "steps": 4, "batch_size": 4, "precision": "float32", "validate_every": 2,
 }  # fmt: skip
 
 LEARNED = ["aren-1-rpa-mean", "aren-1-rpa-mean[adversarial=none]"]
@@ -41,9 +41,9 @@ def labels(preset: str = "full", only: list[str] | None = None) -> list[str]:
 def test_a_label_names_its_row_and_a_variant_all_of_its_rows(tmp_path: Path) -> None:
     assert labels(only=["aren-1-rpa-mean"]) == ["aren-1-rpa-mean"]
     path = tmp_path / "mine.toml"
-    path.write_text('question="q"\nexpected="e"\nbase={variant="aren-1"}\n[axes]\nnum_codes=[8, 16]\n')
+    path.write_text('question="q"\nexpected="e"\nbase={variant="aren-1"}\n[axes]\ncodebook_size=[8, 16]\n')
     rows = plan_rows(load_ablation(path), FULL, Choices({}, only=["aren-1"]))
-    assert [row.label for row in rows] == ["aren-1[num_codes=8]", "aren-1[num_codes=16]"]
+    assert [row.label for row in rows] == ["aren-1[codebook_size=8]", "aren-1[codebook_size=16]"]
 
 
 def test_the_training_ablation_is_at_256_px_under_full_and_needs_no_weights_under_smoke() -> None:
@@ -147,9 +147,10 @@ def test_a_sweep_records_time_to_quality_and_the_gap(tmp_path: Path) -> None:
 
 
 def test_a_setting_that_does_nothing_in_any_row_is_refused() -> None:
-    with pytest.raises(UsageError, match="--set r1 does nothing: adversarial is 'none' in every row"):
-        make_plan(load_ablation("levels"), get_preset("smoke"), Choices({"r1": 1.0}), data_root=None, device="cpu")
-    only = Choices({"r1": 1.0}, only=["aren-1-rpa-mean[adversarial=none]"])  # other rows of the file have it
+    choices = Choices({"r1_gamma": 1.0})
+    with pytest.raises(UsageError, match="--set r1_gamma does nothing: adversarial is 'none' in every row"):
+        make_plan(load_ablation("levels"), get_preset("smoke"), choices, data_root=None, device="cpu")
+    only = Choices({"r1_gamma": 1.0}, only=["aren-1-rpa-mean[adversarial=none]"])  # other rows of the file have it
     assert len(make_plan(load_ablation("training"), get_preset("smoke"), only, data_root=None, device="cpu").runs) == 1
 
 
@@ -159,8 +160,8 @@ def test_a_setting_of_a_row_that_smoke_leaves_out_is_not_idle() -> None:
 
 
 def test_a_discriminator_that_would_never_begin_is_refused() -> None:
-    late = Choices({"steps": 20, "adversarial_start": 20})
-    with pytest.raises(UsageError, match="row aren-1-rpa-mean: adversarial_start = 20 is not below steps = 20"):
+    late = Choices({"steps": 20, "disc_start": 20})
+    with pytest.raises(UsageError, match="row aren-1-rpa-mean: disc_start = 20 is not below steps = 20"):
         plan_rows(load_ablation("training"), get_preset("smoke"), late)
     assert plan_rows(load_ablation("training"), get_preset("smoke"), replace(late, only=["patch-kmeans"]))
 
@@ -174,6 +175,7 @@ def test_a_number_is_finite(value: float) -> None:
 
 
 def test_a_switch_may_be_given_as_it_is_shown() -> None:
-    assert parse_assignments(["adaptive_weight=yes", "data_init=no"]) == {"adaptive_weight": True, "data_init": False}
+    given = parse_assignments(["adaptive_weight=yes", "kmeans_init=no"])
+    assert given == {"adaptive_weight": True, "kmeans_init": False}
     with pytest.raises(UsageError, match="adaptive_weight"):
         check_value(TrainConfig, "adaptive_weight", [1], "--set")

@@ -19,7 +19,7 @@ from avq.metrics.measurement import Measurement
 from avq.models import create_variant
 from avq.models.attention import ResidualPixelAttention
 
-SMALL = {"width": 8, "num_codes": 16}
+SMALL = {"width": 8, "codebook_size": 16}
 
 
 class Largest(TorchDispatchMode):

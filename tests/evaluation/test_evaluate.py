@@ -19,7 +19,7 @@ from avq.models.zoo import variant_entry
 from avq.profiling.cost import deterministic_costs, timed_costs
 from avq.training.config import TrainConfig
 
-SMALL = {"width": 8, "num_codes": 16}
+SMALL = {"width": 8, "codebook_size": 16}
 
 
 def by_name(rows: list[Measurement]) -> dict[tuple[str, int | None], Measurement]:
@@ -95,7 +95,7 @@ def test_counted_costs(faces: Dataset) -> None:
 
 def test_macs_by_hand() -> None:
     """A floor at 32x32: 64 patches x K codes x 48 values, and nothing else multiplies."""
-    rows = by_name(deterministic_costs(create_variant("patch-kmeans", 32, num_codes=16), 32))
+    rows = by_name(deterministic_costs(create_variant("patch-kmeans", 32, codebook_size=16), 32))
     assert rows["macs", None].value == 64 * 16 * 48
     assert rows["params-codebook", None].value == 16 * 48
     assert rows["receptive-field", 1].status == "n/a"

@@ -12,7 +12,7 @@ from avq.evaluation.knockout import knock_out_levels
 from avq.metrics.measurement import Measurement
 from avq.models import create_variant
 
-SMALL = {"width": 8, "num_codes": 16}
+SMALL = {"width": 8, "codebook_size": 16}
 
 
 def mae(rows: list[Measurement], level: int) -> Measurement:
@@ -22,11 +22,11 @@ def mae(rows: list[Measurement], level: int) -> Measurement:
 @pytest.mark.parametrize("variant", ["vqvae2", "patch-kmeans", "aren-1"])
 def test_a_level_that_the_decoder_sees_is_replaced_before_it(faces: Dataset, variant: str) -> None:
     torch.manual_seed(0)
-    model = create_variant(variant, 16, num_codes=16).eval()
+    model = create_variant(variant, 16, codebook_size=16).eval()
     if variant == "patch-kmeans":
         model.fit(faces.train.images, 0)
     images = to_model(faces.test.images)
-    level = len(model.num_codes)
+    level = len(model.codebook_sizes)
     with torch.no_grad():
         codes = model.encode(images)
         whole = model(images).images

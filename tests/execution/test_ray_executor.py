@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed (extra `ray`)")
 
 ROWS = "aren-1,vqvae"
-SETTINGS = ["steps=60", "batch_size=4", "width=4", "dim=8", "num_codes=8", "image_size=32", "train_images=32",
+SETTINGS = ["steps=60", "batch_size=4", "width=4", "code_dim=8", "codebook_size=8", "image_size=32", "train_images=32",
             "validation_images=8", "test_images=16", "validate_every=10"]  # fmt: skip
 TIMED = ["training-time", "train-images-per-s", "inference-images-per-s", "peak-memory", "process-memory"]
 # Loaded by every process: a state at every step, a diary of them, and a gate that no training passes while shut.

@@ -20,7 +20,7 @@ from avq.models import create_variant
 class Levels:
     """Mean brightness of 4x4 patches in 16 steps, as any researcher's class may look."""
 
-    num_codes: Any = 16
+    codebook_size: Any = 16
     image_range = (-1, 1)
 
     def encode(self, images: Tensor) -> Any:
@@ -44,7 +44,7 @@ class UnitLevels(Levels):
 
 
 class TwoLevels(Levels):
-    num_codes = (16, 16)
+    codebook_size = (16, 16)
     decoder_levels = (1,)
 
     def encode(self, images: Tensor) -> Any:
@@ -90,7 +90,7 @@ def test_codes_decode_alone(faces: Dataset) -> None:
 
 def test_without_sizes_there_is_no_rate(faces: Dataset) -> None:
     class Silent(Levels):
-        num_codes = None
+        codebook_size = None
 
     rows = values(adapt(Silent()), faces)
     assert rows["mae", None].value == values(adapt(Levels()), faces)["mae", None].value
@@ -110,10 +110,10 @@ def test_a_module_is_put_into_eval_mode_and_our_own_stay_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("num_codes", "many", "num_codes is 'many'"),
-        ("num_codes", 0, "num_codes is 0"),
-        ("num_codes", (16, 16), "1 levels, but num_codes has 2"),
-        ("num_codes", 4, "K is 4"),
+        ("codebook_size", "many", "codebook_size is 'many'"),
+        ("codebook_size", 0, "codebook_size is 0"),
+        ("codebook_size", (16, 16), "1 levels, but codebook_size has 2"),
+        ("codebook_size", 4, "K is 4"),
         ("image_range", (0, 255), "image_range"),
         ("image_range", "unit", "image_range"),
         ("decoder_levels", (2,), "decoder_levels"),

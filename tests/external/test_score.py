@@ -28,7 +28,7 @@ NOT_IN_FILES = {*ATTENTION, "eye-mae"}  # these need the model, or a mask; so do
 @pytest.fixture(scope="module")
 def model() -> Tokenizer:
     torch.manual_seed(1)
-    model = create_variant("aren-2", 16, width=8, dim=8, num_codes=16, decoder_input="all")
+    model = create_variant("aren-2", 16, width=8, code_dim=8, codebook_size=16, decoder_input="all")
     model.initialise_codebooks(torch.rand(64, 3, 16, 16) * 2 - 1)
     return model.eval()
 

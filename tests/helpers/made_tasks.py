@@ -15,7 +15,7 @@ from avq.tasks.job import Job
 from avq.training.config import TrainConfig, effective
 
 ROWS = ["aren-1", "patch-kmeans"]
-TINY = {"steps": 3, "batch_size": 4, "width": 4, "dim": 8, "num_codes": 8, "train_images": 16,
+TINY = {"steps": 3, "batch_size": 4, "width": 4, "code_dim": 8, "codebook_size": 8, "train_images": 16,
         "validation_images": 8, "test_images": 8, "validate_every": 2}  # fmt: skip
 
 

@@ -31,7 +31,7 @@ COLLECTIVES = ("all_reduce", "broadcast", "all_gather", "barrier")
 
 def fresh(variant: str, seed: int = 0) -> Tokenizer:
     torch.manual_seed(derive_seed(seed, "initialisation"))
-    return create_variant(variant, 16, width=8, num_codes=16)
+    return create_variant(variant, 16, width=8, codebook_size=16)
 
 
 def trained(

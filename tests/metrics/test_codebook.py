@@ -24,8 +24,8 @@ def values(metric: CodebookUse) -> dict[tuple[str, int | None], float | None]:
     return {(row.metric, row.level): row.value for row in metric.compute()}
 
 
-def fed(codes: list[Tensor], num_codes: list[int], decoder_levels: list[int]) -> CodebookUse:
-    metric = CodebookUse(Subject(num_codes, decoder_levels, 32))
+def fed(codes: list[Tensor], codebook_sizes: list[int], decoder_levels: list[int]) -> CodebookUse:
+    metric = CodebookUse(Subject(codebook_sizes, decoder_levels, 32))
     metric.update(blank(len(codes[0])), blank(len(codes[0])), codes)
     return metric
 
@@ -35,7 +35,7 @@ def test_uniform_codes_have_perplexity_k() -> None:
     assert row["perplexity", 1] == pytest.approx(64)
     assert row["active-codes", 1] == 64
     assert row["dead-codes", 1] == 0
-    assert row["usage", 1] == 1
+    assert row["codebook-utilization", 1] == 1
     assert row["bits-per-pixel-entropy", None] == pytest.approx(row["bits-per-pixel", None])
 
 
@@ -44,7 +44,7 @@ def test_one_code_has_perplexity_one_and_no_entropy() -> None:
     assert row["perplexity", 1] == 1
     assert row["active-codes", 1] == 1
     assert row["dead-codes", 1] == 63
-    assert row["usage", 1] == pytest.approx(1 / 64)
+    assert row["codebook-utilization", 1] == pytest.approx(1 / 64)
     assert row["bits-per-pixel-entropy", None] == 0
 
 

@@ -18,7 +18,7 @@ from avq.metrics.format import format_value
         ("params-trainable", 999700, None, "1000 k"),
         ("params-trainable", 812, None, "812"),
         ("macs", 2.5e9, None, "2.5 G"),
-        ("usage", 0.5, None, "0.50"),
+        ("codebook-utilization", 0.5, None, "0.50"),
         ("fd-squeezenet", 13110.4, 1751.6, "13110 ± 1752"),
         ("fd-squeezenet", 12.3456, 0.1234567, "12.35 ± 0.1235"),
         ("attention-gain", 0.0000123, None, "1.23e-05"),

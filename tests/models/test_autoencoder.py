@@ -9,7 +9,7 @@ from torch import nn
 from avq.models import create_variant
 from avq.models.attention import PixelwiseControl, ResidualPixelAttention
 
-SMALL = {"width": 8, "num_codes": 16}
+SMALL = {"width": 8, "codebook_size": 16}
 
 
 def images(size: int = 32) -> torch.Tensor:
@@ -80,7 +80,7 @@ def test_initialising_leaves_everything_but_the_codebook_alone() -> None:
 
 def test_with_batch_normalisation_the_codebook_fits_the_latents_of_training() -> None:
     torch.manual_seed(0)
-    model = create_variant("aren-1", block="v2", width=8, num_codes=32)
+    model = create_variant("aren-1", block="v2", width=8, codebook_size=32)
     x = torch.rand(32, 3, 32, 32) * 2 - 1
     model.initialise_codebooks(x)
     loss = model.train()(x).losses["quantizer-1"] / 0.25

@@ -34,8 +34,8 @@ from avq.training.step import TrainStep
 
 DOCS = Path(__file__).parents[2] / "docs" / "extending.md"
 NAMES = [*QUANTIZERS, "rounding"]
-SMALL: dict[str, Any] = {"width": 8, "num_codes": 16, "dim": 8}
-OF_VQ = {"codebook", "ema_decay", "commitment", "restarts"}
+SMALL: dict[str, Any] = {"width": 8, "codebook_size": 16, "code_dim": 8}
+OF_VQ = {"codebook", "ema_decay", "commitment", "dead_code_reset"}
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ def made(name: str, **settings: Any) -> Quantizer:
 
 
 def latents(count: int = 2, seed: int = 0) -> Tensor:
-    return torch.randn(count, SMALL["dim"], 4, 4, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(count, SMALL["code_dim"], 4, 4, generator=torch.Generator().manual_seed(seed))
 
 
 def state(quantizer: Quantizer) -> dict[str, Tensor]:
@@ -136,13 +136,13 @@ def test_learning_from_slices_is_learning_from_the_whole(name: str) -> None:
 def test_a_model_with_it_trains_is_measured_and_is_kept(name: str, faces: Dataset, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = create_variant("aren-2", 16, quantizer=name, **SMALL)
-    step = TrainStep(model.train(), TrainConfig(batch_size=8, accumulate=2, precision="bfloat16"), "cpu")
+    step = TrainStep(model.train(), TrainConfig(batch_size=8, grad_accum_steps=2, precision="bfloat16"), "cpu")
     model.initialise_codebooks(to_model(faces.train.images))
     model.train()
     assert step(faces.train.images[:8], 0, check=True).isfinite()
     assert {"loss-quantizer-1", "loss-quantizer-2"} <= step.logs().keys()
     model.eval()
-    assert [level.quantizer.codebook_size for level in model.find_levels()] == model.num_codes
+    assert [level.quantizer.codebook_size for level in model.find_levels()] == model.codebook_sizes
     rows = knock_out_levels(model, faces.test.images, [0, 1], "none")
     assert [row.status for row in rows if row.metric == "knockout-mae"] == ["ok", "ok"]
     values = {row.metric: row.value for row in deterministic_costs(model, 16)}
@@ -158,7 +158,7 @@ def test_the_setting_says_which_modules_a_model_is_made_of() -> None:
     assert vq == ["avq.models.autoencoder", "avq.models.quantizers.vq", "avq.models.attention"]
     assert rounding == ["avq.models.autoencoder", "rounding", "avq.models.attention"]
     assert parts_of(None, variant_config("aren-1")) == vq[:2]
-    assert parts_of("avq.models.floor:PatchKMeans", {"num_codes": 4}) == ["avq.models.patch_kmeans"]
+    assert parts_of("avq.models.floor:PatchKMeans", {"codebook_size": 4}) == ["avq.models.patch_kmeans"]
 
 
 def test_settings_of_its_own_are_resolved_and_those_of_others_left_out() -> None:
@@ -166,7 +166,7 @@ def test_settings_of_its_own_are_resolved_and_those_of_others_left_out() -> None
     assert config["bins"] == [4, 4]
     assert not OF_VQ & config.keys()
     assert "bins" not in variant_config("aren-1")
-    assert create_variant("aren-1", quantizer="rounding", bins=[4, 4]).num_codes == [16]
+    assert create_variant("aren-1", quantizer="rounding", bins=[4, 4]).codebook_size == [16]
     register_variant("aren-1-rounding", "by one line", quantizer="rounding", bins=[3, 3])
     assert variant_config("aren-1-rounding", bins=[5])["bins"] == [5]
 
@@ -213,10 +213,10 @@ def test_a_setting_that_no_rows_quantizer_reads_is_refused() -> None:
     with pytest.raises(UsageError, match="--set ema_decay does nothing"):
         planned(ablation(), ema_decay=0.9)
     with pytest.raises(UsageError, match="restarts does nothing with this row's quantizer"):
-        planned(ablation(axes={"restarts": [True, False]}))
+        planned(ablation(axes={"dead_code_reset": [True, False]}))
 
 
 def test_bits_are_not_matched_by_a_setting_that_does_not_make_the_codebook() -> None:
     rows = planned(ablation(rows=[{"variant": "aren-1", "quantizer": "vq"}, {"match": "bits"}]))
-    with pytest.raises(UsageError, match="num_codes does not set its codebook size"):
+    with pytest.raises(UsageError, match="codebook_size does not set its codebook size"):
         match_rows(rows, rows, rows[1].label)

@@ -24,11 +24,11 @@ def test_codes_are_a_float64_searchs_wherever_the_margin_exceeds_rounding(n: int
     assert (chosen - best).max() < 1e-4
 
 
-@pytest.mark.parametrize("num_codes", [1024, 1000, 8192])
-def test_codes_of_a_large_codebook_are_those_of_a_float64_search(num_codes: int) -> None:
+@pytest.mark.parametrize("codebook_size", [1024, 1000, 8192])
+def test_codes_of_a_large_codebook_are_those_of_a_float64_search(codebook_size: int) -> None:
     """The very same code wherever the two nearest differ by more than rounding."""
     generator = torch.Generator().manual_seed(0)
-    vectors, codebook = (torch.randn(n, 64, generator=generator) for n in (700, num_codes))
+    vectors, codebook = (torch.randn(n, 64, generator=generator) for n in (700, codebook_size))
     distances = torch.cdist(vectors.double(), codebook.double(), compute_mode="donot_use_mm_for_euclid_dist").square()
     nearest, second = distances.topk(2, dim=1, largest=False).values.T
     clear = second - nearest > 1e-5 * (vectors.double().square().sum(1) + codebook.double().square().sum(1).max())
@@ -50,7 +50,7 @@ def test_it_stays_right_when_compiled(decay: float | None) -> None:
     outcomes = []
     for compiled in (False, True):
         torch.manual_seed(0)
-        quantizer = VectorQuantizer(32, 4, decay, restarts=False)
+        quantizer = VectorQuantizer(32, 4, decay, dead_code_reset=False)
         call = torch.compile(quantizer, backend="aot_eager", fullgraph=True) if compiled else quantizer
         z = torch.randn(2, 4, 16, 16, requires_grad=True)
         result = call(z)
@@ -114,7 +114,7 @@ def test_the_ema_codebook_is_the_running_mean_of_its_latents() -> None:
 
 
 def test_nothing_is_learned_in_eval_mode() -> None:
-    quantizer = VectorQuantizer(8, 4, ema_decay=0.99, restarts=True).eval()
+    quantizer = VectorQuantizer(8, 4, ema_decay=0.99, dead_code_reset=True).eval()
     before = {key: value.clone() for key, value in quantizer.state_dict().items()}
     quantizer(torch.randn(4, 4, 8, 8))
     assert all(torch.equal(value, before[key]) for key, value in quantizer.state_dict().items())
@@ -123,7 +123,7 @@ def test_nothing_is_learned_in_eval_mode() -> None:
 @pytest.mark.parametrize("decay", [0.9, None])
 def test_restarts_bring_dead_codes_onto_latents_and_they_stay_there(decay: float | None) -> None:
     torch.manual_seed(0)
-    quantizer = VectorQuantizer(16, 2, ema_decay=decay, restarts=True)
+    quantizer = VectorQuantizer(16, 2, ema_decay=decay, dead_code_reset=True)
     with torch.no_grad():
         quantizer.codebook[4:] += 1000.0  # nothing will ever choose these
     z = torch.randn(8, 2, 8, 8)
@@ -146,7 +146,7 @@ def test_without_restarts_dead_codes_stay_dead() -> None:
 @given(st.integers(1, 40), st.integers(2, 40))
 @settings(max_examples=30)
 def test_initialising_works_with_fewer_and_more_latents_than_codes(n: int, k: int) -> None:
-    quantizer = VectorQuantizer(k, 3, ema_decay=0.99, restarts=True)
+    quantizer = VectorQuantizer(k, 3, ema_decay=0.99, dead_code_reset=True)
     quantizer.initialise(torch.randn(1, 3, n, 1))
     assert quantizer.codebook.isfinite().all()
     assert len(quantizer.codebook.unique(dim=0)) > min(n, k) // 2

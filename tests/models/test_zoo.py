@@ -16,7 +16,7 @@ from avq.models.tokenizer import Tokenizer
 from avq.models.zoo import VARIANTS
 from avq.training.checkpoint import load_model, save_model
 
-SMALL = {"width": 8, "num_codes": 16}
+SMALL = {"width": 8, "codebook_size": 16}
 
 
 def images(count: int = 2, size: int = 32, seed: int = 0) -> torch.Tensor:
@@ -38,11 +38,11 @@ def test_shapes_and_ranges(name: str) -> None:
     model = ready(name, 64)
     result = model(images(2, 64))
     assert result.images.shape == (2, 3, 64, 64)
-    assert len(result.codes) == len(model.num_codes)
+    assert len(result.codes) == len(model.codebook_sizes)
     for level, codes in enumerate(result.codes):
         assert codes.shape == (2, 16 >> level, 16 >> level)
         assert codes.dtype == torch.int64
-        assert 0 <= codes.min() <= codes.max() < model.num_codes[level]
+        assert 0 <= codes.min() <= codes.max() < model.codebook_sizes[level]
     assert all(loss.ndim == 0 and loss >= 0 for loss in result.losses.values())
 
 
@@ -112,13 +112,13 @@ def test_any_image_size_its_strides_divide_and_no_other(name: str, size: int) ->
         (lambda: create_variant("aren-1", width="wide"), "width must be int, not 'wide'"),
         (lambda: create_variant("aren-1", codebook="sgd"), "unknown value of codebook"),
         (lambda: create_variant("aren-1", similarity="softmax"), "has no attention layer"),
-        (lambda: create_variant("aren-1-rpa-projected", filters=8), "does not fit the projected form"),
+        (lambda: create_variant("aren-1-rpa-projected", attention_dim=8), "does not fit the projected form"),
         (lambda: create_variant("vqvae", levels=2), "the vqvae trunk has one level"),
         (lambda: create_variant("aren-1", levels=4), "levels must be 1, 2 or 3"),
-        (lambda: create_variant("aren-1", num_codes=1), "num_codes must be at least 2"),
+        (lambda: create_variant("aren-1", codebook_size=1), "codebook_size must be at least 2"),
         (lambda: create_variant("patch-kmeans", codes=3), "unknown setting of patch-kmeans"),
-        (lambda: create_variant("patch-kmeans", num_codes=0), "num_codes must be at least 2"),
-        (lambda: create_variant("patch-kmeans", num_codes="many"), "num_codes must be int"),
+        (lambda: create_variant("patch-kmeans", codebook_size=0), "codebook_size must be at least 2"),
+        (lambda: create_variant("patch-kmeans", codebook_size="many"), "codebook_size must be int"),
         (lambda: register_variant("deep", "too many", levels=5), "levels must be 1, 2 or 3"),
     ],
 )

@@ -25,7 +25,7 @@ def _known_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def step_of(variant: str) -> TrainStep:
-    model = create_variant(variant, width=8, num_codes=32).train()
+    model = create_variant(variant, width=8, codebook_size=32).train()
     return TrainStep(model, TrainConfig(batch_size=4, precision="float32"), "cpu")
 
 
@@ -56,7 +56,7 @@ def test_the_backward_pass_counts_with_its_own_part() -> None:
 
 def test_a_discriminator_is_a_part_and_spoils_no_other() -> None:
     def parts(adversarial: str) -> dict[str, float]:
-        model = create_variant("aren-1", width=8, num_codes=32).train()
+        model = create_variant("aren-1", width=8, codebook_size=32).train()
         config = TrainConfig(batch_size=4, precision="float32", adversarial=adversarial)  # type: ignore[arg-type]
         found = profile_step(TrainStep(model, config, "cpu"), lambda _number: BATCH, 2)
         return {part: spent.flops for part, spent in found.parts.items()}
@@ -74,7 +74,7 @@ def test_a_plug_ins_model_is_parted_by_its_children() -> None:
     class Patches(Tokenizer):
         def __init__(self) -> None:
             super().__init__()
-            self.num_codes, self.decoder_levels = [16], [1]
+            self.codebook_sizes, self.decoder_levels = [16], [1]
             self.inward, self.outward = nn.Conv2d(3, 8, 4, 4), nn.ConvTranspose2d(8, 3, 4, 4)
             self.quantizer = VectorQuantizer(16, 8, ema_decay=0.99)
 

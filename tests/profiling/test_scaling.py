@@ -16,7 +16,7 @@ from avq.profiling.scaling import PASSES, Point, Prediction, make_call, measure_
 
 RATES = Rates(1e10, 1e10)
 POINT = Point("attention", 32, "softmax", "dense", "forward", 1, 16, 16, 2, 1, "cpu")
-SMALL = {"width": 8, "dim": 8, "num_codes": 16}
+SMALL = {"width": 8, "code_dim": 8, "codebook_size": 16}
 MODEL = replace(POINT, subject="aren-1-rpa", latent_size=8, similarity="sigmoid", channels=0, filters=0,
                 model=variant_config("aren-1-rpa", **SMALL))  # fmt: skip
 

@@ -55,7 +55,7 @@ def made_long(rows: int) -> pd.DataFrame:
 def test_the_grid_shows_every_image_unchanged(tmp_path: Path) -> None:
     colours = np.random.default_rng(0).integers(0, 256, (2, 5, 1, 1, 3), dtype=np.uint8)
     original, rebuilt = (np.broadcast_to(colours[i], (5, 32, 32, 3)) for i in range(2))
-    label = "aren-1[num_codes=64]"
+    label = "aren-1[codebook_size=64]"
     path = figures.reconstruction_grid(original, {label: rebuilt}, tmp_path / "g.png", {label: "MAE"})
     with Image.open(path) as image:
         drawn = np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)
@@ -187,7 +187,7 @@ def test_rate_distortion_needs_a_rate(story: pd.DataFrame) -> None:
 
 
 def test_codebook_bars_are_perplexity_over_the_size_of_the_codebook(line: Callable[..., dict], frame) -> None:
-    values = (("active-codes", 128.0), ("usage", 0.5), ("perplexity", 64.0))
+    values = (("active-codes", 128.0), ("codebook-utilization", 0.5), ("perplexity", 64.0))
     picture = figures.codebook_usage(frame([line("r", 0, metric, value, level=1) for metric, value in values]))
     assert picture is not None
     (bar,) = picture.figure.axes[0].patches

@@ -44,7 +44,7 @@ def store(long: pd.DataFrame, tmp_path: Path) -> Path:
         (folder / "environment.json").write_text(json.dumps({"git": "1234", "packages": {"torch": "9.9"}}))
     plan = tmp_path / "store" / "experiments" / "pair-small-cifar10" / "plan.json"
     plan.parent.mkdir(parents=True)
-    rows = [{"settings": {"steps": {"value": 5, "origin": "--set"}, "dim": {"value": 4, "origin": "default"}}}]
+    rows = [{"settings": {"steps": {"value": 5, "origin": "--set"}, "code_dim": {"value": 4, "origin": "default"}}}]
     plan.write_text(json.dumps({"rows": rows, "ablation": ABLATION.model_dump()}))
     return tmp_path / "store"
 

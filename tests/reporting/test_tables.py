@@ -190,7 +190,7 @@ def test_the_footer_names_rows_below_the_floor(story: pd.DataFrame) -> None:
 
 
 def test_the_floor_is_that_of_the_nearest_rate(line: Lines, frame: Frames) -> None:
-    low, high = "patch-kmeans[num_codes=16]", "patch-kmeans[num_codes=1024]"
+    low, high = "patch-kmeans[codebook_size=16]", "patch-kmeans[codebook_size=1024]"
     rows = {low: (0.09, 0.25), high: (0.05, 0.625), "good": (0.08, 0.25), "bad": (0.06, 0.6)}
     lines = [line(row, seed, "mae", mae + seed * 1e-4) for row, (mae, _) in rows.items() for seed in range(2)]
     lines += [line(row, 0, "bits-per-pixel", bits) for row, (_, bits) in rows.items()]

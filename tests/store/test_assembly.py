@@ -16,7 +16,7 @@ from avq.store.record import of_run, record_frame
 
 FILE = """question="q"
 expected="e"
-base={variant="aren-1",width=4,dim=8,num_codes=8,train_images=16,validation_images=8,test_images=8,image_size=32}
+base={variant="aren-1",width=4,code_dim=8,codebook_size=8,train_images=16,validation_images=8,test_images=8,image_size=32}
 [axes]
 dataset=["synthetic-faces","synthetic-faces-independent"]
 """

@@ -19,7 +19,7 @@ ROWS = ["aren-1", "aren-1-rpa"]
 # Tiny by its file, so that the experiment is a plain one, without --set.
 FILE = """question="q"
 expected="e"
-base={steps=3,batch_size=4,width=4,dim=8,num_codes=8,train_images=16,validation_images=8,test_images=8,validate_every=2}
+base={steps=3,batch_size=4,width=4,code_dim=8,codebook_size=8,train_images=16,validation_images=8,test_images=8,validate_every=2}
 [[rows]]
 variant="aren-1"
 [[rows]]

@@ -17,7 +17,7 @@ from avq.training.checkpoint import checkpoint_info, current_names, load_model, 
 
 
 def saved(path: Path) -> Path:
-    save_model(create_variant("aren-1", width=4, num_codes=4), path)
+    save_model(create_variant("aren-1", width=4, codebook_size=4), path)
     return path
 
 
@@ -70,8 +70,8 @@ def test_a_damaged_file_is_one_clear_line(tmp_path_factory: pytest.TempPathFacto
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
-    model = create_variant("aren-1", width=4, num_codes=4)
-    model.recipe = create_variant("aren-1", width=8, num_codes=4).recipe
+    model = create_variant("aren-1", width=4, codebook_size=4)
+    model.recipe = create_variant("aren-1", width=8, codebook_size=4).recipe
     save_model(model, path)
     with pytest.raises(UsageError, match="does not hold a model of this avq-bench"):
         load_model(path)
@@ -80,7 +80,7 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("variant", ["aren-2", "patch-kmeans"])
 def test_a_checkpoint_of_the_first_release_is_read(variant: str, tmp_path: Path) -> None:
     """It spelt quantizers otherwise and did not write the factory."""
-    model = create_variant(variant, width=4, num_codes=4)
+    model = create_variant(variant, width=4, codebook_size=4)
     assert model.recipe is not None
     about = {key: value for key, value in model.recipe._asdict().items() if key != "factory"}
     about["config"] = {key: value for key, value in about["config"].items() if key != "quantizer"}
@@ -92,11 +92,11 @@ def test_a_checkpoint_of_the_first_release_is_read(variant: str, tmp_path: Path)
 
 def test_a_plug_ins_variant_is_built_from_the_file_alone(tmp_path: Path) -> None:
     """The factory is read there, so that the zoo's table need not have the variant."""
-    model = create_variant("patch-kmeans", num_codes=4)
+    model = create_variant("patch-kmeans", codebook_size=4)
     assert model.recipe is not None
     model.recipe = model.recipe._replace(variant="gone")
     save_model(model, tmp_path / "m.safetensors")
-    assert load_model(tmp_path / "m.safetensors").num_codes == [4]
+    assert load_model(tmp_path / "m.safetensors").codebook_size == [4]
 
 
 def test_names_are_respelt_only_where_the_module_has_no_such_name() -> None:

@@ -80,8 +80,8 @@ def test_missing_weights_and_small_images_are_refused(tmp_path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"accumulate": 3}, "accumulate=3 does not divide batch_size=64"),
-        ({"accumulate": 0}, "accumulate must be at least 1"),
+        ({"grad_accum_steps": 3}, "grad_accum_steps=3 does not divide batch_size=64"),
+        ({"grad_accum_steps": 0}, "accumulate must be at least 1"),
         ({"adversarial_weight": -1.0}, "adversarial_weight must not be negative"),
         ({"discriminator_learning_rate": 0.0}, "discriminator_learning_rate must be above 0"),
     ],
@@ -94,10 +94,10 @@ def test_settings_out_of_range_are_named(settings: dict[str, float], words: str)
 def test_settings_that_do_nothing_are_at_their_default() -> None:
     plain = effective(TrainConfig())
     assert plain == asdict(TrainConfig())
-    assert effective(TrainConfig(adversarial_weight=0.5, r1=1.0, perceptual_weight=2.0)) == plain
-    full = TrainConfig(adversarial="bce", adversarial_weight=0.5, accumulate=2, batch_size=8)
+    assert effective(TrainConfig(adversarial_weight=0.5, r1_gamma=1.0, perceptual_weight=2.0)) == plain
+    full = TrainConfig(adversarial="bce", adversarial_weight=0.5, grad_accum_steps=2, batch_size=8)
     assert TrainConfig(**effective(full)) == full
-    assert step_settings(effective(full)) == {"adversarial": "bce", "accumulate": 2}
+    assert step_settings(effective(full)) == {"adversarial": "bce", "grad_accum_steps": 2}
     assert step_settings(plain) == {}
     assert training_parts(plain) == []
     assert training_parts(effective(full)) == ["avq.training.adversarial"]

@@ -25,7 +25,7 @@ from avq.training.trainer import train
 
 def fresh(name: str = "aren-2-rpa-mean", size: int = 32, **settings: Any) -> Tokenizer:
     torch.manual_seed(0)
-    model = create_variant(name, size, width=8, num_codes=16, **settings)
+    model = create_variant(name, size, width=8, codebook_size=16, **settings)
     model.train()
     return model
 
@@ -95,7 +95,7 @@ ADVERSARIAL = {"loss-adversarial", "loss-discriminator", "discriminator-real", "
     [
         ({"adversarial": "bce"}, set()),
         ({"adversarial": "hinge", "discriminator": "pix2pix", "spectral_norm": True}, set()),
-        ({"adversarial": "lsgan", "adaptive_weight": True, "r1": 1.0}, {"adaptive-weight", "loss-r1"}),
+        ({"adversarial": "lsgan", "adaptive_weight": True, "r1_gamma": 1.0}, {"adaptive-weight", "loss-r1"}),
     ],
 )
 def test_both_sides_learn(settings: dict[str, Any], more: set[str]) -> None:
@@ -120,7 +120,7 @@ def test_the_discriminator_tells_noise_from_its_reconstruction() -> None:
 def test_before_its_start_nothing_is_adversarial() -> None:
     plain, late = fresh(), fresh()
     stepped(plain, config())
-    step = stepped(late, config(adversarial="bce", adversarial_start=3))
+    step = stepped(late, config(adversarial="bce", disc_start=3))
     assert differ(late, plain) == 0
     assert not ADVERSARIAL & set(step.logs())
     step(batches(1)[0], 3)
@@ -154,7 +154,7 @@ def test_slices_add_up_to_the_batch(codebook: str) -> None:
     whole, sliced = fresh(codebook=codebook), fresh(codebook=codebook)
     # Adam's first steps are a gradient's sign, which rounding decides where there is none
     a = stepped(whole, config(learning_rate=0.3), 2, plain_descent=True)
-    b = stepped(sliced, config(learning_rate=0.3, accumulate=4), 2, plain_descent=True)
+    b = stepped(sliced, config(learning_rate=0.3, grad_accum_steps=4), 2, plain_descent=True)
     assert differ(sliced, whole) < 1e-4
     assert a.logs().keys() == b.logs().keys()
     assert all(a.logs()[name].item() == pytest.approx(b.logs()[name].item(), rel=1e-3) for name in a.logs())
@@ -204,7 +204,7 @@ def test_an_adversarial_training_stopped_midway_ends_as_if_it_had_not(
 ) -> None:
     monkeypatch.setattr(trainer, "_SECONDS_BETWEEN_STATES", 0.0)
     monkeypatch.setattr(trainer, "_SECONDS_BETWEEN_REPORTS", 0.0)
-    settings = config(steps=6, validate_every=2, adversarial="bce", spectral_norm=True, adversarial_start=1)
+    settings = config(steps=6, validate_every=2, adversarial="bce", spectral_norm=True, disc_start=1)
 
     def stop(progress: trainer.Progress) -> None:
         if progress.step == 3:

@@ -35,7 +35,7 @@ CONFIG = TrainConfig(steps=12, batch_size=8, learning_rate=2e-3, validate_every=
 
 def fresh(name: str = "aren-2-rpa-mean", seed: int = 0, **settings: object) -> Tokenizer:
     torch.manual_seed(derive_seed(seed, "initialisation"))
-    return create_variant(name, 16, width=8, num_codes=16, **settings)
+    return create_variant(name, 16, width=8, codebook_size=16, **settings)
 
 
 def same(a: Tokenizer, b: Tokenizer) -> bool:
@@ -243,7 +243,7 @@ def test_every_module_and_optimiser_is_gone_on_with(
 def test_a_run_against_a_discriminator_goes_on_bit_equal(
     step: int, faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = replace(CONFIG, adversarial="bce", adversarial_start=4, weight_ema=0.9)
+    config = replace(CONFIG, adversarial="bce", disc_start=4, weight_ema=0.9)
     whole, resumed = fresh(), fresh(seed=99)
     curve = train(whole, faces, config, 0)
     interrupted_at(step, monkeypatch, faces, tmp_path, "aren-2-rpa-mean", config)

@@ -55,7 +55,7 @@ def command(
 
     MODEL is a checkpoint (.safetensors), or package.module:factory, any Python object with encode and decode (or what
     gives one when called): float images [B, 3, H, W] in its image_range, (-1, 1) unless it says (0, 1); codes as an
-    integer tensor or a list of them; num_codes where it has codebooks. diffusers.VQModel, diffusers.AutoencoderKL and
+    integer tensor or a list of them; codebook_size where it has codebooks. diffusers.VQModel and AutoencoderKL and
     pythae's VQVAE need nothing more.
 
     A checkpoint in a store is measured on its own run's data unless --dataset names other images. Standard
@@ -91,8 +91,8 @@ def command(
     rounds = rounded or folder is not None
     with counting(len(getattr(images, split))) as count, eight_bit(tokenizer) if rounds else nullcontext():
         rows, _ = evaluate(tokenizer, images, split, device=place, allow_small=allow_small, on_images=count)
-    if isinstance(tokenizer, Adapted) and not tokenizer.num_codes:
-        rows = explain_rate(rows, "the model has no codes, or does not say how large its codebooks are (num_codes)")
+    if isinstance(tokenizer, Adapted) and not tokenizer.codebook_sizes:
+        rows = explain_rate(rows, "the model has no codes, or does not say how large its codebooks are (codebook_size)")
     report(eight_bit_rows(rows) if rounds else rows, label, style, output)
     if folder is not None:
         click.echo(f"\nwrote {folder}; measured again by: {_score_command(folder, tokenizer)}", err=style != "table")
@@ -144,7 +144,8 @@ def _data_config(model: str, subject: _Subject, dataset: str | None, settings: d
 
 def _score_command(folder: Path, tokenizer: Tokenizer) -> str:
     words = ["avq-bench", "score", str(folder / "originals"), str(folder / "reconstructions")]
-    if tokenizer.num_codes:
-        sizes, levels = (",".join(map(str, numbers)) for numbers in (tokenizer.num_codes, tokenizer.decoder_levels))
+    if tokenizer.codebook_sizes:
+        both = (tokenizer.codebook_sizes, tokenizer.decoder_levels)
+        sizes, levels = (",".join(map(str, numbers)) for numbers in both)
         words += ["--codes", str(folder / "codes.npz"), "--codebook-size", sizes, "--decoder-levels", levels]
     return shlex.join(words)

@@ -82,7 +82,7 @@ def command(
         pairs.append((original, pictures.to_pixels(result.images)))
         height, width = original.shape[:2]
         tokens = [level[0].numel() for level in result.codes]
-        rate = nominal_rate(tokens, model.num_codes, model.decoder_levels, height * width)
+        rate = nominal_rate(tokens, model.codebook_sizes, model.decoder_levels, height * width)
         size = f"{width}x{height}"
         rows.append({"image": path, "size": size, **_errors(tensor, result.images), "bits-per-pixel": round(rate, 4)})
     pictures.save_picture(pictures.side_by_side(pairs), output)

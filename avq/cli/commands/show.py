@@ -40,7 +40,7 @@ def command(
     \b
     Examples:
       avq-bench show aren-1-rpa-mean
-      avq-bench show ablation_levels --preset small --set num_codes=128
+      avq-bench show ablation_levels --preset small --set codebook_size=128
     """
     from avq.cli.catalogue import KINDS, kind_of
     from avq.errors import UsageError

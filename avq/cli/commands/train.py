@@ -22,7 +22,7 @@ def command(variant: str, style: str, **chosen: Any) -> None:
     \b
     Examples:
       avq-bench train aren-1-rpa-mean
-      avq-bench train vqvae --preset small --dataset cifar10 --data-root ../shared/data --set num_codes=256
+      avq-bench train vqvae --preset small --dataset cifar10 --data-root ../shared/data --set codebook_size=256
     """
     from avq.cli.sweep import Request, carry_out
     from avq.design.ablation import Ablation

@@ -10,26 +10,26 @@ from avq.models.quantizers.nearest import nearest_codes
 _LLOYD_ROUNDS = 10
 
 
-def cluster_sums(vectors: Tensor, codes: Tensor, num_codes: int) -> tuple[Tensor, Tensor]:
+def cluster_sums(vectors: Tensor, codes: Tensor, codebook_size: int) -> tuple[Tensor, Tensor]:
     """How many vectors each code has, `[K]`, and their sum, `[K, D]`; both in the dtype of `vectors`."""
-    counts = torch.bincount(codes, minlength=num_codes).to(vectors.dtype)
-    sums = vectors.new_zeros(num_codes, vectors.shape[1]).index_add_(0, codes, vectors)
+    counts = torch.bincount(codes, minlength=codebook_size).to(vectors.dtype)
+    sums = vectors.new_zeros(codebook_size, vectors.shape[1]).index_add_(0, codes, vectors)
     return counts, sums
 
 
-def kmeans(vectors: Tensor, num_codes: int, rounds: int = _LLOYD_ROUNDS) -> tuple[Tensor, Tensor]:
+def kmeans(vectors: Tensor, codebook_size: int, rounds: int = _LLOYD_ROUNDS) -> tuple[Tensor, Tensor]:
     """Lloyd's algorithm from random rows of `vectors` `[N, D]`: centroids `[K, D]` and their counts `[K]`.
 
     A centroid that no vector chooses moves to a random vector. With fewer vectors than codes, rows repeat
     with a little noise, so that no two codes are equal. Draws from torch's global generator.
     """
     order = torch.randperm(len(vectors), device=vectors.device)
-    centroids = vectors[order.repeat(-(-num_codes // len(order)))[:num_codes]]
-    if num_codes > len(vectors):
+    centroids = vectors[order.repeat(-(-codebook_size // len(order)))[:codebook_size]]
+    if codebook_size > len(vectors):
         centroids = centroids + 1e-3 * vectors.std() * torch.randn_like(centroids)
     counts = torch.ones_like(centroids[:, 0])
     for _ in range(rounds):
-        counts, sums = cluster_sums(vectors, nearest_codes(vectors, centroids), num_codes)
-        spare = vectors[torch.randint(len(vectors), (num_codes,), device=vectors.device)]
+        counts, sums = cluster_sums(vectors, nearest_codes(vectors, centroids), codebook_size)
+        spare = vectors[torch.randint(len(vectors), (codebook_size,), device=vectors.device)]
         centroids = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], spare)
     return centroids, counts

@@ -39,9 +39,9 @@ def register_quantizer(name: str, factory: str, summary: str, reads: Sequence[st
     Args:
         name: the name people will type.
         factory: "package.module:callable" that builds a `Quantizer`, called as `factory(config, **settings)` with the
-            model's `AutoencoderConfig`, whose `dim` and `num_codes` it may read.
+            model's `AutoencoderConfig`, whose `code_dim` and `codebook_size` it may read.
         summary: one line for `avq-bench list quantizers`.
-        reads: those of `codebook`, `ema_decay`, `commitment` and `restarts` that it reads too.
+        reads: those of `codebook`, `ema_decay`, `commitment` and `dead_code_reset` that it reads too.
         **settings: settings of its own, with their defaults; lists of numbers are values too.
 
     Raises:

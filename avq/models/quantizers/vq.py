@@ -22,7 +22,7 @@ _RESTART_BELOW = 0.05  # a code used less than this share of the mean use is dea
 def from_config(config: AutoencoderConfig) -> VectorQuantizer:
     """The quantizer "vq" of one level."""
     decay = config.ema_decay if config.codebook == "ema" else None
-    return VectorQuantizer(config.num_codes, config.dim, decay, config.commitment, config.restarts)
+    return VectorQuantizer(config.codebook_size, config.code_dim, decay, config.commitment, config.dead_code_reset)
 
 
 def mean_squared_distance(a: Tensor, b: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ class _StraightThrough(torch.autograd.Function):
         chosen = codebook.index_select(0, codes)
         error = mean_squared_distance(flat, chosen)
         ctx.save_for_backward(flat, chosen, codes)
-        ctx.num_codes = len(codebook)
+        ctx.codebook_size = len(codebook)
         return chosen, error, error.clone()
 
     @staticmethod
@@ -56,7 +56,7 @@ class _StraightThrough(torch.autograd.Function):
         slope = 2 / difference.numel()
         codebook = None
         if ctx.needs_input_grad[1]:
-            codebook = difference.new_zeros(ctx.num_codes, difference.shape[1])
+            codebook = difference.new_zeros(ctx.codebook_size, difference.shape[1])
             codebook.index_add_(0, codes, difference * (to_codebook * -slope))
         return difference.mul_(to_latents * slope).add_(straight), codebook, None
 
@@ -68,26 +68,32 @@ class VectorQuantizer(Quantizer):
     the gradient. Distances and statistics are float32 whatever the autocast.
 
     Args:
-        num_codes: K.
+        codebook_size: K.
         dim: D, the channels of the latents.
         ema_decay: decay of the EMA codebook (a buffer); None makes the codebook a parameter that learns by gradient.
         commitment: beta, on the term that moves the encoder.
-        restarts: in training, move codes that are hardly used onto random latents of the batch.
+        dead_code_reset: in training, move codes that are hardly used onto random latents of the batch.
     """
 
     def __init__(
-        self, num_codes: int, dim: int, ema_decay: float | None = None, commitment: float = 0.25, restarts: bool = False
+        self,
+        codebook_size: int,
+        dim: int,
+        ema_decay: float | None = None,
+        commitment: float = 0.25,
+        dead_code_reset: bool = False,
     ) -> None:
         super().__init__()
-        self.codebook_size, self.dim = num_codes, dim
-        self.ema_decay, self.commitment, self.restarts = ema_decay, commitment, restarts
+        self.codebook_size, self.dim = codebook_size, dim
+        self.ema_decay, self.commitment, self.dead_code_reset = ema_decay, commitment, dead_code_reset
         if ema_decay is None:
-            self.codebook: Tensor = nn.Parameter(torch.empty(num_codes, dim).uniform_(-1 / num_codes, 1 / num_codes))
+            start = torch.empty(codebook_size, dim).uniform_(-1 / codebook_size, 1 / codebook_size)
+            self.codebook: Tensor = nn.Parameter(start)
         else:
-            self.register_buffer("codebook", torch.randn(num_codes, dim))
+            self.register_buffer("codebook", torch.randn(codebook_size, dim))
             self.register_buffer("code_sums", self.codebook.clone())
-        if ema_decay is not None or restarts:
-            self.register_buffer("code_counts", torch.ones(num_codes))  # with code_sums = codebook: a use each
+        if ema_decay is not None or dead_code_reset:
+            self.register_buffer("code_counts", torch.ones(codebook_size))  # with code_sums = codebook: a use each
 
     code_counts: Tensor
     code_sums: Tensor
@@ -147,7 +153,7 @@ class VectorQuantizer(Quantizer):
             total = self.code_counts.sum()
             smoothed = (self.code_counts + 1e-5) / (total + self.codebook_size * 1e-5) * total
             self.codebook.copy_(self.code_sums / smoothed[:, None])
-        if self.restarts:
+        if self.dead_code_reset:
             self._restart(flat)
 
     def _restart(self, flat: Tensor) -> None:

@@ -78,16 +78,16 @@ def _curves(axes: Axes, log: pd.DataFrame, metric: str, shown: dict[str, Look]) 
 def codebook_usage(long: pd.DataFrame, split: str = "test") -> Picture | None:
     """Share of the codebook that was used (dot) and perplexity as a share of it (bar), by row and level.
 
-    None where no usage was measured, or more levels than fit.
+    None where no utilization was measured, or more levels than fit.
     """
     frame = rows_of(long, split)
-    usage, perplexity, active = (_by_level(frame, metric) for metric in ("usage", "perplexity", "active-codes"))
-    table = pd.concat({"usage": usage, "perplexity": perplexity, "active": active}, axis=1).dropna()
+    metrics = {"utilization": "codebook-utilization", "perplexity": "perplexity", "active": "active-codes"}
+    table = pd.concat({name: _by_level(frame, metric) for name, metric in metrics.items()}, axis=1).dropna()
     levels = sorted(set(table.index.get_level_values("level")))
     if table.empty or len(levels) > _MOST_LEVELS:
         return None
     # Codes are active out of K, so K is their number by their share.
-    table["effective"] = table["perplexity"] * (table["usage"] / table["active"]).where(table["active"] > 0, 0.0)
+    table["effective"] = table["perplexity"] * (table["utilization"] / table["active"]).where(table["active"] > 0, 0.0)
     rows, shown = list(dict.fromkeys(table.index.get_level_values("row"))), looks(long)
     with drawing(0.9 + 0.27 * len(rows)) as figure:
         drawn = figure.subplots(1, len(levels), sharey=True, squeeze=False)[0]
@@ -96,7 +96,7 @@ def codebook_usage(long: pd.DataFrame, split: str = "test") -> Picture | None:
             for row, line in part.iterrows():
                 at, color = rows.index(row), shown[str(row)].color
                 axes.barh(at, line["effective"], color=color, alpha=0.45, height=0.62)
-                axes.plot(line["usage"], at, "o", color="white", markeredgecolor=color, markersize=5, clip_on=False)
+                axes.plot(line["utilization"], at, "o", color="white", markeredgecolor=color, markersize=5, clip_on=False)
             axes.set_title(f"level {level}", fontsize=9.5)
             axes.set_xlim(0, 1.02)
             axes.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"])
@@ -106,7 +106,7 @@ def codebook_usage(long: pd.DataFrame, split: str = "test") -> Picture | None:
         drawn[0].set_ylim(len(rows) - 0.4, -0.6)
         figure.supxlabel("share of the codebook: dot, codes used; bar, perplexity", fontsize=9)
     words = "; ".join(
-        f"{row} level {level}: {line['active']:.0f} codes used ({line['usage']:.0%}), "
+        f"{row} level {level}: {line['active']:.0f} codes used ({line['utilization']:.0%}), "
         f"perplexity {line['perplexity']:.0f}"
         for (row, level), line in table.iterrows()
     )
