@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from avq.design.run import Costs
+from avq.metrics.registry import METRICS
 from avq.store.layout import Store
 from avq.store.record import failed, of_run, record_frame
 from avq.tasks.job import Job
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from avq.metrics.measurement import Measurement
-    from avq.metrics.registry import METRICS
 
 
 def carry_out(job: Job, _store: Store, _folder: Path) -> DataFrame:

@@ -24,7 +24,7 @@ def test_all_is_looked_at(call, in_empty_folder):
 
 
 def test_troubles_come_with_their_mend_and_exit_0(call, in_empty_folder, monkeypatch):
-    usage = namedtuple("codebook-utilization", "total used free")
+    usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage(2**40, 2**40, 2**20))
     found = findings(call, "--data-root", "nowhere")
     assert "--output" in found["store"]["mend"]

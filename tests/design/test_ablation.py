@@ -68,7 +68,7 @@ def test_a_file_that_breaks_the_form_is_one_line(tmp_path: Path, text: str, word
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (GOOD.replace("codebook_size", "num_code"), ["mine.toml", "num_code", "did you mean 'codebook_size'"]),
+        (GOOD.replace("codebook_size", "codebook_siz"), ["mine.toml", "codebook_siz", "did you mean 'codebook_size'"]),
         (GOOD.replace("levels = [1, 2]", "level = [1]"), ["mine.toml", "levels", "did you mean 'level'"]),
         (GOOD.replace("[1, 2]", "[1, 1]"), ["mine.toml", "aren-1", "2 times"]),
         (GOOD.replace("[1, 2]", "[1, 4]"), ["aren-4", "did you mean"]),
@@ -126,7 +126,7 @@ def test_settings_resolve_lowest_to_highest_and_remember_their_origin(tmp_path: 
     assert {name: (row.settings[name].value, row.settings[name].origin) for name in expected} == expected
     extra = found["vqvae[steps=7]"]
     assert (extra.settings["steps"].value, extra.settings["steps"].origin) == (7, "row")
-    quantizer = "this suite's quantizer (EMA codebook, k-means start, restarts of dead codes), not the published one"
+    quantizer = "this suite's quantizer (EMA codebook, k-means start, dead-code reset), not the published one"
     assert extra.note == f"width 48, published 256; {quantizer}; batch_size=8"
     [plain] = [row for row in rows(tmp_path, text, kmeans_init=False, dead_code_reset=False) if row.variant == "vqvae"]
     assert "quantizer" not in plain.note

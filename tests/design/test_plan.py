@@ -126,7 +126,7 @@ def test_seeds_that_are_none(seeds: object) -> None:
         ("learning_rate=1e-3", 1e-3),
         ("loss=mse", "mse"),
         ("kmeans_init=false", False),
-        ("dim = 8", 8),
+        ("code_dim = 8", 8),
     ],
 )
 def test_assignments(text: str, value: object) -> None:

@@ -16,7 +16,8 @@ from avq.metrics.registry import METRICS, Metric, register_metric
 NAMES = """
 bits-per-pixel bits-per-pixel-entropy mae mae-sigma mse psnr ssim ms-ssim lpips-squeeze lpips-alex lpips-vgg rfid rkid
 fd-squeezenet kd-squeezenet eye-mae mae-gap symmetry-gap symmetry-gap-blur symmetry-excess symmetry-gap-lpips-squeeze
-symmetry-gap-blur-lpips-squeeze symmetry-excess-lpips-squeeze validation-mae active-codes usage perplexity dead-codes
+symmetry-gap-blur-lpips-squeeze symmetry-excess-lpips-squeeze validation-mae active-codes codebook-utilization
+perplexity dead-codes
 knockout-mae knockout-lpips-squeeze attention-gain attention-distance attention-entropy params-trainable params-codebook
 params-buffers macs receptive-field latent-height latent-width attention-memory-analytic train-images-per-s
 inference-images-per-s peak-memory process-memory training-time time-to-quality attention-memory
@@ -61,5 +62,5 @@ def test_an_unknown_metric_is_answered_with_the_nearest() -> None:
 def test_a_measure_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(METRICS, "_entries", dict(METRICS))
     register_metric(Metric("half-done", title="", label="", measured_by="no_such_module:Measure"))
-    with pytest.raises(UsageError, match="'no_such_module:Measure', which measures half-done, cannot be imported"):
+    with pytest.raises(UsageError, match="metric 'half-done' names 'no_such_module:Measure', which cannot be imported"):
         measures(Subject([8], [1], 16))

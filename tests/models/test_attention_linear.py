@@ -134,7 +134,7 @@ def test_heads_that_do_not_divide_the_channels(heads: int) -> None:
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
-@pytest.mark.parametrize("attention_dim", [4, 16], ids=["narrow", "as-wide"])
+@pytest.mark.parametrize("filters", [4, 16], ids=["narrow", "as-wide"])
 def test_linear_never_has_a_tensor_of_all_pixels_by_all_and_keeps_its_inputs_alone(
     similarity: str, filters: int
 ) -> None:

@@ -158,7 +158,7 @@ def test_the_setting_says_which_modules_a_model_is_made_of() -> None:
     assert vq == ["avq.models.autoencoder", "avq.models.quantizers.vq", "avq.models.attention"]
     assert rounding == ["avq.models.autoencoder", "rounding", "avq.models.attention"]
     assert parts_of(None, variant_config("aren-1")) == vq[:2]
-    assert parts_of("avq.models.floor:PatchKMeans", {"codebook_size": 4}) == ["avq.models.patch_kmeans"]
+    assert parts_of("avq.models.patch_kmeans:PatchKMeans", {"codebook_size": 4}) == ["avq.models.patch_kmeans"]
 
 
 def test_settings_of_its_own_are_resolved_and_those_of_others_left_out() -> None:
@@ -166,7 +166,7 @@ def test_settings_of_its_own_are_resolved_and_those_of_others_left_out() -> None
     assert config["bins"] == [4, 4]
     assert not OF_VQ & config.keys()
     assert "bins" not in variant_config("aren-1")
-    assert create_variant("aren-1", quantizer="rounding", bins=[4, 4]).codebook_size == [16]
+    assert create_variant("aren-1", quantizer="rounding", bins=[4, 4]).codebook_sizes == [16]
     register_variant("aren-1-rounding", "by one line", quantizer="rounding", bins=[3, 3])
     assert variant_config("aren-1-rounding", bins=[5])["bins"] == [5]
 
@@ -180,7 +180,7 @@ def test_settings_of_its_own_are_resolved_and_those_of_others_left_out() -> None
         ),
         (lambda: create_variant("aren-1", quantizer="rounding", bins=8), "bins must be list, not 8"),
         (lambda: register_quantizer("vq", "x:Y", "again"), "registered already"),
-        (lambda: register_quantizer("x", "x:Y", "taken", dim=3), "dim is a setting of every model"),
+        (lambda: register_quantizer("x", "x:Y", "taken", code_dim=3), "code_dim is a setting of every model"),
     ],
 )
 def test_wrong_use_is_one_clear_line(build: Any, words: str) -> None:
@@ -212,11 +212,11 @@ def test_a_setting_that_no_rows_quantizer_reads_is_refused() -> None:
     assert not OF_VQ & planned(ablation())[0].settings.keys()
     with pytest.raises(UsageError, match="--set ema_decay does nothing"):
         planned(ablation(), ema_decay=0.9)
-    with pytest.raises(UsageError, match="restarts does nothing with this row's quantizer"):
+    with pytest.raises(UsageError, match="dead_code_reset does nothing with this row's quantizer"):
         planned(ablation(axes={"dead_code_reset": [True, False]}))
 
 
 def test_bits_are_not_matched_by_a_setting_that_does_not_make_the_codebook() -> None:
     rows = planned(ablation(rows=[{"variant": "aren-1", "quantizer": "vq"}, {"match": "bits"}]))
-    with pytest.raises(UsageError, match="codebook_size does not set its codebook size"):
+    with pytest.raises(UsageError, match="codebook_size does not set the codes of its quantizer"):
         match_rows(rows, rows, rows[1].label)

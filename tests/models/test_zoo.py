@@ -113,7 +113,7 @@ def test_any_image_size_its_strides_divide_and_no_other(name: str, size: int) ->
         (lambda: create_variant("aren-1", codebook="sgd"), "unknown value of codebook"),
         (lambda: create_variant("aren-1", similarity="softmax"), "has no attention layer"),
         (lambda: create_variant("aren-1-rpa-projected", attention_dim=8), "does not fit the projected form"),
-        (lambda: create_variant("vqvae", levels=2), "the vqvae trunk has one level"),
+        (lambda: create_variant("vqvae", levels=2), "the vqvae backbone has one level"),
         (lambda: create_variant("aren-1", levels=4), "levels must be 1, 2 or 3"),
         (lambda: create_variant("aren-1", codebook_size=1), "codebook_size must be at least 2"),
         (lambda: create_variant("patch-kmeans", codes=3), "unknown setting of patch-kmeans"),

@@ -27,7 +27,7 @@ def test_columns_are_what_was_measured(story: pd.DataFrame) -> None:
     columns = set(wide_table(story).columns)
     assert {"seeds", "failed", "bits-per-pixel", "mae", "mae:sd", "psnr", "perplexity@1", "perplexity@2"} <= columns
     assert {"attention-gain@1", "params-trainable", "macs", "receptive-field@1", "peak-memory"} <= columns
-    assert not {"eye-mae", "mae-sigma", "dataset", "usage@1"} & columns
+    assert not {"eye-mae", "mae-sigma", "dataset", "codebook-utilization@1"} & columns
 
 
 def test_cells_are_means_and_spreads_over_seeds(story: pd.DataFrame) -> None:

@@ -96,7 +96,7 @@ def test_a_plug_ins_variant_is_built_from_the_file_alone(tmp_path: Path) -> None
     assert model.recipe is not None
     model.recipe = model.recipe._replace(variant="gone")
     save_model(model, tmp_path / "m.safetensors")
-    assert load_model(tmp_path / "m.safetensors").codebook_size == [4]
+    assert load_model(tmp_path / "m.safetensors").codebook_sizes == [4]
 
 
 def test_names_are_respelt_only_where_the_module_has_no_such_name() -> None:

@@ -81,7 +81,7 @@ def test_missing_weights_and_small_images_are_refused(tmp_path, monkeypatch: pyt
     ("settings", "words"),
     [
         ({"grad_accum_steps": 3}, "grad_accum_steps=3 does not divide batch_size=64"),
-        ({"grad_accum_steps": 0}, "accumulate must be at least 1"),
+        ({"grad_accum_steps": 0}, "grad_accum_steps must be at least 1"),
         ({"adversarial_weight": -1.0}, "adversarial_weight must not be negative"),
         ({"discriminator_learning_rate": 0.0}, "discriminator_learning_rate must be above 0"),
     ],

@@ -96,7 +96,9 @@ def codebook_usage(long: pd.DataFrame, split: str = "test") -> Picture | None:
             for row, line in part.iterrows():
                 at, color = rows.index(row), shown[str(row)].color
                 axes.barh(at, line["effective"], color=color, alpha=0.45, height=0.62)
-                axes.plot(line["utilization"], at, "o", color="white", markeredgecolor=color, markersize=5, clip_on=False)
+                axes.plot(
+                    line["utilization"], at, "o", color="white", markeredgecolor=color, markersize=5, clip_on=False
+                )
             axes.set_title(f"level {level}", fontsize=9.5)
             axes.set_xlim(0, 1.02)
             axes.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"])
