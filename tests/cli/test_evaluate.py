@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from made_tasks import write_run
 
 SMALL = {"width": 8, "code_dim": 8, "codebook_size": 16}
 
@@ -22,7 +23,7 @@ def run_folder(in_empty_folder):
     save_model(model, folder / "checkpoint.safetensors")
     counts = {"train_images": 16, "validation_images": 8, "test_images": 12}
     data = {"dataset": "synthetic-faces", "image_size": 32, **counts}
-    (folder / "config.json").write_text(json.dumps({"data": data}))
+    write_run(folder, data)
     return folder
 
 
@@ -50,7 +51,7 @@ def test_other_images_can_be_named(call, run_folder):
 
 
 def test_a_checkpoint_alone_needs_a_dataset(call, run_folder):
-    (run_folder / "config.json").unlink()
+    (run_folder / "task.json").unlink()
     done = call("evaluate", "run/checkpoint.safetensors")
     assert done.exit_code == 2
     assert "--dataset" in done.stderr

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
+from made_tasks import write_run
 
 from avq.metrics.registry import METRICS
 
@@ -23,22 +24,21 @@ def store(in_empty_folder, monkeypatch):
     """The plug-in's file, and checkpoints of two seeds with the data that they were trained on."""
     import torch
 
-    from avq.models import create_variant, variant_config
+    from avq.models import create_variant
     from avq.training.checkpoint import save_model
 
     monkeypatch.setattr(METRICS, "_entries", dict(METRICS))  # so that other tests do not meet it
     (source,) = re.findall(r"<!-- run: file feature_distance.py -->\n```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert len(source.splitlines()) <= 60
     Path("feature_distance.py").write_text(source)
-    config, counts = variant_config("aren-1", **SMALL), {"train_images": 8, "validation_images": 8, "test_images": 12}
+    counts = {"train_images": 8, "validation_images": 8, "test_images": 12}
     for seed in (0, 1):
         torch.manual_seed(seed)
         folder = in_empty_folder / f"run{seed}"
         folder.mkdir()
         model = create_variant("aren-1", **SMALL)
-        save_model(model, folder / "checkpoint.safetensors", variant="aren-1", image_size=32, config=config)
-        data = {"dataset": "synthetic-faces", "image_size": 32, **counts}
-        (folder / "config.json").write_text(json.dumps({"data": data, "seed": seed}))
+        save_model(model, folder / "checkpoint.safetensors")
+        write_run(folder, {"dataset": "synthetic-faces", "image_size": 32, **counts}, seed)
 
 
 def test_one_file_adds_a_metric(call, store, monkeypatch):

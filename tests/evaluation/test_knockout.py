@@ -75,5 +75,5 @@ def test_symmetry_is_measured_on_faces_alone(faces: Dataset) -> None:
     model = create_variant("aren-1", 16, **SMALL)
     names = {row.metric for row in evaluate(model, faces).measurements}
     assert "symmetry-gap" in names
-    rooms = replace(faces, card=replace(faces.card, kind="folder"))
+    rooms = replace(faces, card=faces.card.model_copy(update={"kind": "folder"}))
     assert "symmetry-gap" not in {row.metric for row in evaluate(model, rooms).measurements}

@@ -10,6 +10,7 @@ import pytest
 
 from avq.design import parts
 from avq.design.run import Evaluation, Run
+from avq.files import write_json
 from avq.models.zoo import variant_config
 from avq.tasks.job import Job
 from avq.training.config import TrainConfig, effective
@@ -34,9 +35,19 @@ def make_run(variant: str = "aren-1", seed: int = 0, code: str = "c0de", **train
     )
 
 
+def measure(code: str) -> dict[str, object]:
+    """A measure of an evaluation, without weights."""
+    return {"code": code, "weights": []}
+
+
+def write_run(folder: Path, data: dict[str, object], seed: int = 0) -> None:
+    """Say in a folder that a run was trained on such data."""
+    write_json(folder / "task.json", replace(make_run(seed=seed), data=data).describe())
+
+
 def make_job(root: Path, run: Run, fresh: bool = False) -> Job:
     """A job that evaluates the run, after its training."""
-    return Job(Evaluation(run, {"mae": "e" * 16}, "e" * 16), root, None, "cpu", fresh=fresh)
+    return Job(Evaluation(run, {"mae": measure("e" * 16)}, "e" * 16), root, None, "cpu", fresh=fresh)
 
 
 def change_code(monkeypatch: pytest.MonkeyPatch, module: str) -> None:

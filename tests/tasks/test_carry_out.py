@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_tasks import TINY, make_run
+from made_tasks import TINY, make_run, measure
 
 import avq.evaluation.evaluate as evaluation
 import avq.training.trainer as trainer
@@ -44,7 +44,7 @@ def never(*_: object, **__: object) -> None:
 def job(tmp_path: Path) -> Job:
     run = plan("levels", only=["aren-1"], settings=TINY, device="cpu").runs[0]
     Store(tmp_path).prepare()
-    return Job(Evaluation(run, {"mae": "metrics-1"}, "code"), tmp_path, None, "cpu")
+    return Job(Evaluation(run, {"mae": measure("metrics-1")}, "code"), tmp_path, None, "cpu")
 
 
 def folder_of(job: Job) -> Path:
@@ -57,7 +57,7 @@ def test_a_failed_evaluation_leaves_the_record_and_the_next_call_only_evaluates(
     assert run_task(job).kind == "done"
     record = folder_of(job) / "evaluation-test" / "record.csv"
     before = record.read_bytes()
-    again = replace(job, task=replace(job.task, measures={"mae": "metrics-2"}))  # type: ignore[type-var]
+    again = replace(job, task=replace(job.task, measures={"mae": measure("metrics-2")}))  # type: ignore[type-var]
     with monkeypatch.context() as patch:
         patch.setattr(evaluation, "evaluate", broken)
         outcome = run_task(again)
@@ -68,7 +68,7 @@ def test_a_failed_evaluation_leaves_the_record_and_the_next_call_only_evaluates(
     assert (progress["state"], progress["reason"]) == ("done", "its process was killed by SIGKILL")
     monkeypatch.setattr(trainer, "train", never)
     assert run_task(again).kind == "done"
-    assert Store(job.root).describe(again.task)["content"]["measures"] == {"mae": "metrics-2"}
+    assert Store(job.root).describe(again.task)["content"]["measures"] == {"mae": measure("metrics-2")}
 
 
 def test_what_is_trained_is_evaluated_and_not_trained_again(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

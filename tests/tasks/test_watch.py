@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_tasks import TINY
+from made_tasks import TINY, measure
 
 from avq.design.run import Evaluation
 from avq.errors import UsageError
@@ -32,7 +32,7 @@ def job(tmp_path: Path) -> Job:
     settings = TINY | {"steps": 10, "validate_every": 2}
     (made,) = plan("levels", only=["aren-1"], settings=settings, device="cpu").runs
     Store(tmp_path).prepare()
-    return Job(Evaluation(made, {"mae": "code"}, "code"), tmp_path, None, "cpu")
+    return Job(Evaluation(made, {"mae": measure("code")}, "code"), tmp_path, None, "cpu")
 
 
 def folder_of(job: Job) -> Path:
