@@ -97,7 +97,7 @@ def test_one_repeat_has_no_spread() -> None:
 
 
 @pytest.mark.parametrize("similarity", ["sigmoid", "softmax"])
-@pytest.mark.parametrize("attention_dim", [8, 16])
+@pytest.mark.parametrize("filters", [8, 16])
 def test_attention_costs_the_same_either_way(similarity: str, filters: int) -> None:
     """N x N x (c + C) and the two convolutions, also where torch's own counter does not know the fused kernel."""
     layer, x = ResidualPixelAttention(16, filters, similarity=similarity), torch.zeros(1, 16, 24, 24)
