@@ -164,6 +164,12 @@ def _of_training(record: DataFrame) -> DataFrame:
     return record if is_failure(record) else record[record["split"] != "test"]
 
 
+def forget_children(folder: Path) -> None:
+    """Remove what was made of a task's earlier results."""
+    for path in folder.glob(f"*/{TASK}"):
+        shutil.rmtree(path.parent)
+
+
 @contextmanager
 def lock(folder: Path) -> Iterator[bool]:
     """Hold a task's folder against other commands; gives False where another holds it."""
@@ -172,8 +178,13 @@ def lock(folder: Path) -> Iterator[bool]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a process is at work in a run's folder, or on what was made of the run."""
-    return any(is_held(path) for path in (folder / "lock", *folder.glob("*/lock")))
+    """Whether a process is at work in a run's folder, or on what is made of the run."""
+    return is_held(folder / "lock") or has_locked_children(folder)
+
+
+def has_locked_children(folder: Path) -> bool:
+    """Whether a process is at work on what is made of a task's results."""
+    return any(is_held(path) for path in folder.glob("*/lock"))
 
 
 def write_progress(folder: Path, state: str, **more: Any) -> None:

@@ -19,7 +19,7 @@ from avq.design.task import Task
 from avq.errors import AvqError, Stopped
 from avq.files import DiskError, disk_error, write_atomic
 from avq.machine import machine_name
-from avq.store.layout import Store, lock, write_progress
+from avq.store.layout import Store, has_locked_children, lock, write_progress
 from avq.store.record import failed, is_failure, of_run, record_frame
 from avq.tasks.job import Job, Outcome, prepare
 
@@ -76,6 +76,8 @@ def _under_lock(job: Job, store: Store) -> Outcome:
         if not mine:
             return Outcome("busy")
         if job.fresh:
+            if has_locked_children(folder):
+                return Outcome("busy")
             store.clear(job.task)
         return Outcome("done", "reused") if store.finished(job.task) else _carried_out(job, store, folder)
 

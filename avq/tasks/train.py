@@ -12,7 +12,7 @@ from avq.design.run import Run
 from avq.errors import UsageError
 from avq.files import write_atomic, write_json
 from avq.machine import describe_environment, machine_name
-from avq.store.layout import LOG, RECORD, TASK, Store, write_progress
+from avq.store.layout import LOG, RECORD, TASK, Store, forget_children, write_progress
 from avq.store.record import of_run, record_frame, to_csv
 from avq.tasks.images import images_of
 from avq.tasks.job import Job
@@ -59,6 +59,7 @@ def _trained(job: Job, run: Run, folder: Path) -> tuple[Tokenizer, History]:
     from avq.training.fresh import fresh_model
     from avq.training.trainer import train
 
+    forget_children(folder)
     dataset = images_of(run, job.data_root)
     config, state = TrainConfig(**run.train), folder / STATE_FILE
     if state.exists() and not is_whole(state):

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from made_tasks import TINY, make_run, measure
 
@@ -17,7 +18,7 @@ from avq.errors import AvqError, UsageError
 from avq.execution.local import Active, _outcome
 from avq.files import read_json, write_json
 from avq.run_status import status
-from avq.store.layout import Store
+from avq.store.layout import Store, lock
 from avq.store.record import is_failure
 from avq.sweep import plan
 from avq.tasks.carry_out import run_task
@@ -94,6 +95,52 @@ def test_what_is_not_whole_is_trained_again(job: Job, name: str) -> None:
     (folder_of(job) / name).write_bytes((folder_of(job) / name).read_bytes()[:60])
     assert run_task(job).kind == "done"
     assert Store(job.root).finished(job.run)
+
+
+def test_what_was_measured_of_an_earlier_model_goes_with_it(job: Job) -> None:
+    assert run_task(job).kind == "done"
+    record = folder_of(job) / "evaluation-test" / "record.csv"
+    record.write_text(record.read_text().replace(",mae,", ",of-another-model,"))
+    (folder_of(job) / "checkpoint.safetensors").write_bytes(b"damaged")
+    again = replace(job, task=replace(job.task, measures={"avq.metrics.error:MeanAbsoluteError": measure("new")}))  # type: ignore[type-var]
+    assert run_task(again).kind == "done"
+    assert "of-another-model" not in record.read_text()
+
+
+def test_a_run_that_another_command_evaluates_is_not_begun_afresh(job: Job) -> None:
+    assert run_task(job).kind == "done"
+    with lock(folder_of(job) / "evaluation-test"):
+        assert run_task(replace(job, fresh=True)).kind == "busy"
+    assert run_task(replace(job, fresh=True)).kind == "done"
+
+
+def test_what_is_measured_already_is_not_measured_again(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new measure is added, a changed one replaced; numbers an image of the others stay."""
+    names = ["avq.metrics.error:MeanAbsoluteError", "avq.metrics.structure:ssim"]
+
+    def measuring(**codes: str) -> Job:
+        measures = {name: measure(codes.get(name.rpartition(":")[2], "1")) for name in names}
+        return replace(job, task=replace(job.task, measures=measures))  # type: ignore[type-var]
+
+    assert run_task(replace(job, task=replace(job.task, measures={names[0]: measure("1")}))).kind == "done"  # type: ignore[type-var]
+    asked: list[object] = []
+    real = evaluation.evaluate
+
+    def watched(*arguments: object, **more: object) -> object:
+        asked.append(more["only"])
+        return real(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(evaluation, "evaluate", watched)
+    assert run_task(measuring()).kind == "done"
+    assert run_task(measuring()).text == "reused"
+    assert run_task(measuring(ssim="2")).kind == "done"
+    assert asked == [[names[1]], [names[1]]]
+    record = Store(job.root).record(job.task)
+    assert record is not None
+    assert {"mae", "ssim"} <= set(record["metric"])
+    assert not record.duplicated(["metric", "level"]).any()
+    images = pd.read_parquet(folder_of(job) / "evaluation-test" / "per_image.parquet")
+    assert {"mae", "ssim"} <= set(images)
 
 
 def test_the_state_outlives_an_error_that_has_nothing_to_do_with_it(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
