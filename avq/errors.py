@@ -9,7 +9,7 @@ from avq.aliases import SETTINGS
 
 
 class AvqError(Exception):
-    """A job failed for a reason that one line can tell."""
+    """A job failed for a reason that fits one line."""
 
     exit_code = 1
 
@@ -27,7 +27,7 @@ class NotComparable(AvqError):
 
 
 class Stopped(AvqError):
-    """The time given to a job is over; what it did is kept, and the same command goes on."""
+    """The time given to a job is over; what it did is stored, and the same command resumes."""
 
     exit_code = 4
 

@@ -40,7 +40,7 @@ def written_whole(path: Path, durable: bool = True) -> Iterator[Path]:
     Raises:
         OSError: as the disk says; what was there before is still there, and no temporary file is left.
     """
-    aside = path.with_name(f".{os.getpid()}-{threading.get_ident()}.{path.name}")  # the suffix tells the format
+    aside = path.with_name(f".{os.getpid()}-{threading.get_ident()}.{path.name}")  # the suffix is that of the format
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield aside
@@ -82,7 +82,7 @@ def write_json(path: Path, value: dict[str, Any], durable: bool = True) -> None:
 
 @contextmanager
 def held(path: Path, wait: bool = False) -> Iterator[bool]:
-    """Hold a lock file against other processes; gives False where another holds it.
+    """Hold a lock file against other processes; yields False where another holds it.
 
     The lock belongs to the process, so that a killed one leaves none behind.
 

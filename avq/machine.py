@@ -30,7 +30,7 @@ def cores() -> int:
     """CPU cores that this process may use: those it is bound to, or what a control group's quota gives it of them.
 
     A quota of one core and a half counts as one: a run on the other half would be halted again and again, and
-    its images per second would tell of the quota.
+    its images per second would measure the quota.
     """
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = (_cores_of(group, version) for group, version in control_groups("cpu"))
@@ -85,7 +85,7 @@ def _room_of(group: Path, version: int) -> float:
 
 @cache
 def cpu_name() -> str:
-    """The processor's model name, as the system tells it."""
+    """The processor's model name, as the system names it."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

@@ -65,12 +65,12 @@ def predict(
     plugins: Sequence[str] = (),
     on_event: OnEvent = lambda _event: None,
 ) -> Prediction:
-    """Measure what is not measured yet (kept in the store), and add up.
+    """Measure what is not measured yet (and store it), and add up.
 
     Where learning rates are tuned and the trials are finished, the runs are those with the chosen rates.
 
     Args:
-        devices: one per worker, as `execution.local.slots` gives them.
+        devices: one per worker, as `execution.local.slots` returns them.
 
     Raises:
         AvqError: a model cannot even take a step here; the line says why.

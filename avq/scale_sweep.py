@@ -66,14 +66,14 @@ def scale(
         output: the store.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         fresh: measure again what is there.
-        on_event: hears of every point.
+        on_event: is called with every point.
 
     Returns:
         Long form, with the axes `latent_size, similarity, implementation, pass`; it is the experiment's table too.
 
     Raises:
         UsageError: something that does not exist or does not fit.
-        AvqError: the disk takes nothing more, or the user stopped it; what was measured is kept.
+        AvqError: the disk takes nothing more, or the user stopped it; what was measured is stored.
     """
     from avq.models import attention
     from avq.profiling.scaling import PASSES, Point
@@ -156,9 +156,9 @@ def _variant(name: str, latent_sizes: Sequence[int]) -> tuple[dict[str, Any], li
 class _Sweep:
     """The points of one command."""
 
-    def __init__(self, store: Store, points: Sequence[Point], fresh: bool, tell: OnEvent, command: str) -> None:
+    def __init__(self, store: Store, points: Sequence[Point], fresh: bool, report: OnEvent, command: str) -> None:
         self.command = command
-        self.store, self.points, self.fresh, self.tell = store, points, fresh, tell
+        self.store, self.points, self.fresh, self.report = store, points, fresh, report
         self.device = points[0].device
         self.machine = machine_name(self.device)
         self.tasks = {point: ScalePoint(point, self.machine, scaling_code(point.model)) for point in points}
@@ -185,8 +185,8 @@ class _Sweep:
         except KeyboardInterrupt:
             measured = len(self.outcomes)
             self._write()
-            raise AvqError(f"stopped; {measured} of {len(self.points)} points are measured and kept: give the same "
-                           "command again to go on.") from None  # fmt: skip
+            raise AvqError(f"stopped; {measured} of {len(self.points)} points are measured and stored: give the same "
+                           "command again to resume.") from None  # fmt: skip
         return self._write()
 
     def _predict(self, points: Sequence[Point]) -> None:
@@ -223,7 +223,7 @@ class _Sweep:
         self._say(f"[{len(self.outcomes)}/{len(self.points)}] {point.label}: {said}")
 
     def _say(self, text: str) -> None:
-        self.tell(Event("message", text=text))
+        self.report(Event("message", text=text))
 
     def _write(self) -> DataFrame:
         """The table of what there is, in the experiment's folder."""
@@ -251,5 +251,5 @@ def experiment_name(points: Sequence[Point]) -> str:
     return f"scale-{device}-{fingerprint_of(sorted(asked))[:8]}"
 
 
-def _tuples(kept: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

@@ -106,7 +106,7 @@ def run(
         address: of the cluster, `host:port` of its head; by default `$RAY_ADDRESS`, else the one of this machine.
         tensorboard: let every training write for TensorBoard into its folder.
         max_minutes: stop after that time: no run is begun any more, and those in training keep their state.
-        on_event: hears what happens; see `events.Event`.
+        on_event: is called with every event (`avq.tasks.events.Event`).
 
     Returns:
         The long-form table (`assembly.assemble`) of the rows and seeds asked for. The experiment's table in the
@@ -115,7 +115,7 @@ def run(
 
     Raises:
         UsageError: something that does not exist or does not fit.
-        Stopped: `max_minutes` are over before all runs are; the same call goes on.
+        Stopped: `max_minutes` are over before all runs are; the same call resumes.
         AvqError: the disk takes nothing more, or the user stopped it.
     """
     stop_at = None if max_minutes is None else time.time() + 60 * max_minutes
@@ -132,23 +132,23 @@ def run(
 
 
 def _swept(made: Plan, sweep: _Sweep, keep_stale: bool) -> DataFrame:
-    """Carry a plan out; the experiment's table is kept up to date on the way."""
-    store, tell, machine = sweep.store, sweep.tell, sweep.place.machine
+    """Carry a plan out; the experiment's table is updated on the way."""
+    store, report, machine = sweep.store, sweep.report, sweep.place.machine
     trials = tune.trials(made)
     if trials:
-        tell(Event("message", text=f"choosing learning rates of {len(trials)} rows on validation images"))
+        report(Event("message", text=f"choosing learning rates of {len(trials)} rows on validation images"))
         sweep.carry_out(tune.distinct(trials))
         made = tune.tuned(made, tune.chosen(trials, store))
-    stale = _stale(made, store, tell, keep_stale)
+    stale = _stale(made, store, report, keep_stale)
     merge(made, store, stale, machine)
 
     def keep_table(event: Event) -> None:
         if event.kind in ("finish", "fail"):
             merge(made, store, stale, machine)
-        tell(event)
+        report(event)
 
     runs = [stale.get(run, run) for run in made.runs]
-    replace(sweep, tell=keep_table).carry_out([evaluation_of(run, sweep.allow_small) for run in runs])
+    replace(sweep, report=keep_table).carry_out([evaluation_of(run, sweep.allow_small) for run in runs])
     sweep.measure_costs(made, stale)
     merge(made, store, stale, machine)
     return assemble(made, store, stale, machine)
@@ -163,7 +163,7 @@ class _Sweep:
     place: Executor
     plugins: tuple[str, ...]
     fresh: bool
-    tell: OnEvent
+    report: OnEvent
     allow_small: bool
     tensorboard: bool
     stop_at: float | None = None
@@ -173,10 +173,10 @@ class _Sweep:
         done = [] if self.fresh else [task for task in tasks if all(map(self.store.finished, lineage(task)))]
         if done:
             names = ", ".join(task.origin.name for task in done)
-            self.tell(Event("message", text=f"reusing {_runs(len(done))}: {names}"))
+            self.report(Event("message", text=f"reusing {_runs(len(done))}: {names}"))
         jobs = [self.job(task) for task in tasks if task not in done]
         left = TimeLeft(Known(self.store, self.place.machine, self.place.workers))
-        self.place.execute(jobs, self.tell, left.seconds_left, self.stop_at)
+        self.place.execute(jobs, self.report, left.seconds_left, self.stop_at)
 
     def measure_costs(self, made: Plan, stale: Mapping[Run, Run]) -> None:
         """Measure each distinct model's costs, one process at a time and alone.
@@ -188,17 +188,17 @@ class _Sweep:
         missing = [task for task in costs if not self.store.finished(task)]
         for index, task in enumerate(missing):
             name, variant = task.run.name, task.run.variant
-            self.tell(Event("costs", name, f"measuring costs of {variant}", index, len(missing)))
+            self.report(Event("costs", name, f"measuring costs of {variant}", index, len(missing)))
             try:
                 outcome = self.place.alone(run_task, replace(self.job(task), fresh=False))
             except KeyboardInterrupt:
-                raise AvqError("stopped; all runs are finished: give the same command again to go on.") from None
+                raise AvqError("stopped; all runs are finished: give the same command again to resume.") from None
             except AvqError as error:
                 outcome = fail(self.job(task), str(error))
             if outcome.kind == "disk":
                 raise DiskError(outcome.text)
             if outcome.kind == "failed":
-                self.tell(Event("fail", name, f"costs of {variant}: {outcome.text}", index, len(missing)))
+                self.report(Event("fail", name, f"costs of {variant}: {outcome.text}", index, len(missing)))
 
     def job(self, task: Task) -> Job:
         return Job(
@@ -207,17 +207,17 @@ class _Sweep:
         )  # fmt: skip
 
 
-def _stale(made: Plan, store: Store, tell: OnEvent, keep: bool) -> dict[Run, Run]:
+def _stale(made: Plan, store: Store, report: OnEvent, keep: bool) -> dict[Run, Run]:
     """Runs that changed code would train again, and those of other code that there are; says so."""
     older = {run: found[0] for run in made.runs if not store.finished(run) and (found := store.other_codes(run))}
     if older and keep:
         names = ", ".join(run.name for run in older.values())
-        tell(Event("message", text=f"keeping {_runs(len(older))} trained by other code (stale): {names}"))
+        report(Event("message", text=f"keeping {_runs(len(older))} trained by other code (stale): {names}"))
         return older
     if older:
         names = ", ".join(run.name for run in older)
         text = f"training {_runs(len(older))} again because the code changed: {names} (or --keep-stale)"
-        tell(Event("message", text=text))
+        report(Event("message", text=text))
     return {}
 
 

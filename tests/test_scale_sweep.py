@@ -155,7 +155,7 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path, monkeypatch: pytest.Monk
         return grown(point, prediction)
 
     fake(monkeypatch, stopping)
-    with pytest.raises(AvqError, match="stopped; 2 of 6 points are measured and kept"):
+    with pytest.raises(AvqError, match="stopped; 2 of 6 points are measured and stored"):
         sweep(tmp_path)
     kept = avq.load_results(tmp_path)
     assert set(kept["latent_size"]) == {"64", ""}

@@ -162,7 +162,7 @@ class Costs(Task):
 
     Attributes:
         run: one of the runs of that model.
-        machine: the hardware, as `machine_name` gives it.
+        machine: the hardware, as `machine_name` returns it.
         code: fingerprint of the code that is measured, and that measures.
     """
 

@@ -19,7 +19,7 @@ class ScalePoint(Task):
 
     Attributes:
         point: what is measured.
-        machine: the hardware, as `machine_name` gives it.
+        machine: the hardware, as `machine_name` returns it.
         code: fingerprint of the code that is measured, and that measures.
     """
 

@@ -22,7 +22,7 @@ class Executor(Protocol):
 
     Attributes:
         device: `cpu`, `cuda` or `cuda:N`: what the runs are planned for.
-        machine: the hardware on which costs are measured, as `machine_name` gives it.
+        machine: the hardware on which costs are measured, as `machine_name` returns it.
         workers: runs at once.
     """
 
@@ -37,7 +37,7 @@ class Executor(Protocol):
         ...
 
     def alone(self, function: Callable[[Job], Any], job: Job) -> Any:
-        """What a function of a job gives in a process of its own, with no other of this command beside it."""
+        """What a function of a job returns in a process of its own, with no other of this command beside it."""
         ...
 
 

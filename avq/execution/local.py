@@ -168,7 +168,7 @@ def _main_module_hidden() -> Iterator[None]:
 
 @dataclass
 class Active:
-    """A job at work; `seconds_left` as its process last told."""
+    """A job at work; `seconds_left` as its process last reported."""
 
     job: Job
     process: Process
@@ -195,7 +195,7 @@ def execute(
     Args:
         jobs: in the order in which they are to start; their own `device` gives way to the worker's.
         devices: one per worker.
-        on_event: hears of everything, from this thread.
+        on_event: is called with every event, from this thread.
         eta: seconds left of the whole.
         function: what a process does with its job.
         stop_at: when to start no more of them, in seconds since the epoch; those at work stop by themselves.
@@ -254,7 +254,7 @@ def _outcome(item: Active) -> Outcome:
 
 
 def call_alone(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function gives in a process of its own; Ctrl-C stops the process too.
+    """What a function returns, called in a process of its own; Ctrl-C stops the process too.
 
     Raises:
         AvqError: what the function raised, or its process died.
@@ -286,7 +286,7 @@ def call_all(function: Callable[[Job], Any], jobs: Sequence[Job], devices: Seque
                 processes.pop(0)
                 yield result
         except KeyboardInterrupt:
-            raise AvqError("stopped while measuring; what was measured so far is kept.") from None
+            raise AvqError("stopped while measuring; what was measured so far is stored.") from None
         finally:
             for process in processes:
                 process.kill()

@@ -1,4 +1,4 @@
-"""A connection to a Ray cluster that is there already: quiet, without usage reports, and one line where it fails."""
+"""A connection to a Ray cluster that is there already: silent, without usage reports, and one line where it fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from avq.errors import AvqError, UsageError
 
 _REACH_SECONDS = 5.0
-# Before Ray is imported: it sends nothing home, and neither tells of its scaling nor warns of what it will change.
+# Before Ray is imported: it sends no statistics, and neither reports scaling nor warns of coming changes.
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SCHEDULER_EVENTS": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 Resources = Mapping[str, float]

@@ -1,7 +1,7 @@
 """The Ray executor: a sweep's runs as tasks of a cluster whose nodes all see the store.
 
 A task watches over a process of its own, as the local executor does, so that records and what a crash leaves are
-the same. What a node's death interrupts is tried elsewhere and goes on from the state in the run's folder; the
+the same. What a node's death interrupts is tried elsewhere and resumes from the checkpoint in the run's folder; the
 run's lock, which dies with its process, keeps a node that was only believed dead from training beside it.
 """
 
@@ -89,7 +89,7 @@ class Cluster:
         stop_at: float | None,
         function: Callable[[Job], Outcome] = run_task,
     ) -> dict[str, Outcome]:
-        """Carry jobs out, as `execute.execute`; each is a task with the main memory that its plan foresees.
+        """Carry jobs out, as `local.execute`; each asks Ray for the main memory that was predicted.
 
         Raises:
             UsageError: no node can carry out a job.
@@ -195,7 +195,7 @@ class Cluster:
         except (WrongNode, KeyboardInterrupt):
             raise
         except AvqError as error:
-            on_event(Event("message", text=f"{error}; Ray hears nothing of the memory that it needs"))
+            on_event(Event("message", text=f"{error}; Ray is not asked for the memory that it needs"))
         needs: dict[str, Resources] = {}
         for job in jobs:
             memory = known.memory(job.run)
@@ -243,7 +243,7 @@ class _Sweep:
                     lost = [flight for flight in self.flights.values() if self._is_nowhere(flight)]
                     fitted = fitted if lost else looked
                     if looked - fitted > _SECONDS_WITHOUT_NODE:
-                        raise AvqError(f"{nowhere(lost[0].job.name, lost[0].need)} Finished runs are kept.")
+                        raise AvqError(f"{nowhere(lost[0].job.name, lost[0].need)} Finished runs are stored.")
         except KeyboardInterrupt:
             raise self.tally.stopped() from None
         finally:
@@ -261,14 +261,14 @@ class _Sweep:
             self.flights[generator] = Flight(job, need, now)
 
     def _grounded(self) -> int:
-        """Take back the jobs that are not at work yet; gives how many are."""
+        """Take back the jobs that are not at work yet; returns how many are."""
         for generator in [generator for generator, flight in self.flights.items() if not flight.node]:
             cancel(generator)
             self.waiting.append(self.flights.pop(generator).job)
         return len(self.flights)
 
     def _hear(self, generator: Any) -> None:
-        """Take in the next word of a task: where it is at work, or how its job ended."""
+        """Take in what a task yields next: where it is at work, or how its job ended."""
         flight = self.flights[generator]
         try:
             value = next_word(generator)
@@ -283,7 +283,7 @@ class _Sweep:
             raise value
         if isinstance(value, (Lost, ProcessDied)) and self._may_go_on(flight.job):
             where = f" on {flight.node}" if flight.node else ""
-            text = f"lost {flight.job.name}{where} ({value}); it goes on from its last state"
+            text = f"lost {flight.job.name}{where} ({value}); it resumes from its last checkpoint"
             self.tally.on_event(Event("message", text=text))
             state = read_json(Store(flight.job.root).folder(flight.job.run) / "progress.json").get("state")
             begun = state in ("starting", "training", "evaluating")  # so what was there before is forgotten already

@@ -52,7 +52,7 @@ class Home:
 
 
 def watch_over(job: Job, function: Callable[[Job], Any], home: Home) -> Iterator[Any]:
-    """The task: says where it is, then gives what the function gave in a process of its own, or an AvqError."""
+    """The task: says where it is, then yields what the function returned in a process of its own, or an AvqError."""
     import ray
 
     yield ray.util.get_node_ip_address()

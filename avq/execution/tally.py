@@ -32,11 +32,11 @@ Eta = Callable[[Sequence[Job], Sequence[AtWork]], float | None]
 
 @dataclass
 class Tally:
-    """The outcomes of a sweep's jobs, told as they come.
+    """The outcomes of a sweep's jobs, reported as they come.
 
     Attributes:
         jobs: those of the sweep.
-        on_event: hears of everything.
+        on_event: is called with every event.
         stop_at: when to start no more of them, in seconds since the epoch; those at work stop by themselves.
         outcomes: `done` or `failed` of every run that is over, by its name.
     """
@@ -110,8 +110,8 @@ class Tally:
 
     def _said(self, why: str) -> str:
         again = " without --fresh" if any(job.fresh for job in self.jobs) else ""
-        kept = f"{len(self.outcomes)} of {len(self.jobs)} runs are finished; begun ones are kept"
-        return f"{why}; {kept}: give the same command again{again} to go on."
+        kept = f"{len(self.outcomes)} of {len(self.jobs)} runs are finished; begun ones are resumed"
+        return f"{why}; {kept}: give the same command again{again} to resume."
 
     def _tell(self, kind: Any, job: Job, **more: Any) -> None:
         self.on_event(Event(kind, job.name, done=len(self.outcomes), total=len(self.jobs), **more))

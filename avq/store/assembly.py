@@ -27,7 +27,7 @@ def assemble(
     Args:
         plan: the rows and their runs.
         stale: runs of other code that stand in for a run, by that run.
-        machine: whose costs are joined, as `machine_name` gives it.
+        machine: whose costs are joined, as `machine_name` returns it.
 
     Returns:
         Long form: `record.COLUMNS`, `row`, and one column per axis. Cost rows have no seed and no split; the

@@ -10,7 +10,7 @@ from avq.files import read_json
 
 
 def ablation_of(results: str | Path, experiment: str) -> Ablation | None:
-    """The ablation of an experiment: as the store kept it, else the shipped one of that name, else None.
+    """The ablation of an experiment: as the store has it, else the shipped one of that name, else None.
 
     Args:
         results: a store, an experiment's folder in it, or a file of long-form results.
@@ -18,8 +18,8 @@ def ablation_of(results: str | Path, experiment: str) -> Ablation | None:
     """
     results = Path(results)
     for folder in (results / "experiments" / experiment, results):
-        kept = read_json(folder / "plan.json").get("ablation")
-        if kept is not None:
-            return Ablation(**current_tree(kept))
+        described = read_json(folder / "plan.json").get("ablation")
+        if described is not None:
+            return Ablation(**current_tree(described))
     shipped = [name for name in list_ablations() if experiment.startswith(f"{name}-")]
     return load_ablation(max(shipped, key=len)) if shipped else None

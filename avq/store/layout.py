@@ -172,7 +172,7 @@ def forget_children(folder: Path) -> None:
 
 @contextmanager
 def lock(folder: Path) -> Iterator[bool]:
-    """Hold a task's folder against other commands; gives False where another holds it."""
+    """Hold a task's folder against other commands; yields False where another holds it."""
     with held(folder / "lock") as mine:
         yield mine
 

@@ -68,7 +68,7 @@ def check_target(path: Path, label: Label) -> DataFrame | None:
         UsageError: the file is something else, is in no folder, or has rows of this label already.
     """
     if path.suffix.lower() != ".csv":
-        raise UsageError(f"--output {path}: long-form results are kept as .csv")
+        raise UsageError(f"--output {path}: long-form results are written as .csv")
     if not path.exists():
         return None
     there = read_records(path)

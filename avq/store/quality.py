@@ -1,4 +1,4 @@
-"""`time-to-quality`: read off the curve that a run kept, so that a level can be asked for after the training."""
+"""`time-to-quality`: read off a run's validation curve, so that a level can be asked for after the training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def with_time_to_quality(record: DataFrame, log: Path, level: float | None) -> D
     """A run's record, and how long it trained until its validation MAE first was at `level` or below.
 
     The time is that of the first such point of the curve, so it is no finer than `validate_every`. It is n/a where
-    there is none; nothing is added for a run without a curve (a floor, a failure) or without a level.
+    there is none; nothing is added for a run without a curve (a baseline, a failure) or without a level.
 
     Args:
         record: of one run.
@@ -32,7 +32,7 @@ def with_time_to_quality(record: DataFrame, log: Path, level: float | None) -> D
     try:
         curve = pd.read_csv(log)
         good = curve[curve["validation-mae"] <= level]
-    except (ValueError, KeyError):  # a floor's is empty
+    except (ValueError, KeyError):  # a baseline's is empty
         return record
     name, conditions = "time-to-quality", str(trained["protocol"].iloc[0]).partition(":")[2]
     protocol = f"{protocol_id(name, validation_mae=level)};{conditions}"

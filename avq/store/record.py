@@ -44,7 +44,7 @@ def record_frame(
     Args:
         about: what the rows have in common, by column: `run`, `variant`, `dataset`, `seed`, `machine`, `code` and more.
         rows: the measurements.
-        columns: those of the table; what nobody gives is empty.
+        columns: those of the table; what is missing is empty.
     """
     import pandas as pd
 
@@ -84,7 +84,7 @@ def typed(frame: DataFrame) -> DataFrame:
 
 
 def to_csv(frame: DataFrame) -> str:
-    """The table as CSV; floats keep every digit, so that reading gives equal numbers."""
+    """The table as CSV; floats keep every digit, so that what is read equals what was written."""
     text: str = frame.to_csv(index=False, lineterminator="\n")
     return text
 

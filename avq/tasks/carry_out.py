@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 KINDS = {"train": "avq.tasks.train", "evaluate": "avq.tasks.evaluate", "costs": "avq.tasks.cost"}
-"""The module of each kind: its `carry_out(job, store, folder)` gives the record of the job's task."""
+"""The module of each kind: its `carry_out(job, store, folder)` returns the record of the job's task."""
 
 
 class ParentLost(AvqError):

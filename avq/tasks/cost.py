@@ -1,4 +1,4 @@
-"""The isolated benchmark of one model: what its structure tells, and what is timed in a process of its own."""
+"""The isolated benchmark of one model: counted from its structure, and timed in a process of its own."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ class Event:
 
     Attributes:
         kind: `message` (text only), `start`, `progress`, `finish`, `fail`, `wait` (another command
-            has the run), `stop` (the time is over), `costs` (the quiet pass of a model).
+            has the run), `stop` (the time is over), `costs` (the isolated benchmark of a model).
         run: the run's name; empty for messages.
         text: one line for a person.
         done: runs that are over.

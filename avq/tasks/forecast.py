@@ -1,4 +1,4 @@
-"""Measuring what a run will take: a few steps of its model, and the loading of its images, each kept in the store."""
+"""Measuring what a run will take: a few steps of its model, and the loading of its images, each stored."""
 
 from __future__ import annotations
 
@@ -89,11 +89,11 @@ def measure(known: Known, jobs: Sequence[Job], devices: Sequence[str], on_event:
     """Measure of every distinct model, and of every distinct set of images, what the store does not hold yet.
 
     Args:
-        known: where it is kept.
+        known: where it is stored.
         jobs: those of the runs.
         devices: one a worker.
-        on_event: hears what is measured.
-        call: gives the result of every job in a process of its own.
+        on_event: is called with what is measured.
+        call: yields the result of every job in a process of its own.
 
     Raises:
         AvqError: a model cannot even take a step here; the line says why.

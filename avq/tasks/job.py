@@ -25,7 +25,7 @@ class Job:
         workers: how many runs the command carries out at once: they slow one another.
         environment: variables that the user set for the command: a process does not see them otherwise.
         fresh: forget what is there.
-        tensorboard: write what the log tells, and pictures, for TensorBoard too.
+        tensorboard: write the log, and pictures, for TensorBoard too.
         stop_at: when a training is to stop, in seconds since the epoch.
     """
 

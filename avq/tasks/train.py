@@ -112,7 +112,7 @@ def is_whole(path: Path) -> bool:
 
 
 def _measurements(job: Job, run: Run, history: History, model: Tokenizer) -> list[tuple[str, Measurement]]:
-    """What training measured; `training-time` bears the remarks on its curve."""
+    """What training measured; `training-time` carries the remarks on its curve."""
     from avq.metrics.measurement import measured, protocol_id
     from avq.training.remarks import remarks
 

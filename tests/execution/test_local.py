@@ -213,10 +213,10 @@ def test_errors_come_back_from_a_process(tmp_path: Path) -> None:
         Process(fakes.refuse, make_job(tmp_path, make_run())).result()
 
 
-@pytest.mark.parametrize(("fresh", "again"), [(False, "again to go on"), (True, "again without --fresh to go on")])
+@pytest.mark.parametrize(("fresh", "again"), [(False, "again to resume"), (True, "again without --fresh to resume")])
 def test_no_run_is_begun_when_the_time_is_over(tmp_path: Path, fresh: bool, again: str) -> None:
     jobs = [make_job(tmp_path, make_run("aren-1"), fresh)]
-    said = f"the time is over; 0 of 1 runs are finished; begun ones are kept: .* {again}"
+    said = f"the time is over; 0 of 1 runs are finished; begun ones are resumed: .* {again}"
     with pytest.raises(Stopped, match=said) as stopped:
         execute(jobs, ["cpu"], lambda _event: None, function=fakes.train_fake, stop_at=time.time())
     assert stopped.value.exit_code == 4

@@ -260,7 +260,7 @@ def test_ctrl_c_stops_the_tasks_too(cluster: Any, tmp_path: Path) -> None:
     sweep.send_signal(signal.SIGINT)
     out, said = sweep.communicate()
     assert (sweep.returncode, out) == (130, "")
-    assert said.strip().splitlines()[-1].startswith("Stopped; 0 of 2 runs are finished; begun ones are kept")
+    assert said.strip().splitlines()[-1].startswith("Stopped; 0 of 2 runs are finished; begun ones are resumed")
     until = time.monotonic() + 30
     while any(is_locked(folder) for folder in store.glob("runs/*")):
         assert time.monotonic() < until, "a task goes on"
@@ -286,7 +286,7 @@ def test_a_killed_node_costs_nothing_but_time(cluster: Any, tmp_path: Path) -> N
     gate.touch()
     out_ray, said = sweep.communicate()
     assert sweep.returncode == 0, said
-    assert said.count("; it goes on from its last state") == 1, said
+    assert said.count("; it resumes from its last checkpoint") == 1, said
     assert "raylet" not in said + out_ray
     assert "Traceback" not in said
 
@@ -294,7 +294,7 @@ def test_a_killed_node_costs_nothing_but_time(cluster: Any, tmp_path: Path) -> N
     processes = {variant: {pid for name, pid, _ in taken if name == variant} for variant in ROWS.split(",")}
     assert sorted(map(len, processes.values())) == [1, 2], "one run, and only one, was begun twice"
     firsts = Counter(variant for variant, _, number in taken if number == "0")
-    assert set(firsts.values()) == {1}, "it was trained anew, not gone on with"
+    assert set(firsts.values()) == {1}, "it was trained anew, not resumed"
 
     pd.testing.assert_frame_equal(untimed(local), untimed(on_ray))
     assert not (read_records(next(on_ray.glob("experiments/*/table.csv")))["status"] == "failed").any()
