@@ -60,10 +60,17 @@ def with_earlier(plan: Plan, store: Store) -> Plan:
 
 
 def _is_same_question(plan: Plan, earlier: Mapping[str, Any]) -> bool:
-    """Whether ablation and preset are those of the earlier plan; the experiment's name tells data and `--set`."""
-    names = ("ablation", "preset_settings")
+    """Whether ablation and preset are those of the earlier plan, but for words; the experiment's name has the rest."""
+    if not earlier:
+        return False
     now = json.loads(json.dumps(plan.describe(), default=str))
-    return bool(earlier) and all(earlier.get(name, now[name]) == now[name] for name in names)
+    settings = earlier.get("preset_settings", now["preset_settings"]) == now["preset_settings"]
+    return settings and _without_words(earlier["ablation"]) == _without_words(now["ablation"])
+
+
+def _without_words(ablation: Mapping[str, Any]) -> dict[str, Any]:
+    contrasts = [{**contrast, "name": ""} for contrast in ablation["contrasts"]]
+    return {**ablation, "question": "", "expected": "", "contrasts": contrasts}
 
 
 def _row(described: Mapping[str, Any]) -> Row:
