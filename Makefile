@@ -14,10 +14,10 @@ demo: $(STAMP) ## run the main job on the embedded data set and print its table 
 	@$(BIN)/avq-bench run ablation_levels
 
 test: $(STAMP) ## run the tests, but for the slow ones
-	@$(BIN)/python -m pytest -m "not slow and not cluster"
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not cluster"
 
 test-slow: $(STAMP) ## run the slow tests: what the README promises
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m slow
 
 check: $(STAMP) ## train the smoke ablation afresh and compare it with results/cpu (about 3 minutes on 2 cores)
 	@store=$$(mktemp -d) && trap 'rm -rf "$$store"' EXIT && \
