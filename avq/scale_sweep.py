@@ -105,7 +105,7 @@ def scale(
              "repeats": (repeats, REPEATS), "threads": (threads, None)}  # fmt: skip
     words += [f"--{name} {value}" for name, (value, usual) in given.items() if value != usual]
     command = " ".join(["avq-bench scale", *words, f"--device {device} --output {output}"])
-    return _Sweep(Store(output), points, fresh, on_event or (lambda _event: None), command).carry_out()
+    return _Points(Store(output), points, fresh, on_event or (lambda _event: None), command).carry_out()
 
 
 def _check(latent_sizes: Sequence[int], **numbers: int | None) -> None:
@@ -153,7 +153,7 @@ def _variant(name: str, latent_sizes: Sequence[int]) -> tuple[dict[str, Any], li
     return {"subject": name, "channels": 0, "filters": 0, "model": settings}, [variant_attention(config)]
 
 
-class _Sweep:
+class _Points:
     """The points of one command."""
 
     def __init__(self, store: Store, points: Sequence[Point], fresh: bool, report: OnEvent, command: str) -> None:

@@ -104,7 +104,7 @@ class Cluster:
             for job in placed:
                 if not any(fits(needs[job.name], node) for node in nodes()):
                     raise UsageError(nowhere(job.name, needs[job.name]))
-            return _Sweep(self, mark, Tally(jobs, on_event, stop_at), eta, function).carry_out(placed, needs)
+            return _Flights(self, mark, Tally(jobs, on_event, stop_at), eta, function).carry_out(placed, needs)
 
     def alone(self, function: Callable[[Job], Any], job: Job) -> Any:
         with marked(job.root) as mark:
@@ -204,7 +204,7 @@ class Cluster:
         return needs
 
 
-class _Sweep:
+class _Flights:
     """The jobs of one `execute`: which wait, which Ray has, and how often each was lost."""
 
     def __init__(
@@ -226,7 +226,7 @@ class _Sweep:
             while self.waiting or self.flights:
                 if not self.tally.is_over():
                     self._submit(needs)
-                elif not self._grounded():
+                elif not self._recall():
                     raise self.tally.out_of_time()
                 if not self.flights:
                     time.sleep(POLL_SECONDS)
@@ -234,7 +234,7 @@ class _Sweep:
                 flying = list(self.flights)
                 ready, _ = ray.wait(flying, num_returns=len(flying), timeout=POLL_SECONDS, fetch_local=False)
                 for generator in ready:
-                    self._hear(generator)
+                    self._take(generator)
                 for flight in self.flights.values():
                     if flight.node:
                         self.tally.progress(flight, self._seconds_left)
@@ -260,14 +260,14 @@ class _Sweep:
             generator = self.cluster.task(job, need).remote(job, self.function, home_of(job, self.mark))
             self.flights[generator] = Flight(job, need, now)
 
-    def _grounded(self) -> int:
+    def _recall(self) -> int:
         """Take back the jobs that are not at work yet; returns how many are."""
         for generator in [generator for generator, flight in self.flights.items() if not flight.node]:
             cancel(generator)
             self.waiting.append(self.flights.pop(generator).job)
         return len(self.flights)
 
-    def _hear(self, generator: Any) -> None:
+    def _take(self, generator: Any) -> None:
         """Take in what a task yields next: where it is at work, or how its job ended."""
         flight = self.flights[generator]
         try:
@@ -281,7 +281,7 @@ class _Sweep:
         del self.flights[generator]
         if isinstance(value, WrongNode):
             raise value
-        if isinstance(value, (Lost, ProcessDied)) and self._may_go_on(flight.job):
+        if isinstance(value, (Lost, ProcessDied)) and self._may_resume(flight.job):
             where = f" on {flight.node}" if flight.node else ""
             text = f"lost {flight.job.name}{where} ({value}); it resumes from its last checkpoint"
             self.tally.on_event(Event("message", text=text))
@@ -293,7 +293,7 @@ class _Sweep:
         if not self.tally.settle(flight.job, outcome):
             self._later(flight.job)
 
-    def _may_go_on(self, job: Job) -> bool:
+    def _may_resume(self, job: Job) -> bool:
         """Whether a job that was lost is tried again: not where it was lost time and again at the same step."""
         name = job.name
         step = int(read_json(Store(job.root).folder(job.run) / "progress.json").get("step", 0))

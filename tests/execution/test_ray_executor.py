@@ -109,17 +109,17 @@ def test_a_run_that_is_lost_without_a_step_forward_is_given_up(tmp_path: Path) -
     job = make_job(tmp_path, make_run())
     folder = Store(tmp_path).folder(job.run)
     folder.mkdir(parents=True)
-    sweep = ray_executor._Sweep(None, tmp_path, Tally([job], lambda _: None), None, lambda _: Outcome("done"))  # type: ignore[arg-type]
-    for step, goes_on in [(0, True), (5, True), (9, True), (9, True), (8, False)]:
+    sweep = ray_executor._Flights(None, tmp_path, Tally([job], lambda _: None), None, lambda _: Outcome("done"))  # type: ignore[arg-type]
+    for step, resumes in [(0, True), (5, True), (9, True), (9, True), (8, False)]:
         write_progress(folder, "training", step=step)
-        assert sweep._may_go_on(job) is goes_on, step
+        assert sweep._may_resume(job) is resumes, step
 
 
 def test_a_job_lost_too_often_is_a_failed_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job, events = make_job(tmp_path, make_run()), list[Event]()
     Store(tmp_path).prepare()
     tally = Tally([job], events.append)
-    sweep = ray_executor._Sweep(None, tmp_path, tally, None, lambda _: Outcome("done"))  # type: ignore[arg-type]
+    sweep = ray_executor._Flights(None, tmp_path, tally, None, lambda _: Outcome("done"))  # type: ignore[arg-type]
     words = iter(["10.0.0.1", ray_task.Lost("its node or its task died")] * ray_executor.DEATHS)
 
     def next_word(_: object) -> object:
@@ -131,8 +131,8 @@ def test_a_job_lost_too_often_is_a_failed_record(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(ray_executor, "next_word", next_word)
     for attempt in range(ray_executor.DEATHS):
         sweep.flights[attempt] = ray_executor.Flight(job, {}, 0.0)
-        sweep._hear(attempt)
-        sweep._hear(attempt)
+        sweep._take(attempt)
+        sweep._take(attempt)
     assert [event.kind for event in events] == ["start", "message", "message", "fail"]
     assert "lost aren-1" in events[1].text
     assert tally.outcomes[job.run.name].text == "its node or its task died"
