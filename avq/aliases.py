@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 SETTINGS = {
@@ -35,18 +35,24 @@ def current_factory(factory: str | None) -> str | None:
     return FACTORIES.get(factory, factory) if factory else None
 
 
-def current_label(label: str) -> str:
-    """A row's label, such as `aren-1[code_dim=32]`, with today's names of settings."""
-    return _IN_LABEL.sub(lambda found: SETTINGS[found[0]], label)
+def current_label(label: str, own: Collection[str] = ()) -> str:
+    """A row's label, such as `aren-1[code_dim=32]`, with today's names of settings; those of `own` stay."""
+    return _IN_LABEL.sub(lambda found: found[0] if found[0] in own else SETTINGS[found[0]], label)
 
 
-def current_tree(value: Any) -> Any:
-    """An ablation file's content, or what describes a plan, with today's names of settings in keys and labels."""
+def current_tree(value: Any, own: Collection[str] = ()) -> Any:
+    """An ablation file's content, or what describes a plan, with today's names of settings in keys and labels.
+
+    Args:
+        value: as TOML or JSON has it.
+        own: settings of plug-ins, which stay.
+    """
     if isinstance(value, Mapping):
-        return {SETTINGS.get(name, name): current_tree(part) for name, part in value.items()}
+        names = {name: name if name in own else SETTINGS.get(name, name) for name in value}
+        return {now: current_tree(value[name], own) for name, now in names.items()}
     if isinstance(value, list):
-        return [current_tree(part) for part in value]
-    return current_label(value) if isinstance(value, str) else value
+        return [current_tree(part, own) for part in value]
+    return current_label(value, own) if isinstance(value, str) else value
 
 
 def current_name(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from avq.aliases import current_tree
-from avq.design.settings import Match
+from avq.design.settings import Match, known_settings
 from avq.errors import unknown
 from avq.resources import resource_dir
 from avq.toml import STRICT, parse, read_toml
@@ -110,4 +110,4 @@ def load_ablation(name: str | Path) -> Ablation:
                 "Give one of these or a path to a .toml file: " + ", ".join(names),
             )
         path = resource_dir("ablations") / f"{name if str(name) in names else short}.toml"
-    return parse(Ablation, current_tree(read_toml(path, "ablation file")), path)
+    return parse(Ablation, current_tree(read_toml(path, "ablation file"), known_settings()), path)

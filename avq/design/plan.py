@@ -62,6 +62,7 @@ class Plan:
         absent: dict[str, Any] = {} if self.ablation.presets else {"presets": True}
         absent |= {} if self.ablation.budget.quality else {"budget": {"quality"}}
         return {
+            "schema_version": 2,
             "experiment": self.experiment,
             "ablation": self.ablation.model_dump(exclude=absent),
             "preset": self.preset.name,

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from avq.aliases import current_tree
 from avq.design.parts import code_now
 from avq.design.plan import Entry, Plan
 from avq.design.rows import Row, labels
 from avq.design.run import Run
 from avq.design.settings import Setting
 from avq.errors import UsageError
-from avq.files import read_json, write_json
+from avq.files import write_json
 from avq.store.assembly import assemble, write_table
+from avq.store.declared import read_plan
 from avq.store.layout import Store
 from avq.store.read_run import run_at
 
@@ -41,7 +41,7 @@ def merge(
 
 def with_earlier(plan: Plan, store: Store) -> Plan:
     """The plan, and of the experiment's plan.json those rows and seeds that the plan lacks and that are finished."""
-    earlier = current_tree(read_json(store.experiments / plan.experiment / "plan.json"))
+    earlier = read_plan(store.experiments / plan.experiment)
     if not _is_same_question(plan, earlier):
         return plan
     rows = {row["label"]: _row(row) for row in earlier["rows"]} | {row.label: row for row in plan.rows}

@@ -23,24 +23,30 @@ def run_at(folder: Path) -> Run | None:
         if described:
             return _run(described["settings"], described["code"], described["run"])
         config = read_json(folder / "config.json")
-        return _run(config | {"images": config["fingerprint"]}, config["code"], folder.name) if config else None
+        return _run(_of_today(config), config["code"], folder.name) if config else None
     except (KeyError, TypeError, UsageError):
         return None
+
+
+def _of_today(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The first release's config.json with today's names."""
+    factory = current_factory(config["factory"])
+    model, train = current_settings(config["model"], factory), current_settings(config["train"])
+    return {**config, "factory": factory, "model": model, "train": train, "images": config["fingerprint"]}
 
 
 def _run(settings: Mapping[str, Any], code: str, name: str) -> Run:
     from avq.models.zoo import resolved_settings
     from avq.training.config import TrainConfig, effective
 
-    factory = current_factory(settings["factory"])
-    model = current_settings(settings["model"], factory)
+    factory, model = settings["factory"], settings["model"]
     return Run(
         variant=settings["variant"],
         factory=factory,
         model=model if factory is not None else resolved_settings(model),
         data=settings["data"],
         images=settings["images"],
-        train=effective(TrainConfig(**current_settings(settings["train"]))),
+        train=effective(TrainConfig(**settings["train"])),
         seed=settings["seed"],
         code=code,
         stored_as=name,

