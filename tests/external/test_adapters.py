@@ -120,7 +120,7 @@ def test_a_module_is_put_into_eval_mode_and_our_own_stay_as_they_are() -> None:
         ("encode", lambda images: images.mean(1), "integers"),
         ("encode", lambda images: (images.long(), None), "a tuple of Tensor, NoneType"),
         ("encode", lambda images: 1 / 0, "ZeroDivisionError"),
-        ("decode", lambda codes: codes, "decode gave int64"),
+        ("decode", lambda codes: codes, "decode returned int64"),
         ("decode", lambda codes: torch.zeros(len(codes), 3, 4, 4), "[24, 3, 4, 4] for images [24, 3, 16, 16]"),
         ("decode", lambda codes: torch.full((len(codes), 3, 16, 16), torch.nan), "not finite"),
     ],

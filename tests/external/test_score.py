@@ -17,7 +17,7 @@ from avq.evaluation.evaluate import evaluate
 from avq.external import score as module
 from avq.external.eight_bit import eight_bit, eight_bit_rows, export_pairs
 from avq.external.images import open_images
-from avq.external.score import address, open_pairs, score
+from avq.external.score import fingerprint, open_pairs, score
 from avq.metrics.attention import ATTENTION
 from avq.metrics.measurement import Measurement
 from avq.models import Tokenizer, create_variant
@@ -106,7 +106,7 @@ def test_batches_do_not_matter(written: Path, batch: int, monkeypatch: pytest.Mo
 
 
 def test_the_address_is_that_of_the_dataset(written: Path, faces: Dataset) -> None:
-    assert address(open_images(written / "originals", "originals")) == faces.test.fingerprint
+    assert fingerprint(open_images(written / "originals", "originals")) == faces.test.fingerprint
 
 
 @pytest.mark.parametrize("kind", ["uint8", "unit", "signed", "byte", "half", "first", "npz"])
@@ -128,7 +128,7 @@ def test_one_set_of_8_bit_images_in_many_forms_has_one_address(kind: str, tmp_pa
         np.save(path, arrays[kind])
     images = open_images(path, "originals")
     assert images.eight_bit
-    assert address(images) == address_of_images(pixels)
+    assert fingerprint(images) == address_of_images(pixels)
 
 
 def test_no_more_than_a_batch_is_read_at_once(written: Path, tmp_path: Path) -> None:
