@@ -84,7 +84,7 @@ def open_codes(
     for lower, (below, above) in enumerate(pairwise(tokens), 1):
         if above > below:
             raise UsageError(
-                f"{path}: level {lower + 1} has more codes an image ({above}) than level {lower} ({below}); level 1 "
+                f"{path}: level {lower + 1} has more codes per image ({above}) than level {lower} ({below}); level 1 "
                 "is the bottom, the finest"
             )
     sizes = list(codebook_sizes) * (len(levels) if len(codebook_sizes) == 1 else 1)

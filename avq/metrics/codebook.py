@@ -76,7 +76,9 @@ class CodebookUse(MetricObject):
             self._counts[index] += _count(level_codes, k, len(reference), index + 1)
             tokens = level_codes[0].numel() if len(level_codes) else self._tokens[index]
             if self._images and tokens != self._tokens[index]:
-                raise AvqError(f"codebook: level {index + 1} has {tokens} codes an image, before {self._tokens[index]}")
+                raise AvqError(
+                    f"codebook: level {index + 1} has {tokens} codes per image, before {self._tokens[index]}"
+                )
             self._tokens[index] = tokens
         self._images += len(reference)
 
@@ -117,7 +119,7 @@ class CodebookUse(MetricObject):
 def nominal_rate(
     tokens: Sequence[int], codebook_sizes: Sequence[int], decoder_levels: Sequence[int], pixels: int
 ) -> float:
-    """Bits per pixel of an image: tokens x log2 K over the levels (1 = bottom) that the decoder sees, by its pixels.
+    """Bits per pixel of an image: tokens x log2 K / pixels, over the levels (1 = bottom) that the decoder sees.
 
     `tokens` and `codebook_sizes` are per level, bottom first.
     """

@@ -27,7 +27,7 @@ def fetch(name: str, on_bytes: OnBytes = lambda _count: None) -> Path:
         on_bytes: called with the number of bytes of every piece.
 
     Raises:
-        UsageError: there are no such weights.
+        UsageError: the registry has no such weights.
         AvqError: no network, or the download is not the registered file; nothing is left behind.
     """
     known = fetched_file(get_weights(name))
@@ -37,7 +37,7 @@ def fetch(name: str, on_bytes: OnBytes = lambda _count: None) -> Path:
     except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise AvqError(
-            f"cannot fetch {known.url}: {reason}; where there is a network, fetch it there and give the file to "
+            f"cannot fetch {known.url}: {reason}; fetch it on a machine with a network and add the file by "
             "`avq-bench weights add FILE`"
         ) from None
 
@@ -54,7 +54,7 @@ def add(path: Path) -> tuple[str, Path]:
         The name in the registry, and the copy's path.
 
     Raises:
-        UsageError: no such file, or it holds none of the registered weights.
+        UsageError: the file does not exist, or holds none of the registered weights.
     """
     files = [(weights.name, known) for weights in REGISTRY.values() for known in weights.files]
     try:

@@ -94,7 +94,7 @@ class Found:
 
 
 def get_weights(name: str) -> Weights:
-    """The entry called `name`; UsageError, with the nearest name suggested, if there is no such entry."""
+    """The entry called `name`; UsageError, with the nearest name suggested, if it does not exist."""
     if name not in REGISTRY:
         raise unknown("weights", name, REGISTRY)
     return REGISTRY[name]
@@ -132,7 +132,7 @@ def find_weights(name: str) -> Path:
     """The first file that holds these weights and has the right sha256.
 
     Raises:
-        MissingWeightsError: there is no such file; names the command that fetches it.
+        MissingWeightsError: they are missing or damaged; names the command that fetches them.
     """
     damaged = None
     for found in look(name):

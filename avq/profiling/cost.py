@@ -56,7 +56,7 @@ def _receptive_fields(model: Tokenizer, image_size: int) -> list[Measurement]:
     protocol = protocol_id("receptive-field", part="trunk")
     twin = cast(Tokenizer, positive_copy(model.narrowed()))
     if not twin.trunk(torch.zeros(1, 3, image_size, image_size, dtype=torch.float64)):
-        return [unavailable("receptive-field", "this variant has no trunk", protocol=protocol, level=1)]
+        return [unavailable("receptive-field", "this variant has no encoder backbone", protocol=protocol, level=1)]
     fields = receptive_field(twin.trunk, image_size)
     return [measured("receptive-field", side, protocol=protocol, level=level) for level, side in enumerate(fields, 1)]
 

@@ -112,7 +112,7 @@ def test_damaged_codes_are_refused(codes: list[Tensor], says: str) -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     metric = fed([torch.zeros(1, 8, 8, dtype=torch.int64)], [64], [1])
-    with pytest.raises(AvqError, match="16 codes an image, before 64"):
+    with pytest.raises(AvqError, match="16 codes per image, before 64"):
         metric.update(blank(1), blank(1), [torch.zeros(1, 4, 4, dtype=torch.int64)])
     with pytest.raises(AvqError, match="made for 32x32"):
         metric.update(blank(1, 64), blank(1, 64), [torch.zeros(1, 8, 8, dtype=torch.int64)])
