@@ -47,7 +47,7 @@ class AttentionWatch(ExitStack):
                 self.callback(layer.register_forward_hook(self._record(level)).remove)
 
     def take(self) -> dict[str, Tensor]:
-        """`attention_gain` and so on `[B, levels]` of the last batch, NaN where a value is missing; {} without attention."""
+        """`attention_gain` and so on `[B, levels]` of the last batch, NaN where a value is missing."""
         extras = {}
         for name, by_level in self.values.items():
             empty = torch.full_like(next(iter(by_level.values())), math.nan)
