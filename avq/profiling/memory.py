@@ -13,9 +13,8 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -74,11 +73,8 @@ def held_memory(device: str = "cpu") -> float:
     return status_field("VmRSS")
 
 
-@dataclass(frozen=True)
-class Passes:
-    """What repeated calls took: peak MiB of each beyond what was held before the first (empty where that cannot be
-    measured), and seconds by the clock.
-    """
+class Passes(NamedTuple):
+    """What each of repeated calls took: peak MiB beyond what was held before (if it can be measured), and seconds."""
 
     memory: tuple[float, ...]
     seconds: tuple[float, ...]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -195,8 +195,7 @@ def limit_memory(mebibytes: float) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (int((status_field("VmData") + mebibytes) * MIB), hard))
 
 
-@dataclass(frozen=True)
-class Made:
+class Made(NamedTuple):
     """A point's call, and the gain of its layer (None for a training step, and for a variant)."""
 
     call: Callable[[], None]

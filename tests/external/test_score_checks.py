@@ -65,7 +65,7 @@ def test_names_and_formats(theirs: list[str], said: list[str], tmp_path: Path) -
     assert all(words in line for words in said), line
 
 
-def test_a_jpeg_in_the_clothes_of_a_png_is_a_jpeg(tmp_path: Path) -> None:
+def test_a_jpeg_with_the_suffix_of_a_png_is_a_jpeg(tmp_path: Path) -> None:
     write(tmp_path / "x", NAMES)
     write(tmp_path / "y", NAMES, format="JPEG")
     assert "JPEG" in refused(lambda: open_pairs(tmp_path / "x", tmp_path / "y"))
