@@ -1,12 +1,14 @@
-"""Looking at attention: what every layer does on a split, and where single pixels of one image look.
+"""What attention does: in every layer on a split, and for single pixels of one image.
 
-Both take rows of W, some at a time; the matrix of all pixels by all pixels is never built.
+Both take some rows of W at a time; the matrix of all pixels by all pixels is never built.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from contextlib import ExitStack
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,8 +17,8 @@ from avq.metrics.attention import DISTANCE, ENTROPY, GAIN, row_spread
 from avq.models.levels import Attention
 from avq.models.tokenizer import Tokenizer
 
-IMAGES = 256  # whose rows are looked at: the spread between images is small beside that between seeds
-_WEIGHTS = 2**32  # looked at a level; from 128x128 latents on, that is of fewer images
+IMAGES = 256  # whose rows are measured: the spread between images is small beside that between seeds
+_WEIGHTS = 2**32  # measured per level; from 128x128 latents on, these are of fewer images
 _TILE = 2**22  # weights at once: 16 MiB
 
 
@@ -27,35 +29,28 @@ def relative_gain(layer: Attention, x: Tensor) -> Tensor:
     return gain
 
 
-class AttentionWatch:
-    """Collects gain, distance and entropy a level from every attention layer while the model runs.
+class AttentionWatch(ExitStack):
+    """Collects gain, distance and entropy per level from every attention layer while the model runs, until closed.
 
     The gain is of every image; distance and entropy are of the first 256 that it sees (fewer, where latents have
     more than 4,096 pixels), each over all pixels.
     """
 
     def __init__(self, model: Tokenizer) -> None:
-        self.layers = [level.attention for level in model.find_levels()]
+        super().__init__()
+        layers = [level.attention for level in model.find_levels()]
         self.levels = len(model.codebook_sizes)
-        self.seen = [0] * len(self.layers)
+        self.seen = [0] * len(layers)
         self.values: dict[str, dict[int, Tensor]] = {}
-        self.hooks: list[Any] = []
-
-    def __enter__(self) -> AttentionWatch:
-        for level, layer in enumerate(self.layers):
+        for level, layer in enumerate(layers):
             if layer is not None:
-                self.hooks.append(layer.register_forward_hook(self._record(level)))
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for hook in self.hooks:
-            hook.remove()
+                self.callback(layer.register_forward_hook(self._record(level)).remove)
 
     def take(self) -> dict[str, Tensor]:
-        """`attention_gain` and so on `[B, levels]` of the last batch, NaN where there is no value; else nothing."""
+        """`attention_gain` and so on `[B, levels]` of the last batch, NaN where a value is missing."""
         extras = {}
         for name, by_level in self.values.items():
-            empty = torch.full_like(next(iter(by_level.values())), float("nan"))
+            empty = torch.full_like(next(iter(by_level.values())), math.nan)
             columns = [by_level.get(level, empty) for level in range(self.levels)]
             extras[name.replace("-", "_")] = torch.stack(columns, 1)
         return extras
@@ -63,14 +58,12 @@ class AttentionWatch:
     def _record(self, level: int) -> Callable[[Attention, tuple[Tensor], Tensor], None]:
         def hook(layer: Attention, inputs: tuple[Tensor], output: Tensor) -> None:
             (x,) = inputs
-            self.values.setdefault(GAIN, {})[level] = relative_gain(layer, x)
-            pixels = x.shape[2] * x.shape[3]
-            wanted = max(1, min(IMAGES, _WEIGHTS // pixels**2)) - self.seen[level]
-            spread = torch.full((2, len(x)), float("nan"), device=x.device)
+            wanted = max(1, min(IMAGES, _WEIGHTS // x[0, 0].numel() ** 2)) - self.seen[level]
+            spread = torch.full((2, len(x)), math.nan, device=x.device)
             if wanted > 0:
                 spread[:, :wanted] = image_spread(layer, x[:wanted])
             self.seen[level] += len(x)
-            for name, values in zip((DISTANCE, ENTROPY), spread, strict=True):
+            for name, values in zip((GAIN, DISTANCE, ENTROPY), (relative_gain(layer, x), *spread), strict=True):
                 self.values.setdefault(name, {})[level] = values
 
         return hook
@@ -78,9 +71,9 @@ class AttentionWatch:
 
 @torch.no_grad()
 def image_spread(layer: Attention, x: Tensor) -> Tensor:
-    """Distance and entropy (`row_spread`) an image, mean over its pixels and heads: float32 `[2, B]` of `[B, C, H, W]`.
+    """Distance and entropy (`row_spread`) per image, mean over pixels and heads: float32 `[2, B]` of `[B, C, H, W]`.
 
-    Rows are taken so many at a time that their weights fill 16 MiB, or one by one.
+    As many rows at a time as have 16 MiB of weights, or one by one.
     """
     size = (x.shape[2], x.shape[3])
     pixels = size[0] * size[1]
@@ -93,14 +86,14 @@ def image_spread(layer: Attention, x: Tensor) -> Tensor:
 
 
 class Look(NamedTuple):
-    """Where one latent pixel looks.
+    """Where one latent pixel attends.
 
     Attributes:
         level: 1 = bottom.
         place: the pixel's row and column in the latent.
         shares: its row of W, normalised to sum 1, mean over heads, `[h, w]`.
-        gain: norm of what the row adds to the pixel over the pixel's own: how much the look matters.
-        distance: mean distance looked at, as a share of the latent's longer side; NaN for a single pixel.
+        gain: norm of what the row adds to the pixel over the pixel's own.
+        distance: mean distance, as a share of the latent's longer side; NaN for a single pixel.
         entropy: of the row, as a share of ln N; NaN for a single pixel.
     """
 
@@ -114,7 +107,7 @@ class Look(NamedTuple):
 
 @torch.no_grad()
 def look(model: Tokenizer, image: Tensor, places: list[tuple[float, float]]) -> list[list[Look]]:
-    """Where the latent pixels at some places of an image look.
+    """Where the latent pixels at some places of an image attend.
 
     Args:
         model: in eval mode.
@@ -122,23 +115,16 @@ def look(model: Tokenizer, image: Tensor, places: list[tuple[float, float]]) -> 
         places: positions as shares of height and width, each in [0, 1).
 
     Returns:
-        For each place one `Look` a level that has attention, bottom level first.
+        For each place one `Look` per level with attention, bottom level first.
     """
-    taken: dict[int, Tensor] = {}
-
-    def take(level: int) -> Callable[[object, tuple[Tensor], object], None]:
-        return lambda _layer, inputs, _output: taken.update({level: inputs[0]})
-
-    layers = {
-        number: level.attention for number, level in enumerate(model.find_levels()) if level.attention is not None
-    }
-    hooks = [layer.register_forward_hook(take(level)) for level, layer in layers.items()]
-    try:
+    taken: dict[Attention, Tensor] = {}
+    layers = {number: level.attention for number, level in enumerate(model.find_levels(), 1) if level.attention}
+    with ExitStack() as hooks:
+        for layer in layers.values():
+            hook = layer.register_forward_hook(lambda layer, inputs, _output: taken.update({layer: inputs[0]}))
+            hooks.callback(hook.remove)
         model.encode(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return [[_look(layer, taken[level], level + 1, place) for level, layer in layers.items()] for place in places]
+    return [[_look(layer, taken[layer], level, place) for level, layer in layers.items()] for place in places]
 
 
 def _look(layer: Attention, x: Tensor, level: int, place: tuple[float, float]) -> Look:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Evaluation(NamedTuple):
-    """The measurements over a split, and a frame with one row an image."""
+    """The measurements over a split, and a frame with one row per image."""
 
     measurements: list[Measurement]
     per_image: pd.DataFrame
@@ -42,28 +42,28 @@ def evaluate(
     only: Collection[str] | None = None,
     on_images: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """All metrics of a model on a split, in float32 whatever it was trained in.
+    """All metrics of a model on a split, in float32 regardless of the training precision.
 
-    Images pass in batches; only per-image numbers and features are kept. What needs the model itself is measured
-    after they have passed.
+    Images are processed in batches; only numbers and features per image stay. What needs the model itself is measured
+    afterwards.
 
     Args:
         model: a variant; it is put into eval mode on `device`.
         dataset: the images.
         split: "train", "validation" or "test".
         device: where to compute.
-        allow_small: give a Fréchet distance of fewer images than it needs, and mark it.
-        only: what is to be measured, by the names of `measured_by` and `measured_after`; by default everything.
+        allow_small: report a Fréchet distance of fewer images than it needs, and mark it.
+        only: what to measure, by the names of `measured_by` and `measured_after`; by default everything.
         on_images: called with the number of images done.
     """
     images: ImageSet = getattr(dataset, split)
     model = model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     reference = ReferenceSet(images.fingerprint, len(images), shows_faces(dataset.card))
-    after = {name: given for name, given in measured_after().items() if only is None or name in only}
-    now = None if only is None else {*only, *(BASE if after else ())}
+    after = {name: metrics for name, metrics in measured_after().items() if only is None or name in only}
+    first = None if only is None else {*only, *(BASE if after else ())}
     subject = Subject(model.codebook_sizes, model.decoder_levels, dataset.image_size, reference, allow_small)
-    metrics = measures(subject, now)
-    evaluator = Evaluator(metrics, images.fingerprint)
+    objects = measures(subject, first)
+    evaluator = Evaluator(objects, images.fingerprint)
     size = images_within(EVALUATION_PIXELS, images.images)
     evaluator.prepare(lambda: (to_model(batch, device) for batch in torch.split(images.images, size)))
     with AttentionWatch(model) as attention:
@@ -78,15 +78,15 @@ def evaluate(
                 on_images(start + len(batch))
     rows = evaluator.compute()
     if after:
-        commonest = next(metric for metric in metrics if isinstance(metric, CodebookUse)).most_frequent()
+        commonest = next(one for one in objects if isinstance(one, CodebookUse)).most_frequent()
         passed = Passed(model, dataset, split, device, rows, commonest)
-        for name, given in after.items():
-            rows = [*rows, *map(evaluator.named, load(name, f"metric '{given[0].name}'")(passed))]
+        for name, metrics in after.items():
+            rows = [*rows, *map(evaluator.named, load(name, f"metric '{metrics[0].name}'")(passed))]
     return Evaluation(rows, evaluator.per_image())
 
 
 def shows_faces(card: Card) -> bool:
-    """Whether a dataset's pictures are faces: its card says so, or they are drawn ones."""
+    """Whether a dataset's pictures are faces: synthetic ones, or its card says so."""
     return card.kind == "synthetic-faces" or card.options.get("subject") == "faces"
 
 

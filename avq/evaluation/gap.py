@@ -1,4 +1,4 @@
-"""The gap between test images and training images: MAE on the first less that on as many of the second."""
+"""The gap between test and training images: MAE on test images minus MAE on as many training images."""
 
 from __future__ import annotations
 

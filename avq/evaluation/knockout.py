@@ -1,21 +1,21 @@
-"""Level knock-out: what is lost when one level's codes are all replaced by its most frequent code.
+"""Level knock-out: what is lost when all codes of a level are replaced by its most frequent code.
 
-It is the honest test of whether an upper level carries anything.
+It shows whether an upper level carries any information.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from avq.data.loader import EVALUATION_PIXELS, images_within, to_model
 from avq.evaluation.passed import Passed
-from avq.metrics.base import mean_over_images, unit_images
+from avq.metrics.base import joined, mean_over_images, unit_images
 from avq.metrics.measurement import Measurement, protocol_id, unavailable
 from avq.metrics.perceptual import PerceptualDistance, find_perceptual, perceptual_protocol
 from avq.models.quantizers.base import Quantized, Quantizer
@@ -24,7 +24,7 @@ from avq.models.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from avq.metrics.base import FloatArray
 
-IMAGES = 2048  # the first of the split: the differences are paired, so that these are plenty
+IMAGES = 2048  # the first of the split: enough, as the differences are paired
 _MAE, _PERCEPTUAL = "knockout-mae", "knockout-lpips-squeeze"
 
 
@@ -40,22 +40,20 @@ def knock_out_levels(
 ) -> list[Measurement]:
     """Change in MAE and LPIPS per level, paired by image, over the first 2,048 images.
 
-    Codes are replaced where they are used. A level that the decoder sees is replaced in front of the decoder. One
-    that it does not see acts through the levels below, which are then encoded anew over the replaced one; its rows
-    say so.
+    A level that the decoder sees is replaced in front of the decoder. One that it does not see acts through the levels
+    below, which are then encoded anew from the replaced one; its rows say so.
 
     Args:
         model: in eval mode, on `device`.
         images: uint8 `[N, H, W, 3]`.
         codes: each level's most frequent code over the split, bottom first.
-        distance: LPIPS, or the reason why there is none.
+        distance: LPIPS, or why it is not available.
     """
     images = images[:IMAGES]
     measures = [_MAE, _PERCEPTUAL] if isinstance(distance, PerceptualDistance) else [_MAE]
     changes: dict[tuple[int, str], list[FloatArray]] = {}
-    size = images_within(EVALUATION_PIXELS, images)
-    for start in range(0, len(images), size):
-        batch = to_model(images[start : start + size], device)
+    for part in torch.split(images, images_within(EVALUATION_PIXELS, images)):
+        batch = to_model(part, device)
         result = model(batch)
         whole = _errors(batch, result.images, distance)
         for level, code in enumerate(codes, 1):
@@ -65,14 +63,14 @@ def knock_out_levels(
                 for name in measures:
                     changes.setdefault((level, name), []).append(lost[name] - whole[name])
     return [
-        _row(model, name, level, changes.get((level, name)), distance)
+        _row(model, name, level, changes.get((level, name), []), distance)
         for level in range(1, len(codes) + 1)
         for name in (_MAE, _PERCEPTUAL)
     ]
 
 
 def _without(model: Tokenizer, batch: Tensor, codes: Sequence[Tensor], level: int, code: int) -> Tensor | None:
-    """The reconstruction without a level; None where that level's codes act in no way that is known."""
+    """The reconstruction without a level; None if it is unknown how that level's codes act."""
     if level in model.decoder_levels:
         replaced = [torch.full_like(part, code) if at == level else part for at, part in enumerate(codes, 1)]
         return model.decode(replaced)
@@ -84,12 +82,10 @@ def _without(model: Tokenizer, batch: Tensor, codes: Sequence[Tensor], level: in
         same = torch.full_like(output.codes, code)
         return output._replace(latents=layer.decode(same), codes=same)
 
-    hook = levels[level - 1].quantizer.register_forward_hook(replace)
-    try:
+    with ExitStack() as hooks:
+        hooks.callback(levels[level - 1].quantizer.register_forward_hook(replace).remove)
         images: Tensor = model(batch).images
-        return images
-    finally:
-        hook.remove()
+    return images
 
 
 def _errors(reference: Tensor, rebuilt: Tensor, distance: PerceptualDistance | str) -> dict[str, FloatArray]:
@@ -101,7 +97,7 @@ def _errors(reference: Tensor, rebuilt: Tensor, distance: PerceptualDistance | s
 
 
 def _row(
-    model: Tokenizer, name: str, level: int, changes: list[FloatArray] | None, distance: PerceptualDistance | str
+    model: Tokenizer, name: str, level: int, changes: list[FloatArray], distance: PerceptualDistance | str
 ) -> Measurement:
     conditions = {"at": "use", "first": IMAGES}
     if name == _PERCEPTUAL:
@@ -110,8 +106,8 @@ def _row(
         protocol = perceptual_protocol(name, distance, **conditions)
     else:
         protocol = protocol_id(name, range="0-1", **conditions)
-    values = np.concatenate(changes or [np.zeros(0)])
-    row = mean_over_images(name, values, protocol, "neither the decoder nor a known encoder sees it", level)
+    why_empty = "neither the decoder nor a known encoder sees it"
+    row = mean_over_images(name, joined(changes), protocol, why_empty, level)
     if level in model.decoder_levels or not changes:
         return row
     return dataclasses.replace(row, reason="unseen by the decoder: the levels below were encoded anew")

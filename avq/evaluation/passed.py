@@ -1,4 +1,4 @@
-"""A model that has made all images of a split: what measures it afterwards is given this."""
+"""A model that has reconstructed all images of a split: what `measured_after` names is called with this."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from avq.data.sources import Dataset, ImageSet
 from avq.metrics.measurement import Measurement
 from avq.models.tokenizer import Tokenizer
 
-BASE = ("avq.metrics.codebook:CodebookUse", "avq.metrics.error:MeanAbsoluteError")
-"""What is always measured beforehand."""
+BASE = ("avq.metrics.codebook:CodebookUse", "avq.metrics.error:MeanAbsoluteError")  # always measured beforehand
 
 
 @dataclass(frozen=True)
 class Passed:
-    """After the pass over a split.
+    """The state after the pass over a split.
 
     Attributes:
         model: in eval mode, on `device`.
         dataset: all images.
-        split: the one that was passed.
+        split: the one that was reconstructed.
         device: where to compute.
-        rows: what was measured on the way.
+        rows: what was measured so far.
         commonest: the most frequent code of each level over the split, bottom first.
     """
 
@@ -35,6 +34,6 @@ class Passed:
 
     @property
     def images(self) -> ImageSet:
-        """Those of the split."""
+        """The images of the split."""
         images: ImageSet = getattr(self.dataset, self.split)
         return images

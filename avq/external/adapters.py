@@ -2,14 +2,14 @@
 
 The contract, for `package.module:factory`:
 
-- `encode(images)` takes float `[B, 3, H, W]` in `image_range` and gives codes (an integer tensor `[B, h, w]` or
+- `encode(images)` takes float `[B, 3, H, W]` in `image_range` and returns codes (an integer tensor `[B, h, w]` or
   `[B, T]`, or a list of them, bottom level first), or any other latents, which then have no rate;
-- `decode(what encode gave)` gives images `[B, 3, H, W]` in `image_range`;
+- `decode(what encode returned)` returns images `[B, 3, H, W]` in `image_range`;
 - `image_range`, optional: `(-1, 1)`, the default, or `(0, 1)`;
-- `codebook_size`, optional: codebook size, one number or one a level; without it the rate is n/a;
+- `codebook_size`, optional: one number, or one per level; without it the rate is n/a;
 - `decoder_levels`, optional: the levels (1 = bottom) that the decoder sees; by default all.
 
-`diffusers.VQModel`, `diffusers.AutoencoderKL` and `pythae.models.VQVAE` are taken as they are.
+`diffusers.VQModel`, `diffusers.AutoencoderKL` and `pythae.models.VQVAE` are accepted as they are.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from avq.models.tokenizer import Reconstruction, Tokenizer
 
 _ADDRESS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _WRONG_RANGE = 0.75  # the error falls below this share of its value when images are read in the other range
-_FLAT = 0.05  # an untrained model's pictures, all of one grey, tell nothing about their range
+_FLAT = 0.05  # standard deviation: an untrained model's pictures, all of one grey, do not show their range
 
 
 def is_address(text: str) -> bool:
@@ -39,7 +39,7 @@ def is_address(text: str) -> bool:
 
 
 def load_object(address: str) -> Tokenizer:
-    """What `package.module:name` names, or what it gives when called without arguments, as a tokenizer in eval mode.
+    """What `package.module:name` names, or returns when called without arguments, as a tokenizer in eval mode.
 
     Modules in the current folder are found too, as with `python -m`. The object's own code runs.
 
@@ -54,33 +54,33 @@ def load_object(address: str) -> Tokenizer:
         found = attrgetter(name)(importlib.import_module(module))
     except AttributeError as error:
         raise UsageError(f"'{module}' was imported, but has no '{name}' ({error})") from error
-    except Exception as error:  # whatever a user's module raises while it is imported
+    except Exception as error:  # anything that a user's module raises
         raise UsageError(f"'{module}' cannot be imported: {type(error).__name__}: {error}") from error
     if isinstance(found, type) or not _is_tokenizer(found):
         if not callable(found):
             raise UsageError(f"{address} is a {type(found).__name__} without encode and decode")
         try:
             found = found()
-        except Exception as error:  # whatever a user's factory raises
+        except Exception as error:  # anything that a user's factory raises
             raise UsageError(f"{address}() failed: {type(error).__name__}: {error}") from error
     return adapt(found, address)
 
 
 def adapt(model: Any, name: str = "model") -> Tokenizer:
-    """A tokenizer made of any object that keeps the contract above (a `Tokenizer` is one already).
+    """Any object that follows the contract above as a tokenizer; a `Tokenizer` stays itself.
 
     Args:
         model: the object; a `torch.nn.Module` is put into eval mode and moved with the tokenizer.
         name: what messages call it.
 
     Raises:
-        UsageError: it does not keep the contract; one line.
+        UsageError: it does not follow the contract; one line.
     """
     if isinstance(model, Tokenizer):
         return model.eval()
     model = peers.as_known(model)
     if not _is_tokenizer(model):
-        raise UsageError(f"{name} gives a {type(model).__name__}, which lacks encode(images) or decode(codes)")
+        raise UsageError(f"{name} is a {type(model).__name__}, which lacks encode(images) or decode(codes)")
     return Adapted(model, name).eval()
 
 
@@ -89,74 +89,76 @@ def _is_tokenizer(candidate: Any) -> bool:
 
 
 class Adapted(Tokenizer):
-    """The tokenizer's face of an outside object; see the head of this module. Errors as `adapt`."""
+    """An outside object as a tokenizer; see the head of this module. Errors as `adapt`."""
 
     def __init__(self, model: Any, name: str) -> None:
         super().__init__()
         self.model, self.name = model, name  # a torch module becomes part of this one
         self._unit = _is_unit(getattr(model, "image_range", (-1, 1)), name)
         self.codebook_sizes = _sizes(getattr(model, "codebook_size", getattr(model, "num_codes", None)), name)
-        levels = getattr(model, "decoder_levels", None)
-        self.decoder_levels = list(range(1, len(self.codebook_sizes) + 1)) if levels is None else list(levels)
-        if not set(self.decoder_levels) <= set(range(1, len(self.codebook_sizes) + 1)):
-            count = len(self.codebook_sizes)
-            raise UsageError(f"{name}: decoder_levels {self.decoder_levels} do not fit {count} codebooks")
+        levels = range(1, len(self.codebook_sizes) + 1)
+        seen = getattr(model, "decoder_levels", None)
+        self.decoder_levels = list(levels if seen is None else seen)
+        if not set(self.decoder_levels) <= set(levels):
+            raise UsageError(f"{name}: decoder_levels {self.decoder_levels} do not fit {len(levels)} codebooks")
         self._range_checked = False
-        self._alone = True  # encode gives a tensor, not a list of them
-        self._tails: list[tuple[int, ...]] = []  # sizes of each level's codes as encode gives them, but for the batch
+        self._single = True  # encode returns a tensor, not a list of them
+        self._tails: list[tuple[int, ...]] = []  # sizes of each level's codes as encode returns them, but for the batch
 
     def forward(self, images: Tensor) -> Reconstruction:
-        """Encode and decode; codes are empty where the object does not say how large its codebooks are."""
-        given = self._call(self.model.encode, images if not self._unit else (images + 1) / 2)
-        codes = self._codes(given, len(images)) if self.codebook_sizes else []
-        rebuilt = self._images(self._call(self.model.decode, given), len(images))
+        """Encode and decode; no codes if the object does not say how large its codebooks are."""
+        latents, codes = self._encode(images)
+        rebuilt = self._images(self._call(self.model.decode, latents), len(images))
         if rebuilt.shape != images.shape:
-            raise AvqError(f"{self.name}: decode gave {list(rebuilt.shape)} for images {list(images.shape)}")
+            raise AvqError(f"{self.name}: decode returned {list(rebuilt.shape)} for images {list(images.shape)}")
         self._check_range(images, rebuilt)
         return Reconstruction(rebuilt, codes, {})
 
     def encode(self, images: Tensor) -> list[Tensor]:
-        given = self._call(self.model.encode, images if not self._unit else (images + 1) / 2)
-        return self._codes(given, len(images)) if self.codebook_sizes else []
+        return self._encode(images)[1]
+
+    def _encode(self, images: Tensor) -> tuple[Any, list[Tensor]]:
+        latents = self._call(self.model.encode, (images + 1) / 2 if self._unit else images)
+        return latents, self._codes(latents, len(images)) if self.codebook_sizes else []
 
     def decode(self, codes: list[Tensor]) -> Tensor:
-        """Images from codes as `encode` of this class gives them; call that first, since it learns the layout."""
+        """Images from codes as `encode` of this class returns them; call that first, since it learns the layout."""
         if not codes or len(codes) != len(self._tails):
-            raise AvqError(f"{self.name}: there are no codes to decode images from")
+            raise AvqError(f"{self.name}: no codes to decode images from")
         raw = [level.reshape(len(level), *tail) for level, tail in zip(codes, self._tails, strict=True)]
-        return self._images(self._call(self.model.decode, raw[0] if self._alone else raw), len(codes[0]))
+        return self._images(self._call(self.model.decode, raw[0] if self._single else raw), len(codes[0]))
 
     def _call(self, method: Callable[[Any], Any], value: Any) -> Any:
         try:
             return method(value)
-        except Exception as error:  # whatever a user's object raises
+        except Exception as error:  # anything that a user's object raises
             shown = f" {list(value.shape)}" if isinstance(value, Tensor) else ""
             reason = f"{type(error).__name__}: {error}"
             raise AvqError(f"{self.name}: {method.__name__} failed on{shown or ' codes'}: {reason}") from error
 
-    def _codes(self, given: Any, batch: int) -> list[Tensor]:
-        levels = [given] if isinstance(given, Tensor) else given
+    def _codes(self, latents: Any, batch: int) -> list[Tensor]:
+        said, count = f"{self.name}: encode returned", len(self.codebook_sizes)
+        levels = [latents] if isinstance(latents, Tensor) else latents
         if not isinstance(levels, list | tuple) or not all(isinstance(level, Tensor) for level in levels):
-            raise AvqError(f"{self.name}: encode gave {_shown(given)}; codes are an integer tensor, or a list of them")
-        if len(levels) != len(self.codebook_sizes):
-            count = len(self.codebook_sizes)
-            raise AvqError(f"{self.name}: encode gave {len(levels)} levels, but codebook_size has {count}")
+            raise AvqError(f"{said} {_shown(latents)}; codes are an integer tensor, or a list of them")
+        if len(levels) != count:
+            raise AvqError(f"{said} {len(levels)} levels, but codebook_size has {count}")
         for level in levels:
             if level.is_floating_point() or level.ndim not in (2, 3) or len(level) != batch:
-                raise AvqError(
-                    f"{self.name}: encode gave {_shown(level)}; codes are integers [{batch}, h, w] or [{batch}, T]"
-                )
-        self._alone = isinstance(given, Tensor)
+                raise AvqError(f"{said} {_shown(level)}; codes are integers [{batch}, h, w] or [{batch}, T]")
+        self._single = isinstance(latents, Tensor)
         self._tails = [tuple(level.shape[1:]) for level in levels]
         return [level.long().reshape(batch, -1, level.shape[-1]) for level in levels]
 
     def _images(self, rebuilt: Any, batch: int) -> Tensor:
         if not isinstance(rebuilt, Tensor) or not rebuilt.is_floating_point() or rebuilt.ndim != 4:
-            raise AvqError(f"{self.name}: decode gave {_shown(rebuilt)}; images are a float tensor [{batch}, 3, H, W]")
+            raise AvqError(
+                f"{self.name}: decode returned {_shown(rebuilt)}; images are a float tensor [{batch}, 3, H, W]"
+            )
         return rebuilt.float() * 2 - 1 if self._unit else rebuilt.float()
 
     def _check_range(self, images: Tensor, rebuilt: Tensor) -> None:
-        """The mistake that leaves the numbers plausible: images in [0, 1] that are read as [-1, 1], or the reverse."""
+        """A mistake that leaves the numbers plausible: images in [0, 1] that are read as [-1, 1], or the reverse."""
         if self._range_checked:
             return
         self._range_checked = True
@@ -180,7 +182,7 @@ def _is_unit(image_range: Any, name: str) -> bool:
 
 
 def _sizes(codebook_size: Any, name: str) -> list[int]:
-    """Codebook sizes a level; none where the object does not tell."""
+    """Codebook sizes per level; none if the object does not say."""
     if codebook_size is None:
         return []
     try:
@@ -188,7 +190,7 @@ def _sizes(codebook_size: Any, name: str) -> list[int]:
     except (TypeError, ValueError):
         sizes = []
     if not sizes or min(sizes) < 1:
-        raise UsageError(f"{name}: codebook_size is {codebook_size!r}; it takes one number, or one a level")
+        raise UsageError(f"{name}: codebook_size is {codebook_size!r}; it takes one number, or one per level")
     return sizes
 
 

@@ -1,15 +1,19 @@
-"""Codes that another tool wrote, one array a level."""
+"""Codes that another tool wrote, one array per level."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from avq.errors import UsageError
@@ -24,7 +28,7 @@ class OutsideCodes:
 
     Attributes:
         levels: arrays `[N, h, w]` (or `[N, T]`: tokens in a row), bottom level first.
-        codebook_sizes: codebook size K a level.
+        codebook_sizes: K per level.
         decoder_levels: the levels (1 = bottom) that the decoder sees.
     """
 
@@ -32,43 +36,47 @@ class OutsideCodes:
     codebook_sizes: list[int]
     decoder_levels: list[int]
 
-    def batches(self, size: int) -> Iterator[list[Tensor]]:
-        """int64 `[B, h, w]` a level, from the first image on.
+    def batches(self, size: int) -> Generator[list[Tensor], None, None]:
+        """int64 `[B, h, w]` per level, from the first image on.
 
         Raises:
-            UsageError: a code that its codebook does not have; the first image with one is named.
+            UsageError: a code outside its codebook; names the first image with one.
         """
-        streams = zip(*(level.chunks(size) for level in self.levels), strict=True)
-        for number, pieces in enumerate(streams):
-            codes = []
-            for level, (piece, k) in enumerate(zip(pieces, self.codebook_sizes, strict=True)):
-                wrong = ((piece < 0) | (piece >= k)).reshape(len(piece), -1).any(1)
-                if wrong.any():
-                    first = int(wrong.argmax())
-                    found = piece[first][(piece[first] < 0) | (piece[first] >= k)].flat[0]
-                    raise UsageError(
-                        f"{self.levels[level].label}: image {number * size + first} (counted from 0) has code {found}, "
-                        f"but the codebook has {k} (0 to {k - 1})" + ("; do the codes count from 1?" * int(found == k))
-                    )
-                codes.append(torch.from_numpy(piece.astype("int64").reshape(len(piece), -1, piece.shape[-1])))
-            yield codes
+        with ExitStack() as opened:
+            streams = [opened.enter_context(closing(level.chunks(size))) for level in self.levels]
+            for number, pieces in enumerate(zip(*streams, strict=True)):
+                for level, piece, k in zip(self.levels, pieces, self.codebook_sizes, strict=True):
+                    _check(piece, k, level.label, number * size)
+                yield [torch.from_numpy(p.astype("int64").reshape(len(p), -1, p.shape[-1])) for p in pieces]
+
+
+def _check(codes: NDArray[Any], k: int, label: str, start: int) -> None:
+    outside = ((codes < 0) | (codes >= k)).reshape(len(codes), -1)
+    if outside.any():
+        first, place = (int(index) for index in np.argwhere(outside)[0])
+        code = codes[first].flat[place]
+        hint = "; do the codes count from 1?" if code == k else ""
+        raise UsageError(
+            f"{label}: image {start + first} (counted from 0) has code {code}, "
+            f"but the codebook has {k} (0 to {k - 1}){hint}"
+        )
 
 
 def open_codes(
     path: Path, codebook_sizes: Sequence[int], images: int, decoder_levels: Sequence[int] | None = None
 ) -> OutsideCodes:
-    """Open a .npy file (one level), or an .npz with an array a level.
+    """Open a .npy file (one level), or an .npz with an array per level.
 
-    Several arrays are told apart by the number at the end of their names: `level-1` is the bottom, the finest.
+    Several arrays are ordered by the number at the end of their names: `level-1` is the bottom, the finest.
 
     Args:
         path: the file.
-        codebook_sizes: K a level, bottom first, or one for all.
+        codebook_sizes: K per level, bottom first, or one for all.
         images: how many images there are.
         decoder_levels: the levels that the decoder sees; default: all.
 
     Raises:
-        UsageError: levels that cannot be told apart, shapes or counts that do not fit; one line.
+        UsageError: levels without numbers, shapes or counts that do not fit; one line.
     """
     arrays = open_arrays(path)
     levels = list(arrays.values()) if len(arrays) == 1 else _numbered(path, arrays)
@@ -76,7 +84,7 @@ def open_codes(
     for lower, (below, above) in enumerate(pairwise(tokens), 1):
         if above > below:
             raise UsageError(
-                f"{path}: level {lower + 1} has more codes an image ({above}) than level {lower} ({below}); level 1 "
+                f"{path}: level {lower + 1} has more codes per image ({above}) than level {lower} ({below}); level 1 "
                 "is the bottom, the finest"
             )
     sizes = list(codebook_sizes) * (len(levels) if len(codebook_sizes) == 1 else 1)
@@ -91,7 +99,9 @@ def open_codes(
 def _numbered(path: Path, arrays: dict[str, ArrayFile]) -> list[ArrayFile]:
     numbers = {name: found and int(found[1]) for name in arrays for found in [_NUMBERED.match(name)]}
     if sorted(number or 0 for number in numbers.values()) != list(range(1, len(arrays) + 1)):
-        raise UsageError(f"{path} holds {', '.join(arrays)}: call one array a level level-1 (the finest), level-2, …")
+        raise UsageError(
+            f"{path} holds {', '.join(arrays)}: name the arrays of the levels level-1 (the finest), level-2, …"
+        )
     return [arrays[name] for name in sorted(arrays, key=lambda name: numbers[name] or 0)]
 
 

@@ -1,4 +1,4 @@
-"""Reconstructions through 8 bits, as a PNG keeps them, so that files and a model can be measured alike."""
+"""Reconstructions rounded to 8 bits, as in a PNG, so that files and a model can be measured alike."""
 
 from __future__ import annotations
 
@@ -17,27 +17,20 @@ from avq.data.sources import ImageSet
 from avq.errors import AvqError, UsageError
 from avq.metrics.measurement import Measurement
 from avq.metrics.registry import METRICS
-from avq.models.tokenizer import Reconstruction, Tokenizer
+from avq.models.tokenizer import Tokenizer
 
 
 @contextmanager
 def eight_bit(model: Tokenizer) -> Iterator[Tokenizer]:
-    """The model, whose images are clamped and rounded to 8 bits (`to_uint8`) while this lasts.
-
-    It stays the object that it is, so that evaluation finds its levels and layers.
-    """
+    """The same model, whose images are clamped and rounded to 8 bits (`to_uint8`) within the block."""
     decode = model.decode
-    hook = model.register_forward_hook(_round_output)
+    hook = model.register_forward_hook(lambda _model, _inputs, out: out._replace(images=_rounded(out.images)))
     model.decode = lambda codes: _rounded(decode(codes))  # type: ignore[method-assign]
     try:
         yield model
     finally:
         hook.remove()
         del model.decode
-
-
-def _round_output(_model: Tokenizer, _inputs: object, output: Reconstruction) -> Reconstruction:
-    return output._replace(images=_rounded(output.images))
 
 
 def _rounded(images: Tensor) -> Tensor:
@@ -47,32 +40,30 @@ def _rounded(images: Tensor) -> Tensor:
 def eight_bit_rows(rows: Sequence[Measurement], how: str = "uint8") -> list[Measurement]:
     """The rows with `recon=<how>` in the protocol ids of all that is measured on pixels.
 
-    What is counted from codes does not change with the rounding, and keeps its id; so does a metric that by its own
-    definition takes 8-bit images, unless the file was lossy.
+    Counts of codes do not change with the rounding and keep their ids; so does a metric that by its own definition
+    takes 8-bit images, unless the file was lossy.
     """
-    return [row if _is_untouched(row, how) else replace(row, protocol=f"{row.protocol};recon={how}") for row in rows]
-
-
-def _is_untouched(row: Measurement, how: str) -> bool:
-    of = METRICS[row.metric].of
-    return of not in ("pixels", "bytes") or (how == "uint8" and of == "bytes")
+    changed = ("pixels",) if how == "uint8" else ("pixels", "bytes")
+    return [
+        replace(row, protocol=f"{row.protocol};recon={how}") if METRICS[row.metric].of in changed else row
+        for row in rows
+    ]
 
 
 @torch.no_grad()
 def export_pairs(model: Tokenizer, images: ImageSet, folder: Path, device: str = "cpu") -> None:
     """Write `originals/` and `reconstructions/` as PNG, and `codes.npz` where the model has codes.
 
-    The files are named by position, so that their order is the set's; `score` gives for them what `evaluate` gives
-    within `eight_bit`.
+    Names are positions in the set. `score` measures of the files what `evaluate` measures within `eight_bit`.
 
     Raises:
-        UsageError: the folder holds something already: files of two models must not mix.
+        UsageError: the folder is not empty: files of two models must not mix.
         AvqError: it cannot be written to.
     """
     from PIL import Image
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is not empty; name a new folder, so that nothing in it mixes with something else")
+        raise UsageError(f"{folder} is not empty; name a new folder, so that files do not mix")
     model = model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     digits = max(6, len(str(len(images))))
     codes: list[list[np.ndarray[Any, Any]]] = [[] for _ in model.codebook_sizes]
@@ -86,10 +77,10 @@ def export_pairs(model: Tokenizer, images: ImageSet, folder: Path, device: str =
             for part, pixels in (("originals", original), ("reconstructions", to_uint8(result.images.float()).cpu())):
                 for offset, picture in enumerate(pixels.numpy()):
                     Image.fromarray(picture).save(folder / part / f"{start + offset:0{digits}}.png", compress_level=1)
-            for kept, level in zip(codes, result.codes, strict=True):
-                kept.append(level.cpu().numpy().astype(np.int32))
+            for batches, level in zip(codes, result.codes, strict=True):
+                batches.append(level.cpu().numpy().astype(np.int32))
         if codes:
-            levels = {f"level-{number}": np.concatenate(kept) for number, kept in enumerate(codes, 1)}
+            levels = {f"level-{number}": np.concatenate(batches) for number, batches in enumerate(codes, 1)}
             np.savez_compressed(folder / "codes.npz", **levels)  # type: ignore[arg-type]
     except OSError as error:
         raise AvqError(f"cannot write to {folder}: {error.strerror or error}") from None

@@ -1,10 +1,12 @@
-"""Sets of images that another tool wrote: a folder of files or one array, checked, then streamed."""
+"""Images that another tool wrote: a folder of files or one array, checked, then streamed."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+import math
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,69 +15,51 @@ from torch import Tensor
 
 from avq.errors import UsageError
 from avq.external.arrays import SUFFIXES, ArrayFile, open_arrays
-from avq.external.files import FileSet
+from avq.external.files import FolderImages
 from avq.external.ranges import RANGES, Range, Survey
 
 _SURVEY_VALUES = 2**22  # values of an array looked at together: 32 MiB as float64
 
 
-class Images(ABC):
+class Images(Protocol):
     """Images of one size in a fixed order.
 
     Attributes:
         label: what messages call the set.
-        names: one a file, in order; None where the images have only a position.
+        names: one per file, in order; None where images have only a position.
         size: height and width in pixels.
         eight_bit: whether all values are 8-bit levels.
         notes: what a person should know about how the set was read.
     """
 
     label: str
-    names: list[str] | None
     size: tuple[int, int]
     eight_bit: bool
     notes: list[str]
 
-    @abstractmethod
+    @property
+    def names(self) -> list[str] | None: ...
+
     def __len__(self) -> int: ...
 
-    @abstractmethod
-    def batches(self, size: int) -> Iterator[Tensor]:
+    def batches(self, size: int) -> Generator[Tensor, None, None]:
         """From the first image on: uint8 `[B, H, W, 3]` if `eight_bit`, else float32 `[B, 3, H, W]` around [-1, 1]."""
 
 
-class FolderImages(Images):
-    """The image files below a folder, in the order of their names without suffix (see `FileSet`)."""
-
-    eight_bit = True
-
-    def __init__(self, folder: Path, role: str, allow_lossy: bool) -> None:
-        self.files = FileSet(folder, role)
-        self.label, self.names, self.size = f"{role} {folder}", list(self.files.paths), self.files.size
-        self.notes = self.files.check_formats(allow_lossy)
-        self.lossy = self.files.lossy
-
-    def __len__(self) -> int:
-        return len(self.files.paths)
-
-    def batches(self, size: int) -> Iterator[Tensor]:
-        for pixels in self.files.batches(size):
-            yield torch.from_numpy(pixels)
-
-
-class ArrayImages(Images):
-    """One array of images: uint8, or floats whose range is told, or can be told, from their values.
+class ArrayImages:
+    """One array of images: uint8, or floats whose range is given or follows from their values.
 
     Takes `[N, H, W, 3]`, `[N, 3, H, W]`, and grey `[N, H, W]`, `[N, H, W, 1]`, `[N, 1, H, W]`. Floats that are all
-    8-bit levels are 8-bit images, and are treated as such.
+    8-bit levels are treated as 8-bit images.
     """
 
-    names = None
+    names: list[str] | None = None
 
     def __init__(self, file: ArrayFile, role: str, asked: Range | None) -> None:
-        self.file, self.label, self.notes = file, f"{role} {file.label}", []
+        self.file, self.label = file, f"{role} {file.label}"
+        self.notes: list[str] = []
         self._channels_first, self.size = _layout(file)
-        if not file.shape[0]:
+        if 0 in file.shape:
             raise UsageError(f"{self.label} holds no image")
         self.range: Range | None = None
         if file.dtype == np.uint8:
@@ -88,7 +72,7 @@ class ArrayImages(Images):
     def __len__(self) -> int:
         return self.file.shape[0]
 
-    def batches(self, size: int) -> Iterator[Tensor]:
+    def batches(self, size: int) -> Generator[Tensor, None, None]:
         for piece in self.file.chunks(size):
             pixels = torch.from_numpy(self._with_channels_last(piece))
             if self.range is None:
@@ -104,9 +88,10 @@ class ArrayImages(Images):
 
     def _survey(self, asked: Range | None, may_overshoot: bool) -> None:
         survey = Survey()
-        each = max(1, _SURVEY_VALUES // int(np.prod(self.file.shape[1:])))
-        for piece in self.file.chunks(each):
-            survey.add(piece, self.label)
+        values = math.prod(self.file.shape[1:])
+        with closing(self.file.chunks(max(1, _SURVEY_VALUES // values))) as pieces:
+            for piece in pieces:
+                survey.add(piece, self.label)
         self.range = survey.decide(asked, self.label, may_overshoot=may_overshoot)
         self.eight_bit = survey.is_eight_bit(self.range)
         low, high = RANGES[self.range]
@@ -116,7 +101,7 @@ class ArrayImages(Images):
         )
         outside = survey.outside[self.range]
         if outside:
-            share = outside / (survey.entries * int(np.prod(self.file.shape[1:])))
+            share = outside / (len(self) * values)
             self.notes.append(f"{share:.2%} of the values of {self.label} lie outside and are clamped")
 
     def _with_channels_last(self, piece: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -129,16 +114,16 @@ class ArrayImages(Images):
 
 
 def open_images(path: Path, role: str, asked: Range | None = None, allow_lossy: bool = False) -> Images:
-    """Open a folder or an array file, look at all headers, and at all values of float arrays.
+    """Open a folder or an array file; read all headers, and all values of float arrays.
 
     Args:
         path: a folder of image files, a .npy, or an .npz with one array (or one called `images`).
         role: "originals" or "reconstructions".
-        asked: range of a float array's values; None leaves it to the values.
+        asked: range of a float array's values; None: it follows from them.
         allow_lossy: accept reconstructions that went through a lossy file.
 
     Raises:
-        UsageError: whatever would make the numbers mean something else than they seem to; one line.
+        UsageError: anything that would make the numbers mean something else than they seem to; one line.
     """
     if path.is_dir():
         return FolderImages(path, role, allow_lossy)
@@ -156,13 +141,13 @@ def _layout(file: ArrayFile) -> tuple[bool, tuple[int, int]]:
     shape = list(file.shape)
     if len(shape) == 3:
         return False, (shape[1], shape[2])
-    first, last = len(shape) == 4 and shape[1] in (1, 3), len(shape) == 4 and shape[3] in (1, 3)
+    first, last = (len(shape) == 4 and shape[axis] in (1, 3) for axis in (1, 3))
     if first and last:
-        raise UsageError(f"{file.label} is {shape}: which axis holds the channels cannot be told")
+        raise UsageError(f"{file.label} is {shape}: it is unclear which axis holds the channels")
     if first:
         return True, (shape[2], shape[3])
     if last:
         return False, (shape[1], shape[2])
     if len(shape) == 4 and 4 in (shape[1], shape[3]):
-        raise UsageError(f"{file.label} is {shape}: lay transparency on a background first, and save 3 channels")
+        raise UsageError(f"{file.label} is {shape}: put transparent images on a background first, and save 3 channels")
     raise UsageError(f"{file.label} is {shape}; images are [N, H, W, 3] or [N, 3, H, W], grey ones [N, H, W]")

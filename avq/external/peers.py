@@ -1,6 +1,6 @@
-"""Ready adapters for models of other libraries (extra `peers`); none of these is imported here.
+"""Adapters for models of other libraries (extra `peers`), which are not imported here.
 
-Each keeps the contract of `avq.external.adapters`.
+Each follows the contract of `avq.external.adapters`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 
-class DiffusersVQ(nn.Module):
+class _Peer(nn.Module):
+    def __init__(self, model: Any, codebook_size: int | None = None) -> None:
+        super().__init__()
+        self.model, self.codebook_size = model, codebook_size
+
+
+class DiffusersVQ(_Peer):
     """`diffusers.VQModel` (VQGAN's first stage): images in [-1, 1], codes `[B, h, w]`, one level."""
 
     def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-        self.codebook_sizes = int(model.config.num_vq_embeddings)
+        super().__init__(model, int(model.config.num_vq_embeddings))
 
     def encode(self, images: Tensor) -> Tensor:
         latents = self.model.encode(images).latents
@@ -24,18 +28,14 @@ class DiffusersVQ(nn.Module):
         return cast(Tensor, indices.reshape(len(latents), *latents.shape[2:]))
 
     def decode(self, codes: Tensor) -> Tensor:
-        # The codebook itself, and the two layers after it: `decode` of the library takes latents or codes by a setting.
-        quantised = self.model.quantize.embedding(codes).permute(0, 3, 1, 2).contiguous()
-        spatial = quantised if self.model.config.norm_type == "spatial" else None
-        return cast(Tensor, self.model.decoder(self.model.post_quant_conv(quantised), spatial))
+        # The codebook and the two layers after it: the library's `decode` takes latents or codes, by a setting.
+        quantized = self.model.quantize.embedding(codes).permute(0, 3, 1, 2).contiguous()
+        spatial = quantized if self.model.config.norm_type == "spatial" else None
+        return cast(Tensor, self.model.decoder(self.model.post_quant_conv(quantized), spatial))
 
 
-class DiffusersKL(nn.Module):
+class DiffusersKL(_Peer):
     """`diffusers.AutoencoderKL`: images in [-1, 1]; latents are the mode of the posterior, so no codes and no rate."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
 
     def encode(self, images: Tensor) -> Tensor:
         return cast(Tensor, self.model.encode(images).latent_dist.mode())
@@ -44,15 +44,13 @@ class DiffusersKL(nn.Module):
         return cast(Tensor, self.model.decode(latents).sample)
 
 
-class PythaeVQVAE(nn.Module):
-    """`pythae.models.VQVAE`: images in [0, 1], one level; the values of a latent vector are quantised one by one."""
+class PythaeVQVAE(_Peer):
+    """`pythae.models.VQVAE`: images in [0, 1], one level; the values of a latent vector are quantized one by one."""
 
     image_range = (0, 1)
 
     def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-        self.codebook_sizes = int(model.quantizer.num_embeddings)
+        super().__init__(model, int(model.quantizer.num_embeddings))
         self._flat = False
 
     def encode(self, images: Tensor) -> Tensor:
@@ -65,8 +63,8 @@ class PythaeVQVAE(nn.Module):
     def decode(self, codes: Tensor) -> Tensor:
         embeddings = self.model.quantizer.embeddings
         table = embeddings.weight if isinstance(embeddings, nn.Embedding) else embeddings
-        quantised = nn.functional.embedding(codes, table).permute(0, 3, 1, 2)
-        return cast(Tensor, self.model.decoder(quantised.flatten(1) if self._flat else quantised).reconstruction)
+        quantized = nn.functional.embedding(codes, table).permute(0, 3, 1, 2)
+        return cast(Tensor, self.model.decoder(quantized.flatten(1) if self._flat else quantized).reconstruction)
 
 
 _KNOWN = {
@@ -77,7 +75,7 @@ _KNOWN = {
 
 
 def as_known(model: Any) -> Any:
-    """The model behind its ready adapter; any other object as it is."""
+    """A known model in its adapter; any other object as it is."""
     for kind in type(model).__mro__:
         adapter = _KNOWN.get((kind.__module__.partition(".")[0], kind.__name__))
         if adapter is not None:

@@ -1,4 +1,4 @@
-"""What the numbers of a float array stand for: decided from the whole array, or refused."""
+"""What the values of a float array mean: decided from the whole array, or refused."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from avq.errors import UsageError
 Range = Literal["unit", "signed", "byte"]
 RANGES: dict[Range, tuple[float, float]] = {"unit": (0.0, 1.0), "signed": (-1.0, 1.0), "byte": (0.0, 255.0)}
 _NAMES = "unit is [0, 1], signed is [-1, 1], byte is [0, 255]"
-_LEVEL_ERROR = {2: 0.1}  # of half-precision values, in 8-bit levels; others are exact to:
-_EXACT = 0.01
+_HALF_ERROR, _EXACT = 0.1, 0.01  # in 8-bit levels: of half-precision values, and of others
 
 
 @dataclass
@@ -39,7 +38,7 @@ class Survey:
             raise UsageError(f"{label} holds NaN or infinite values, first in image {first} (counted from 0)")
         self.entries += len(piece)
         self.low, self.high = min(self.low, float(piece.min())), max(self.high, float(piece.max()))
-        tolerance = _LEVEL_ERROR.get(piece.dtype.itemsize, _EXACT)
+        tolerance = _HALF_ERROR if piece.dtype.itemsize == 2 else _EXACT
         for name, (low, high) in RANGES.items():
             self.outside[name] += int(((piece < low) | (piece > high)).sum())
             if self.levels[name]:
@@ -47,22 +46,22 @@ class Survey:
                 self.levels[name] = bool((abs(scaled - scaled.round()) <= tolerance).all())
 
     def decide(self, asked: Range | None, label: str, *, may_overshoot: bool) -> Range:
-        """The range of the values: what the user says, where it can be so, else what only one range explains.
+        """The range of the values: the user's, if it is possible, else the only one that explains them.
 
         Args:
-            asked: what the user says.
+            asked: the user's.
             label: what messages call the array.
-            may_overshoot: a reconstruction may leave its range a little, and is clamped; an original may not.
+            may_overshoot: a reconstruction may exceed its range a little, and is clamped; an original may not.
 
         Raises:
-            UsageError: the values contradict what was said, or fit several ranges or none.
+            UsageError: the values contradict the user's range, or fit several ranges or none.
         """
         spans = f"{label} spans {self.low:.4g} to {self.high:.4g}"
         if asked is not None:
             low, high = RANGES[asked]
             slack = (high - low) * (0.5 if may_overshoot else 1e-3)
             if self.low < low - slack or self.high > high + slack:
-                raise UsageError(f"{spans}, which --range {asked} ([{low:g}, {high:g}]) cannot hold: {_NAMES}")
+                raise UsageError(f"{spans}, which --range {asked} ([{low:g}, {high:g}]) does not allow: {_NAMES}")
             return asked
         if self.low >= 0 and 0.02 < self.high <= 1:
             return "unit"
@@ -70,8 +69,8 @@ class Survey:
             return "signed"
         if self.low >= 0 and 16 < self.high <= 255:
             return "byte"
-        raise UsageError(f"{spans}: say how its values are meant with --range ({_NAMES}; ORIGINALS,RECONSTRUCTIONS)")
+        raise UsageError(f"{spans}: say what its values mean with --range ({_NAMES}; ORIGINALS,RECONSTRUCTIONS)")
 
     def is_eight_bit(self, chosen: Range) -> bool:
-        """Whether every value is one of the 256 levels, so that the array holds 8-bit images as floats."""
+        """Whether every value is one of the 256 levels: the array holds 8-bit images as floats."""
         return self.levels[chosen] and self.outside[chosen] == 0

@@ -1,4 +1,4 @@
-"""Mistakes that leave the numbers plausible: seen by comparing what was given with what may have been meant."""
+"""Mistakes that leave the numbers plausible: found by comparing with what may have been meant."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _CLEARLY = 0.9  # the error falls below this share of its value under the other 
 _NEIGHBOUR = 0.98
 
 
-class Doubts:
+class SanityChecks:
     """Mean absolute errors of each pair as it is, of shifted pairs, and of pairs with red and blue swapped."""
 
     def __init__(self) -> None:
@@ -17,20 +17,25 @@ class Doubts:
 
     def add(self, reference: Tensor, reconstruction: Tensor) -> None:
         """Take a batch, both float `[B, 3, H, W]` around [-1, 1]."""
-        own = (reference - reconstruction).abs().mean().item() * len(reference)
+
+        def error(other: Tensor) -> float:
+            return (reference - other).abs().mean().item() * len(reference)
+
+        own = error(reconstruction)
         self._all += own
-        self._swapped += (reference - reconstruction.flip(1)).abs().mean().item() * len(reference)
+        self._swapped += error(reconstruction.flip(1))
         if len(reference) > 1:  # a batch of one has no neighbour
             self._own += own
-            self._shifted += (reference - reconstruction.roll(1, 0)).abs().mean().item() * len(reference)
+            self._shifted += error(reconstruction.roll(1, 0))
         self._darkest = min(self._darkest, reconstruction.min().item())
         self._brightest = max(self._brightest, reconstruction.max().item())
         self._images += len(reference)
 
     def notes(self) -> list[str]:
-        """One line a doubt; none where all is as it should be."""
+        """One line per suspected mistake."""
         found = []
-        own, shifted, swapped = (self._mae(total) for total in (self._all, self._shifted, self._swapped))
+        totals = (self._all, self._shifted, self._swapped)
+        own, shifted, swapped = (total / max(1, self._images) / 2 for total in totals)  # of values in [0, 1]
         if self._shifted and self._own > _NEIGHBOUR * self._shifted:
             found.append(
                 "reconstructions are no nearer to their own originals than to their neighbours' "
@@ -44,10 +49,5 @@ class Doubts:
         if not self._all:
             found.append("every reconstruction equals its original value for value: is this the folder you mean?")
         if self._images and self._brightest - self._darkest < 0.02:
-            found.append(
-                "all reconstructions are of one colour: floats in [0, 1] that were cast to bytes look like this"
-            )
+            found.append("all reconstructions are of one colour, like floats in [0, 1] that were cast to bytes")
         return found
-
-    def _mae(self, total: float) -> float:
-        return total / max(1, self._images) / 2  # in [0, 1] units

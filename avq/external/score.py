@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,13 +18,14 @@ from avq.data.loader import EVALUATION_PIXELS, to_model
 from avq.errors import UsageError
 from avq.external.codes import OutsideCodes, open_codes
 from avq.external.eight_bit import eight_bit_rows
-from avq.external.images import FolderImages, Images, open_images
+from avq.external.files import FolderImages
+from avq.external.images import Images, open_images
 from avq.external.ranges import Range
-from avq.external.rate import explain_rate
-from avq.external.sanity import Doubts
+from avq.external.sanity import SanityChecks
 from avq.metrics.evaluator import Evaluator
 from avq.metrics.measurement import Measurement
 from avq.metrics.measures import ReferenceSet, Subject, measured_together, measures
+from avq.metrics.registry import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +34,7 @@ _SHOWN = 3
 
 
 class Scored(NamedTuple):
-    """The measurements, a frame with one row an image, and what a person should know about how they came about."""
+    """The measurements, a frame with one row per image, and notes on how they came about."""
 
     measurements: list[Measurement]
     per_image: pd.DataFrame
@@ -39,7 +42,7 @@ class Scored(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Two sets of images that fit together, and the codes between them, where there are any."""
+    """Two sets of images that fit together, and perhaps the codes between them."""
 
     originals: Images
     reconstructions: Images
@@ -56,21 +59,21 @@ def open_pairs(
     ranges: tuple[Range | None, Range | None] = (None, None),
     allow_lossy: bool = False,
 ) -> Pairs:
-    """Open two folders or array files for `score`, and make every check that needs no measuring.
+    """Open two folders or array files for `score`, with every check that needs no measuring.
 
     Files are paired by their names without suffix, arrays by position.
 
     Args:
         originals: folder, .npy or .npz.
         reconstructions: the same.
-        codes: .npy or .npz with an array a level (see `open_codes`).
-        codebook_sizes: K a level, bottom first, or one for all; needed with `codes`.
+        codes: .npy or .npz with an array per level (see `open_codes`).
+        codebook_sizes: K per level, bottom first, or one for all; needed with `codes`.
         decoder_levels: levels that the decoder sees; default: all.
-        ranges: what the values of float arrays mean, originals and reconstructions; None where they tell it.
+        ranges: what the values of float arrays mean, originals and reconstructions; None: it follows from them.
         allow_lossy: accept reconstructions in a lossy format, and mark the rows.
 
     Raises:
-        UsageError: whatever would make the numbers mean something else than they seem to; one line.
+        UsageError: anything that would make the numbers mean something else than they seem to; one line.
     """
     if originals.resolve() == reconstructions.resolve():
         raise UsageError(f"originals and reconstructions are the same: {originals}")
@@ -79,8 +82,8 @@ def open_pairs(
     mine = open_images(originals, "originals", ranges[0])
     theirs = open_images(reconstructions, "reconstructions", ranges[1], allow_lossy)
     check_pairs(mine, theirs)
-    kept = open_codes(codes, codebook_sizes, len(mine), decoder_levels) if codes else None
-    return Pairs(mine, theirs, kept)
+    opened = open_codes(codes, codebook_sizes, len(mine), decoder_levels) if codes else None
+    return Pairs(mine, theirs, opened)
 
 
 @torch.no_grad()
@@ -96,50 +99,60 @@ def score(
 ) -> Scored:
     """All metrics of two sets of images that fit together (`open_pairs`), read batch by batch.
 
-    8-bit reconstructions have `recon=uint8` in the protocol ids of what is measured on pixels: the same ids, and the
-    same numbers, as of `evaluate` with rounding. Floats have the ids of `evaluate` without it.
+    8-bit reconstructions have `recon=uint8` in the protocol ids of what is measured on pixels: ids and numbers are
+    those of `evaluate` with rounding. Floats have the ids of `evaluate` without it.
 
     Args:
         originals: the images as the model saw them.
-        reconstructions: what came out, in the same order.
+        reconstructions: the model's output, in the same order.
         codes: what was decoded; None leaves the rate n/a.
         faces: whether the images show faces, whose symmetry means something.
         device: where to compute.
-        allow_small: give a Fréchet distance of fewer images than it needs, and mark it.
+        allow_small: report a Fréchet distance of fewer images than it needs, and mark it.
         on_images: called with the number of images done.
 
     Raises:
-        UsageError: a file turns out to be damaged, or a code to be none of its codebook.
+        UsageError: a damaged file, or a code outside its codebook.
     """
     height, width = originals.size
     codebook_sizes, decoder_levels = (codes.codebook_sizes, codes.decoder_levels) if codes else ([], [])
-    against = ReferenceSet(address(originals), len(originals), faces)
+    against = ReferenceSet(fingerprint(originals), len(originals), faces)
     subject = Subject(codebook_sizes, decoder_levels, min(height, width), against, allow_small)
     square = height == width
-    left_out = ("model",) if square else ("model", "codes")
-    only = [name for name, metrics in measured_together().items() if metrics[0].of not in left_out]
+    excluded = ("model",) if square else ("model", "codes")
+    only = [name for name, metrics in measured_together().items() if metrics[0].of not in excluded]
     evaluator = Evaluator(measures(subject, only), against.id)
-    doubts, size = Doubts(), max(1, EVALUATION_PIXELS // (height * width))
+    checks, size = SanityChecks(), max(1, EVALUATION_PIXELS // (height * width))
     evaluator.prepare(lambda: (_to_model(batch, device) for batch in originals.batches(size)))
-    levels = codes.batches(size) if codes else None
-    for left, right in zip(originals.batches(size), reconstructions.batches(size), strict=True):
-        reference, reconstruction = _to_model(left, device), _to_model(right, device)
-        evaluator.update(reference, reconstruction, [c.to(device) for c in next(levels)] if levels else [])
-        doubts.add(reference, reconstruction)
-        if on_images:
-            on_images(evaluator.images)
+    with ExitStack() as opened:
+        left, right = (opened.enter_context(closing(side.batches(size))) for side in (originals, reconstructions))
+        levels = opened.enter_context(closing(codes.batches(size))) if codes else None
+        for pair in zip(left, right, strict=True):
+            reference, reconstruction = (_to_model(batch, device) for batch in pair)
+            evaluator.update(reference, reconstruction, [c.to(device) for c in next(levels)] if levels else [])
+            checks.add(reference, reconstruction)
+            if on_images:
+                on_images(evaluator.images)
     rows = explain_rate(evaluator.compute(), "no codes were given (--codes)" if codes is None else None)
     if reconstructions.eight_bit:
         lossy = isinstance(reconstructions, FolderImages) and reconstructions.lossy
         rows = eight_bit_rows(rows, "uint8-lossy" if lossy else "uint8")
-    notes = [*originals.notes, *reconstructions.notes, *doubts.notes()]
+    notes = [*originals.notes, *reconstructions.notes, *checks.notes()]
     if codes and not square:
         notes.append("codebook use and rate are measured on square images only, and these are not square")
     return Scored(rows, evaluator.per_image(), notes)
 
 
-def address(images: Images) -> str:
-    """Content address of a set; of 8-bit images that of `avq.data.hashing.address_of_images`, taken batch by batch."""
+def explain_rate(rows: Sequence[Measurement], reason: str | None) -> list[Measurement]:
+    """The rows with `reason` where a measure of codes is not available; unchanged without a reason."""
+    return [
+        replace(row, reason=reason) if reason and row.status == "n/a" and METRICS[row.metric].of == "codes" else row
+        for row in rows
+    ]
+
+
+def fingerprint(images: Images) -> str:
+    """Of a set, taken batch by batch; of 8-bit images that of `avq.data.hashing.address_of_images`."""
     height, width = images.size
     kind = "" if images.eight_bit else "float32 "
     digest = hashlib.sha256(f"{kind}{(len(images), height, width, 3)!r}".encode())
@@ -150,7 +163,7 @@ def address(images: Images) -> str:
 
 
 def check_pairs(originals: Images, reconstructions: Images) -> None:
-    """See that every image has its counterpart, of the same size.
+    """Check that every image has its counterpart, of the same size.
 
     Raises:
         UsageError: names or counts that do not match (how many, and the first), an order that is a guess, or sizes.
@@ -171,7 +184,7 @@ def check_pairs(originals: Images, reconstructions: Images) -> None:
             f"originals are {width}x{height} pixels, reconstructions {w}x{h}: give the originals as the model saw them"
         )
     if isinstance(originals, FolderImages) and isinstance(reconstructions, FolderImages):
-        odd = sorted(reconstructions.files.grey - originals.files.grey)
+        odd = sorted(reconstructions.grey - originals.grey)
         if odd:
             raise UsageError(
                 f"{len(odd):,} reconstructions are grey where their originals are not, the first '{odd[0]}': save RGB"
@@ -196,12 +209,12 @@ def _check_names(ours: set[str], theirs: set[str], here: str, there: str) -> Non
 
 
 def _check_order(names: list[str]) -> None:
-    """Position decides only where sorting by text and by number agree."""
+    """Position decides only if sorting by text and by number agree."""
     natural = sorted(names, key=lambda name: [(part.zfill(20), len(part)) for part in re.split(r"(\d+)", name)])
     if natural != names:
         first = next(a for a, b in zip(names, natural, strict=True) if a != b)
         raise UsageError(
-            f"a folder is to be paired with an array by position, but sorting its names by text and by number differs, "
+            "a folder is paired with an array by position, but sorting its names by text and by number differs, "
             f"first at '{first}': pad the numbers with zeros, or give two folders"
         )
 

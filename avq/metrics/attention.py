@@ -1,10 +1,10 @@
-"""What residual attention does, per level: how much it adds, how far it looks, and how evenly."""
+"""What residual attention does, per level: how much it adds, how far it reaches, and how evenly."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from avq.errors import AvqError
 from avq.metrics.base import MetricObject, mean_over_images
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 register_metric(
     Metric("attention-gain", title="|W x| / |x|, mean over images", label="attention gain", format=".3g", of="model",
            place=80, measured_by="avq.metrics.attention:AttentionMetric"),
-    Metric("attention-distance", title="how far a pixel looks (uniform attention: about 0.52)",
+    Metric("attention-distance", title="how far away a pixel attends (uniform attention: about 0.52)",
            label="attention distance", unit="side", format=".3f", of="model", place=80, shown=False,
            measured_by="avq.metrics.attention:AttentionMetric"),
-    Metric("attention-entropy", title="entropy of where a pixel looks (uniform attention: 1)",
+    Metric("attention-entropy", title="entropy of where a pixel attends (uniform attention: 1)",
            label="attention entropy", unit="ln N", format=".3f", of="model", place=80, shown=False,
            measured_by="avq.metrics.attention:AttentionMetric"),
 )  # fmt: skip
@@ -32,24 +32,17 @@ GAIN, DISTANCE, ENTROPY = ATTENTION = ("attention-gain", "attention-distance", "
 
 
 class AttentionMetric(MetricObject):
-    """`attention-gain`, `attention-distance` and `attention-entropy` per level: a number an image, mean over images.
+    """`attention-gain`, `attention-distance` and `attention-entropy` per level: one number per image, and their mean.
 
-    The gain is |W x| / |x|; the others are those of `row_spread`, mean over all pixels of an image.
-
-    Takes `extras["attention_gain"]` and so on, float `[B, levels]`, bottom level first, NaN where an image was
-    not looked at, or a level has no attention; a model without attention gives none.
-
-    Args:
-        subject: as many levels as it has codebooks.
+    The gain is |W x| / |x|; the others are those of `row_spread`, mean over all pixels of an image. `update` takes them
+    as `extras["attention_gain"]` and so on, float `[B, levels]`, bottom level first, NaN where an image was not
+    measured or a level has no attention.
     """
 
     name = "attention"
 
     def __init__(self, subject: Subject) -> None:
         self.levels = len(subject.codebook_sizes)
-        self.reset()
-
-    def reset(self) -> None:
         self._batches: dict[str, list[FloatArray]] = {name: [] for name in ATTENTION}
 
     def update(self, reference: Tensor, reconstruction: Tensor, codes: Sequence[Tensor], **extras: Tensor) -> None:
@@ -60,10 +53,6 @@ class AttentionMetric(MetricObject):
             if values.shape != (len(reference), self.levels):
                 raise AvqError(f"{name}: expected [B, {self.levels}], got {list(values.shape)}")
             batches.append(values.detach().cpu().double().numpy())
-
-    def merge(self, other: Self) -> None:
-        for name, batches in self._batches.items():
-            batches.extend(other._batches[name])
 
     def compute(self) -> list[Measurement]:
         import numpy as np
@@ -79,20 +68,19 @@ def _row(name: str, level: int, column: FloatArray) -> Measurement:
     import numpy as np
 
     n = int(np.count_nonzero(~np.isnan(column)))
-    # Distance and entropy are of normalised rows, and of the first images alone, so the id says of how many
+    # Distance and entropy are of normalised rows and of the first images only: the id says of how many.
     rows = {} if name == GAIN else {"rows": "normalised"}
     protocol = protocol_id(name, **rows, mean=f"{n}-images" if n and rows else "images")
     return mean_over_images(name, column, protocol, "no attention between pixels at this level", level)
 
 
 def row_spread(log_weights: Tensor, rows: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """How far and how evenly pixels look.
+    """How far and how evenly pixels attend.
 
-    Rows are normalised first, P_i = W_i / sum_j W_ij, so that the sigmoid kinds, whose rows sum to anything, can be
-    compared with softmax. The distance of pixel i is sum_j P_ij |i - j| (after the mean attention distance of arXiv
-    2010.11929, appendix D.7), as a share of the latent's longer side; the entropy is -sum_j P_ij ln P_ij, as a share
-    of its maximum ln N. As shares, levels and image sizes can be read side by side: uniform attention has a distance
-    of about 0.52 over any square latent, and an entropy of 1.
+    Rows are normalised first, P_i = W_i / sum_j W_ij: those of the sigmoid kinds do not sum to 1. The distance of pixel
+    i is sum_j P_ij |i - j| (after the mean attention distance of arXiv 2010.11929, appendix D.7), as a share of the
+    latent's longer side; the entropy is -sum_j P_ij ln P_ij, as a share of its maximum ln N. So levels and image sizes
+    compare: uniform attention has a distance of about 0.52 over a square latent, and an entropy of 1.
 
     Args:
         log_weights: log W_ij of the pixels i, `[..., R, N]`.
@@ -106,8 +94,8 @@ def row_spread(log_weights: Tensor, rows: Tensor, size: tuple[int, int]) -> tupl
 
     height, width = size
     if height * width == 1:
-        nothing = torch.full(log_weights.shape[:-1], math.nan, device=log_weights.device)
-        return nothing, nothing
+        undefined = torch.full(log_weights.shape[:-1], math.nan, device=log_weights.device)
+        return undefined, undefined
     log_shares = torch.log_softmax(log_weights, dim=-1)
     shares = log_shares.exp()
     places = torch.arange(height * width, device=rows.device)

@@ -1,6 +1,6 @@
-"""The shape of a metric: a small object that takes batches, can be merged, and computes at the end.
+"""The shape of a metric: a small object that takes batches and computes at the end.
 
-Files of metrics hold their entries too, which tables read: they import torch and numpy where they compute.
+Files of metrics hold their entries too, which tables read: they import torch and numpy only where they compute.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar
 
 from avq.errors import AvqError
 from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
@@ -28,21 +28,17 @@ if TYPE_CHECKING:
 class MetricObject(ABC):
     """One metric, or a family that shares its counts.
 
-    Updates with the same images in other batches, and merges of partial states (ranks, resumed evaluations),
-    give the same result: states are per-image float64 values or int64 counts, never running means.
+    The same images in other batches give the same result: states are per-image float64 values or int64 counts, never
+    running means.
     """
 
     name: str
 
-    @abstractmethod
-    def reset(self) -> None:
-        """Forget every batch."""
-
     def prepare(self, reference: Callable[[], Iterator[Tensor]]) -> None:  # noqa: B027 - most have nothing to do
-        """Look at the whole reference before the first batch, where a metric keeps what it sees there.
+        """See the whole reference; called before the first batch.
 
         Args:
-            reference: gives its batches, as `update` takes them, from the first on.
+            reference: returns its batches, as `update` takes them, from the first on.
         """
 
     @abstractmethod
@@ -57,38 +53,33 @@ class MetricObject(ABC):
         """
 
     @abstractmethod
-    def merge(self, other: Self) -> None:
-        """Add the batches that `other` has seen, after this one's own."""
-
-    @abstractmethod
     def compute(self) -> list[Measurement]:
         """The numbers over all batches so far."""
 
     def per_image(self) -> dict[str, FloatArray]:
-        """Values by metric name, one an image in the order seen; empty where a metric has none."""
+        """Values by metric name, one per image in the order seen; empty where a metric has none."""
         return {}
 
 
 class MeanPerImage(MetricObject):
-    """A metric that is one number an image, and the mean of them, with the standard error over images.
+    """A metric with one number per image: their mean, with the standard error over images.
 
-    All numbers are kept (8 bytes an image), so that any order sums alike. A subclass states `name`, `score`, and in
-    `protocol` the conditions of its definition.
+    A subclass states `name` and `score`, and in `conditions` (or `protocol`) what its definition depends on.
 
     Args:
         subject: what is measured; most need not know it.
     """
 
+    conditions: ClassVar[Mapping[str, object]] = {"range": "0-1"}
+    why_empty = "no images were evaluated"
+
     def __init__(self, subject: Subject | None = None) -> None:
-        self.reset()
+        self._batches: list[FloatArray] = []
 
     @property
     def protocol(self) -> str:
         """Its protocol id, without the reference set."""
-        return protocol_id(self.name, range="0-1")
-
-    def reset(self) -> None:
-        self._batches: list[FloatArray] = []
+        return protocol_id(self.name, **self.conditions)
 
     def update(self, reference: Tensor, reconstruction: Tensor, codes: Sequence[Tensor], **extras: Tensor) -> None:
         scores = self.score(*unit_images(reference, reconstruction, self.name), extras)
@@ -98,30 +89,28 @@ class MeanPerImage(MetricObject):
     def score(self, reference: Tensor, reconstruction: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
         """`[B]` scores of float64 images `[B, 3, H, W]` in [0, 1]; NaN where an image has no score."""
 
-    def merge(self, other: Self) -> None:
-        self._batches.extend(other._batches)
-
     def per_image(self) -> dict[str, FloatArray]:
         return {self.name: self.values()}
 
     def values(self) -> FloatArray:
         """All scores so far, `[N]`."""
-        import numpy as np
-
-        return np.concatenate(self._batches) if self._batches else np.zeros(0)
+        return joined(self._batches)
 
     def compute(self) -> list[Measurement]:
-        return [mean_over_images(self.name, self.values(), self.protocol, self.why_empty())]
+        return [mean_over_images(self.name, self.values(), self.protocol, self.why_empty)]
 
-    def why_empty(self) -> str:
-        """Why no image has a score."""
-        return "no images were evaluated"
+
+def joined(batches: Sequence[FloatArray]) -> FloatArray:
+    """The values of all batches, `[N]`."""
+    import numpy as np
+
+    return np.concatenate(batches) if batches else np.zeros(0)
 
 
 def mean_over_images(
     metric: str, values: FloatArray, protocol: str, why_empty: str, level: int | None = None
 ) -> Measurement:
-    """The mean of one number an image, NaN where an image has none; n/a where none has."""
+    """The mean of one number per image (NaN: it has none) with its standard error; n/a if no image has one."""
     import numpy as np
 
     scored = values[~np.isnan(values)]
@@ -137,12 +126,9 @@ def mean_and_sigma(values: FloatArray) -> tuple[float, float]:
 
     The sums are correctly rounded (`math.fsum`), so they do not depend on the order of the values.
     """
-    if not values.size:
-        return math.nan, math.nan
-    mean = math.fsum(values) / values.size
-    if values.size == 1:
-        return mean, math.nan
-    return mean, math.sqrt(math.fsum((values - mean) ** 2) / (values.size - 1))
+    mean = math.fsum(values) / values.size if values.size else math.nan
+    squares = math.fsum((values - mean) ** 2)
+    return mean, math.sqrt(squares / (values.size - 1)) if values.size > 1 else math.nan
 
 
 def unit_images(reference: Tensor, reconstruction: Tensor, metric: str) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from avq.errors import AvqError
 from avq.metrics.base import MetricObject
@@ -35,41 +35,33 @@ register_metric(
            measured_by="avq.metrics.codebook:CodebookUse"),
 )  # fmt: skip
 
-COLLAPSED_BELOW = 0.02  # a perplexity under this share of the codebook: next to nothing is told apart
+COLLAPSED_BELOW = 0.02  # a perplexity under this share of the codebook carries next to no information
 PER_LEVEL = ("active-codes", "codebook-utilization", "perplexity", "dead-codes")
 
 
 class CodebookUse(MetricObject):
     """How often each code is used, counted over the whole split (perplexity is never a mean over batches).
 
-    A codebook whose perplexity is next to 1 is named as collapsed, in the `reason` of its rows.
-
     Per level: `active-codes` (used at least once), `codebook-utilization` (their share of K), `perplexity` (exp of the
-    entropy of the code frequencies, 1 to K) and `dead-codes`. Over all: `bits-per-pixel`, the sum over the
-    levels that the decoder sees of tokens x log2 K / pixels, and `bits-per-pixel-entropy`, with the entropy
-    in bits in place of log2 K: what an ideal coder of single codes would need.
-
-    Args:
-        subject: codebook sizes, the levels that the decoder sees, and the images' side.
+    entropy of the code frequencies, 1 to K) and `dead-codes`; the `reason` of its rows names a collapsed codebook. Over
+    all: `bits-per-pixel`, the sum over the levels that the decoder sees of tokens x log2 K / pixels, and
+    `bits-per-pixel-entropy`, with the entropy in bits in place of log2 K: the ideal code length of single codes.
 
     Raises:
-        AvqError: the decoder sees a level that there is not.
+        AvqError: the decoder sees a level that does not exist.
     """
 
     name = "codebook"
 
     def __init__(self, subject: Subject) -> None:
+        import torch
+
         self.codebook_sizes, self.decoder_levels = list(subject.codebook_sizes), list(subject.decoder_levels)
         self.image_size = subject.image_size
         levels = len(self.codebook_sizes)
-        strangers = [level for level in self.decoder_levels if not 1 <= level <= levels]
-        if strangers:
-            raise AvqError(f"codebook: the decoder sees level {strangers[0]}, but there are {levels} levels")
-        self.reset()
-
-    def reset(self) -> None:
-        import torch
-
+        missing = [level for level in self.decoder_levels if not 1 <= level <= levels]
+        if missing:
+            raise AvqError(f"codebook: the decoder sees level {missing[0]}, but there are {levels} levels")
         self._counts = [torch.zeros(k, dtype=torch.int64) for k in self.codebook_sizes]
         self._tokens = [0] * len(self.codebook_sizes)
         self._images = 0
@@ -84,18 +76,11 @@ class CodebookUse(MetricObject):
             self._counts[index] += _count(level_codes, k, len(reference), index + 1)
             tokens = level_codes[0].numel() if len(level_codes) else self._tokens[index]
             if self._images and tokens != self._tokens[index]:
-                raise AvqError(f"codebook: level {index + 1} has {tokens} codes an image, before {self._tokens[index]}")
+                raise AvqError(
+                    f"codebook: level {index + 1} has {tokens} codes per image, before {self._tokens[index]}"
+                )
             self._tokens[index] = tokens
         self._images += len(reference)
-
-    def merge(self, other: Self) -> None:
-        mine, theirs = ((m.codebook_sizes, m.decoder_levels, m.image_size) for m in (self, other))
-        if mine != theirs or (self._images and other._images and self._tokens != other._tokens):
-            raise AvqError("codebook: partial states of different models cannot be merged")
-        for own, new in zip(self._counts, other._counts, strict=True):
-            own += new
-        self._tokens = other._tokens[:] if other._images else self._tokens
-        self._images += other._images
 
     def most_frequent(self) -> list[int]:
         """The code that each level used most often (the first of several), bottom level first."""
@@ -106,14 +91,14 @@ class CodebookUse(MetricObject):
             reason = "no images were evaluated" if self.codebook_sizes else "the model has no codes"
             return [unavailable(name, reason) for name in (*PER_LEVEL, "bits-per-pixel", "bits-per-pixel-entropy")]
         entropies = [_entropy(counts) for counts in self._counts]
-        rows = [row for level in range(len(self.codebook_sizes)) for row in self._level(level, entropies[level])]
-        return [*rows, *self._rates(entropies)]
+        rows = [row for index, entropy in enumerate(entropies) for row in self._level(index, entropy)]
+        return rows + self._rates(entropies)
 
     def _level(self, index: int, entropy: float) -> list[Measurement]:
         k, active, perplexity = self.codebook_sizes[index], int((self._counts[index] > 0).sum()), math.exp(entropy)
         values = (active, active / k, perplexity, k - active)
-        lost = perplexity < 1 + COLLAPSED_BELOW * k
-        reason = f"collapsed codebook: level {index + 1} uses {active} of {k} codes" if lost else ""
+        collapsed = perplexity < 1 + COLLAPSED_BELOW * k
+        reason = f"collapsed codebook: level {index + 1} uses {active} of {k} codes" if collapsed else ""
         return [
             measured(
                 name, value, level=index + 1, n=self._images, protocol=protocol_id(name, over="split"), reason=reason
@@ -134,12 +119,9 @@ class CodebookUse(MetricObject):
 def nominal_rate(
     tokens: Sequence[int], codebook_sizes: Sequence[int], decoder_levels: Sequence[int], pixels: int
 ) -> float:
-    """Bits per pixel of an image: tokens x log2 K over the levels (1 = bottom) that the decoder sees.
+    """Bits per pixel of an image: tokens x log2 K / pixels, over the levels (1 = bottom) that the decoder sees.
 
-    Args:
-        tokens, codebook_sizes: per level, bottom first.
-        decoder_levels: the levels that count.
-        pixels: of the image.
+    `tokens` and `codebook_sizes` are per level, bottom first.
     """
     return sum(tokens[level - 1] * math.log2(codebook_sizes[level - 1]) for level in decoder_levels) / pixels
 

@@ -30,7 +30,7 @@ register_metric(
 
 
 def distances(network: str, subject: Subject) -> FeatureDistances | str | None:
-    """The distances over the features of a network, or the reason why there are none; None without a reference set."""
+    """The distances over a network's features, or why they are not available; None without a reference set."""
     from avq.metrics.feature_distances import FeatureDistances
     from avq.metrics.features import extractor
     from avq.metrics.weights import MissingWeightsError, find_weights

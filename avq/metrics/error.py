@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from avq.errors import AvqError
 from avq.metrics.base import MeanPerImage, mean_and_sigma
@@ -14,8 +14,7 @@ from avq.metrics.registry import Metric, register_metric
 if TYPE_CHECKING:
     from torch import Tensor
 
-PSNR_CAP = 100.0  # dB; an image reproduced exactly would be infinite and take the mean with it
-
+PSNR_CAP = 100.0  # dB; an exact reconstruction has infinite PSNR, and the mean would be infinite too
 
 register_metric(
     Metric("mae", title="mean absolute error, pixels in [0, 1]", label="MAE", better="lower", place=20, distortion=True,
@@ -61,10 +60,7 @@ class PeakSignalToNoise(MeanPerImage):
     """`psnr`: -10 log10 of each image's MSE in dB, then the mean (not the PSNR of the mean MSE)."""
 
     name = "psnr"
-
-    @property
-    def protocol(self) -> str:
-        return protocol_id(self.name, range="0-1", mean="images", cap=f"{PSNR_CAP:.0f}dB")
+    conditions: ClassVar = {"range": "0-1", "mean": "images", "cap": f"{PSNR_CAP:.0f}dB"}
 
     def score(self, reference: Tensor, reconstruction: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
         mse = (reference - reconstruction).square().flatten(1).mean(1)
@@ -74,15 +70,12 @@ class PeakSignalToNoise(MeanPerImage):
 class EyeError(MeanPerImage):
     """`eye-mae`: MAE inside `extras["second_eye"]`, a bool mask `[B, H, W]`, mean over images that have one.
 
-    On `synthetic-faces` the colour of one eye fixes the other's, so this shows what global context is worth
-    where the rate binds.
+    On `synthetic-faces` both eyes have one colour, so this shows what global context is worth at a low rate.
     """
 
     name = "eye-mae"
-
-    @property
-    def protocol(self) -> str:
-        return protocol_id(self.name, range="0-1", mask="second-eye")
+    conditions: ClassVar = {"range": "0-1", "mask": "second-eye"}
+    why_empty = "the images have no mask of a second eye"
 
     def score(self, reference: Tensor, reconstruction: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
         import torch
@@ -94,6 +87,3 @@ class EyeError(MeanPerImage):
             raise AvqError(f"eye-mae: second_eye must be a bool mask [B, H, W], not {list(mask.shape)} {mask.dtype}")
         error = (reference - reconstruction).abs().mean(1)
         return (error * mask).flatten(1).sum(1) / mask.flatten(1).sum(1)
-
-    def why_empty(self) -> str:
-        return "the images have no mask of a second eye"

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from avq.errors import AvqError, NotComparable
+from avq.errors import AvqError
 from avq.metrics.measurement import Measurement, protocol_id
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Evaluator:
 
     Args:
         metrics: the metric objects; the evaluator owns them from here on.
-        reference_id: content address of the reference images, such as `ImageSet.fingerprint`.
+        reference_id: fingerprint of the reference images, such as `ImageSet.fingerprint`.
 
     Raises:
         AvqError: two metrics have one name.
@@ -36,7 +36,7 @@ class Evaluator:
         self.images = 0
 
     def prepare(self, reference: Callable[[], Iterator[Tensor]]) -> None:
-        """Let metrics look at the whole reference first (`MetricObject.prepare`); it is read only if one wants to."""
+        """Show metrics the whole reference first (`MetricObject.prepare`); it is read only if one asks for it."""
         for metric in self.metrics:
             metric.prepare(reference)
 
@@ -50,20 +50,6 @@ class Evaluator:
             metric.update(reference, reconstruction, codes, **extras)
         self.images += len(reference)
 
-    def merge(self, other: Evaluator) -> None:
-        """Add the batches that `other` has seen.
-
-        Raises:
-            NotComparable: the other evaluation has another reference set or other metrics.
-        """
-        if self.reference_id != other.reference_id:
-            raise NotComparable(f"cannot merge evaluations against {self.reference_id} and {other.reference_id}")
-        if [m.name for m in self.metrics] != [m.name for m in other.metrics]:
-            raise NotComparable("cannot merge evaluations with different metrics")
-        for mine, theirs in zip(self.metrics, other.metrics, strict=True):
-            mine.merge(theirs)
-        self.images += other.images
-
     def compute(self) -> list[Measurement]:
         """All measurements; every protocol id ends in `;ref=<reference set>;n=<images>`."""
         return [self.named(row) for metric in self.metrics for row in metric.compute()]
@@ -75,7 +61,7 @@ class Evaluator:
         return dataclasses.replace(row, protocol=f"{protocol}{joint}ref={self.reference_id};n={self.images}")
 
     def per_image(self) -> pd.DataFrame:
-        """One row an image in the order seen: `image` (its position) and a column per per-image metric."""
+        """One row per image in the order seen: `image` (its position) and a column per per-image metric."""
         import pandas as pd
 
         columns = {name: values for metric in self.metrics for name, values in metric.per_image().items()}

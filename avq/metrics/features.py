@@ -1,4 +1,4 @@
-"""Networks whose features stand for an image in distribution distances, as torch-fidelity's feature extractors."""
+"""Networks whose features represent an image in distances of distributions, as torch-fidelity's extractors."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from avq.metrics.tensors import content_id, features_of, load_tensors
 
 SQUEEZENET = "squeezenet1_1"
 INCEPTION = "inception-v3-compat"
-_SMALLEST_INPUT = 64  # px: 3x3 places are left of it before the last mean; of 32 px, one
-_PASS_PIXELS = 2**18  # pixels of a network's input at once: 64 images of 64 px stay in a cache
+_SMALLEST_INPUT = 64  # px: the last mean is then over 3x3 positions; of 32 px, over one
+_PASS_PIXELS = 2**18  # pixels of a network's input at once: 64 images of 64 px stay in a CPU's cache
 
 
 class SqueezeNetFeatures(FeatureExtractorBase):  # type: ignore[misc]  # torch-fidelity publishes no types
-    """The 512 channels after the last fire module of torchvision's SqueezeNet 1.1, mean over places.
+    """The 512 channels after the last fire module of torchvision's SqueezeNet 1.1, mean over positions.
 
     Bytes are scaled as for ImageNet. A side below 64 px is enlarged to 64 (bilinear); nothing is ever reduced.
 
@@ -77,7 +77,7 @@ if SQUEEZENET not in FEATURE_EXTRACTORS_REGISTRY:  # the registry refuses a name
 
 
 class Kind(NamedTuple):
-    """An extractor's name, layer, and how many images its Fréchet distance needs, and had better have."""
+    """An extractor's name and layer, and how many images its Fréchet distance needs and should have."""
 
     name: str
     layer: str
@@ -89,7 +89,7 @@ KINDS = {SQUEEZENET: Kind(SQUEEZENET, "512", 2048, 2048), INCEPTION: Kind(INCEPT
 
 
 class Extractor:
-    """Bytes to features, with a count of the images that went through.
+    """Bytes to features, with a count of the images.
 
     Attributes:
         kind: which network and layer.
@@ -104,7 +104,7 @@ class Extractor:
             tensors = features_of(tensors, path)
             self._network: nn.Module = SqueezeNetFeatures(name, [self.kind.layer], path)
         else:
-            # torch-fidelity unpickles whatever the file holds: it gets only what has been read safely before.
+            # torch-fidelity unpickles anything: it gets only a file that has been read safely before.
             with torch.random.fork_rng(devices=[]):
                 self._network = FeatureExtractorInceptionV3(
                     name, [self.kind.layer], feature_extractor_weights_path=str(path)
@@ -120,12 +120,8 @@ class Extractor:
         """What a protocol id states of the features."""
         side = self.input_side(image_size)
         resize = "native" if side == image_size else "tf1" if self.kind.name == INCEPTION else "bilinear"
-        return {
-            "extractor": self.kind.name,
-            "layer": self.kind.layer,
-            "input": f"{side}px-{resize}",
-            "weights": self.weights_id,
-        }
+        about = {"extractor": self.kind.name, "layer": self.kind.layer}
+        return {**about, "input": f"{side}px-{resize}", "weights": self.weights_id}
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
@@ -139,5 +135,5 @@ class Extractor:
 
 @cache
 def extractor(name: str, path: Path) -> Extractor:
-    """The extractor, built once a process."""
+    """The extractor, built once per process."""
     return Extractor(name, path)

@@ -43,7 +43,7 @@ class PerceptualError(MeanPerImage):
 
 
 def lpips(net: str, subject: Subject) -> PerceptualError | str:
-    """LPIPS with that backbone, or the reason why there is none."""
+    """LPIPS with that backbone, or why it is not available."""
     from avq.metrics.perceptual import find_perceptual
 
     distance = find_perceptual(net, subject.image_size)

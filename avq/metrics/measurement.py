@@ -1,4 +1,4 @@
-"""One measured number with all that is needed to read it, and the ids of the protocols that gave it."""
+"""One measured number with all that is needed to read it, and the id of its protocol."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Status = Literal["ok", "n/a", "failed"]
 
 @dataclass(frozen=True)
 class Measurement:
-    """One number, or the reason why there is none.
+    """One number, or the reason why it is not available.
 
     Attributes:
         metric: a name in `avq.metrics.registry.METRICS`.
         value: the number in `unit`; None unless `status` is "ok".
         level: latent level, 1 = bottom; None for the whole image.
-        stderr: standard error over images. It describes these checkpoints on these images and says nothing
-            about retraining: differences between variants are judged over seeds (`avq.reporting.statistics`).
+        stderr: standard error over images. It describes this checkpoint on these images and not the variation of
+            training: differences between variants are judged over seeds (`avq.reporting.statistics`).
         n: number of images (or of timed repeats) behind `value`.
         protocol: how the number was obtained; values under different ids are never compared.
-        reason: why there is no value; beside a value, what a reader must know of it (a collapsed codebook).
+        reason: why there is no value; beside a value, what a reader must know (a collapsed codebook).
     """
 
     metric: str

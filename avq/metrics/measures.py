@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from avq.metrics.base import MetricObject
 from avq.metrics.measurement import Measurement, unavailable
@@ -20,7 +20,7 @@ class ReferenceSet:
     """The images that an evaluation compares with.
 
     Attributes:
-        id: content address of exactly these images in this order, such as `ImageSet.fingerprint`.
+        id: fingerprint of exactly these images in this order, such as `ImageSet.fingerprint`.
         images: how many there are.
         faces: whether they show faces, whose symmetry means something.
     """
@@ -32,14 +32,14 @@ class ReferenceSet:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured, as far as a metric has to know it beforehand.
+    """What a metric has to know beforehand of what is measured.
 
     Attributes:
         codebook_sizes: codebook size per level, bottom first; empty for a model without codes.
         decoder_levels: levels (1 = bottom) that the decoder sees.
         image_size: side of the images in pixels.
         reference: what is compared with; without it there are no distances of distributions.
-        allow_small: give a Fréchet distance of fewer images than it needs, and mark it.
+        allow_small: report a Fréchet distance of fewer images than it needs, and mark it.
     """
 
     codebook_sizes: Sequence[int]
@@ -50,19 +50,19 @@ class Subject:
 
 
 def measured_together() -> dict[str, list[Metric]]:
-    """Every `measured_by` and the metrics that it gives, in the order of a table's columns (by the last of each)."""
-    return _groups((metric.measured_by, metric) for metric in METRICS.values())
+    """Every `measured_by` and its metrics, in the order of a table's columns (by the last of each)."""
+    return _grouped("measured_by")
 
 
 def measured_after() -> dict[str, list[Metric]]:
-    """Every `measured_after` and the metrics that it gives, in the same order."""
-    return _groups((metric.measured_after, metric) for metric in METRICS.values())
+    """Every `measured_after` and its metrics, in the same order."""
+    return _grouped("measured_after")
 
 
-def _groups(pairs: Iterable[tuple[str, Metric]]) -> dict[str, list[Metric]]:
+def _grouped(by: str) -> dict[str, list[Metric]]:
     groups: dict[str, list[Metric]] = {}
-    for name, metric in pairs:
-        if name:
+    for metric in METRICS.values():
+        if name := getattr(metric, by):
             groups[name] = [*groups.pop(name, []), metric]
     return groups
 
@@ -70,12 +70,12 @@ def _groups(pairs: Iterable[tuple[str, Metric]]) -> dict[str, list[Metric]]:
 def measures(subject: Subject, only: Collection[str] | None = None) -> list[MetricObject]:
     """The objects that measure every metric that has a `measured_by`.
 
-    What it names is called with the subject and gives a `MetricObject`, a reason why there is none (its metrics are n/a
-    then), or None where its metrics mean nothing and have no rows.
+    What it names is called with the subject and returns a `MetricObject`, the reason why its metrics are n/a, or None
+    where they mean nothing and have no rows.
 
     Args:
         subject: what is measured.
-        only: those of `measured_together` that are wanted; None for all.
+        only: the names in `measured_together` that are wanted; None for all.
 
     Raises:
         UsageError: what a `measured_by` names cannot be imported.
@@ -91,18 +91,12 @@ def measures(subject: Subject, only: Collection[str] | None = None) -> list[Metr
 
 
 class Absent(MetricObject):
-    """Gives an `n/a` cell with one reason for each of several metrics."""
+    """An `n/a` cell for each of several metrics, all with one reason."""
 
     def __init__(self, metrics: Sequence[Metric], reason: str) -> None:
         self.name, self.metrics, self.reason = metrics[0].name, metrics, reason
 
-    def reset(self) -> None:
-        pass
-
     def update(self, reference: Tensor, reconstruction: Tensor, codes: Sequence[Tensor], **extras: Tensor) -> None:
-        pass
-
-    def merge(self, other: Self) -> None:
         pass
 
     def compute(self) -> list[Measurement]:

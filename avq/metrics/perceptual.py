@@ -16,7 +16,7 @@ from avq.metrics.weights import MissingWeightsError, find_weights
 
 
 class Backbone(NamedTuple):
-    """A backbone's weights in the registry, and the smallest image side that its pooling leaves anything of."""
+    """A backbone's weights in the registry, and the smallest image side that survives its pooling."""
 
     weights: str
     smallest: int
@@ -26,7 +26,7 @@ BACKBONES = {"alex": Backbone("alexnet", 31), "vgg": Backbone("vgg16", 16), "squ
 
 
 class PerceptualDistance:
-    """LPIPS of two batches, an image each.
+    """LPIPS of two batches, image by image.
 
     Attributes:
         net: the backbone, as the package calls it.
@@ -56,12 +56,12 @@ class PerceptualDistance:
 
 @cache
 def perceptual_distance(net: str, path: Path) -> PerceptualDistance:
-    """The network, built once a process."""
+    """The network, built once per process."""
     return PerceptualDistance(net, path)
 
 
 def find_perceptual(net: str, image_size: int) -> PerceptualDistance | str:
-    """The distance with that backbone, or the reason why there is none for images of that side."""
+    """The distance with that backbone, or why it is not available for images of that side."""
     backbone = BACKBONES[net]
     if image_size < backbone.smallest:
         return f"needs images of at least {backbone.smallest} px"

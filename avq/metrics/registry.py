@@ -16,7 +16,7 @@ _COSTS = ("structure", "benchmark", "training", "growth")
 
 @dataclass(frozen=True)
 class Metric:
-    """All facts about one metric; it stands in the metric's own file, and `register_metric` takes it.
+    """All facts about one metric, for `register_metric`; each is in the metric's own file.
 
     Attributes:
         name: the name in records: lower case, with hyphens.
@@ -30,19 +30,19 @@ class Metric:
         of: what it is computed of. Of images: `pixels`, or `bytes` where pixels are rounded to 8 bits first; `codes`;
             `model` for what happens inside it. Costs: the model's `structure`, the isolated `benchmark`, the `training`
             run, or `growth` with the latent's size.
-        place: columns of a table stand in this order (10 rate, 20 to 60 quality of images, 70 codes, 80 attention,
-            90 and more costs); metrics of one place in the order of their registration.
-        shown: whether it has a column without being asked for.
+        place: order of a table's columns (10 rate, 20 to 60 quality of images, 70 codes, 80 attention, from 90
+            costs); metrics of one place in the order of their registration.
+        shown: whether it has a column by default.
         distortion: whether a table of rate against distortion shows it.
         not_judged: why `check` does not judge it, such as a finer metric that says the same (judging twice costs power,
-            and counts that stop at K have no t test); empty where it does.
+            and a t test does not fit counts with a maximum K); empty if it does.
         weights: the network weights without which it is n/a, a name in `avq.metrics.weights`.
         measured_by: `module:callable` of what measures it in an evaluation (see `avq.metrics.measures`); metrics that
-            share their counts name the same one. Empty where something else measures it.
-        measured_after: `module:callable` of what measures it once all images have passed, with the model at hand (see
+            share their counts name the same one. Empty if something else measures it.
+        measured_after: `module:callable` of what measures it after the pass over all images, with the model (see
             `avq.evaluation.passed`).
-        version: of its definition, in its protocol ids. Raise it with every change of the definition, so that old
-            records are not compared with new ones.
+        version: of its definition, in its protocol ids: raise it with every change, so that old records are not
+            compared with new ones.
     """
 
     name: str
@@ -85,6 +85,6 @@ METRICS = _Metrics(
 
 
 def register_metric(*metrics: Metric) -> None:
-    """Make metrics known: to evaluations, tables, `check` and all else; UsageError where a name is taken."""
+    """Add metrics, for evaluations, tables and `check`; UsageError if a name is taken."""
     for metric in metrics:
         METRICS.register(metric.name, metric)

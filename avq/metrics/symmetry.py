@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from avq.metrics.base import MetricObject, mean_over_images, unit_images
+from avq.metrics.base import MetricObject, joined, mean_over_images, unit_images
 from avq.metrics.measurement import Measurement, protocol_id, unavailable
 from avq.metrics.registry import Metric, register_metric
 
@@ -41,72 +41,42 @@ class SymmetryGap(MetricObject):
     """a(reconstruction) - a(original), signed, with a(x) the distance of x from its mirror image.
 
     a is the mean absolute difference of pixels in [0, 1] (`symmetry-gap`) or LPIPS (`symmetry-gap-lpips-squeeze`).
-    Blur alone makes a picture more symmetric, so `-blur` gives the same for each original under the Gaussian blur
+    Blur alone makes a picture more symmetric, so `-blur` is the same for each original under the Gaussian blur
     that makes its MAE equal to the reconstruction's, and `symmetry-excess` is the gap less that: what a model does
     to symmetry beyond blurring. An image whose MAE no blur reaches has no value, in any of them.
 
     Args:
-        distance: LPIPS, or the reason why there is none.
+        distance: LPIPS, or why it is not available.
     """
 
     name = "symmetry-gap"
 
     def __init__(self, distance: PerceptualDistance | str) -> None:
         self._distance = distance
-        self.reset()
-
-    def reset(self) -> None:
-        self._batches: list[dict[str, FloatArray]] = []
+        self._asymmetries: list[tuple[Sequence[str], Callable[[Tensor], Tensor]]] = [(PIXEL, _pixel_asymmetry)]
+        if not isinstance(distance, str):
+            self._asymmetries.append((PERCEPTUAL, lambda images: distance(images * 2 - 1, images.flip(3) * 2 - 1)))
+        self._batches: dict[str, list[FloatArray]] = {name: [] for names, _ in self._asymmetries for name in names}
 
     def update(self, reference: Tensor, reconstruction: Tensor, codes: Sequence[Tensor], **extras: Tensor) -> None:
-        import torch
-
         from avq.metrics.blur import blur_to_error
 
         original, rebuilt = unit_images(reference, reconstruction, self.name)
-        error = (original - rebuilt).abs().flatten(1).mean(1)
-        blurred, reached = blur_to_error(original, error)
-        values = self._gaps(PIXEL, _pixel_asymmetry, original, rebuilt, blurred)
-        if not isinstance(self._distance, str):
-            values |= self._gaps(PERCEPTUAL, self._perceptual_asymmetry, original, rebuilt, blurred)
-        nothing = torch.full_like(error, math.nan)
-        self._batches.append(
-            {name: torch.where(reached, value, nothing).cpu().numpy() for name, value in values.items()}
-        )
-
-    def _gaps(self, names: Sequence[str], asymmetry: object, *images: Tensor) -> dict[str, Tensor]:
-        assert callable(asymmetry)
-        original, rebuilt, blurred = (asymmetry(part) for part in images)
-        return dict(zip(names, (rebuilt - original, blurred - original, rebuilt - blurred), strict=True))
-
-    def _perceptual_asymmetry(self, images: Tensor) -> Tensor:
-        assert not isinstance(self._distance, str)
-        return self._distance(images * 2 - 1, images.flip(3) * 2 - 1)
-
-    def merge(self, other: Self) -> None:
-        self._batches.extend(other._batches)
+        blurred, reached = blur_to_error(original, (original - rebuilt).abs().flatten(1).mean(1))
+        for names, asymmetry in self._asymmetries:
+            before, after, blur = (asymmetry(images) for images in (original, rebuilt, blurred))
+            for name, gap in zip(names, (after - before, blur - before, after - blur), strict=True):
+                self._batches[name].append(gap.where(reached, math.nan).cpu().numpy())
 
     def compute(self) -> list[Measurement]:
-        return [self._row(name, values) for name, values in self._columns().items()]
+        rows = [self._row(name, values) for name, values in self.per_image().items()]
+        missing = [name for name in PERCEPTUAL if name not in self._batches]
+        return rows + [unavailable(name, str(self._distance)) for name in missing]
 
     def per_image(self) -> dict[str, FloatArray]:
-        return {name: values for name, values in self._columns().items() if values is not None}
+        return {name: joined(batches) for name, batches in self._batches.items()}
 
-    def _columns(self) -> dict[str, FloatArray | None]:
-        import numpy as np
-
-        there = set(PIXEL) if isinstance(self._distance, str) else {*PIXEL, *PERCEPTUAL}
-        return {
-            name: (np.concatenate([batch[name] for batch in self._batches]) if self._batches else np.zeros(0))
-            if name in there
-            else None
-            for name in (*PIXEL, *PERCEPTUAL)
-        }
-
-    def _row(self, name: str, values: FloatArray | None) -> Measurement:
-        if values is None:
-            assert isinstance(self._distance, str)
-            return unavailable(name, self._distance)
+    def _row(self, name: str, values: FloatArray) -> Measurement:
         from avq.metrics.perceptual import perceptual_protocol
 
         conditions: Mapping[str, object] = {"blur": "gauss-dct", "match": "mae"}

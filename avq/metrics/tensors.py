@@ -1,4 +1,4 @@
-"""Reading the weights of a network safely, and naming them by their content."""
+"""Reading the weights of a network safely, and their fingerprint."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from avq.errors import AvqError
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.pth` file by name, and nothing that a pickle could do besides.
+    """The tensors of a `.pth` file by name; nothing else is unpickled.
 
     Raises:
-        AvqError: the file is no such file, or holds something else.
+        AvqError: the file cannot be read safely, or holds something else.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what its unpickler meets
         raise AvqError(f"{path} holds no weights that can be read safely: {str(error).splitlines()[0]}") from None
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise AvqError(f"{path} holds something else than tensors by name")
+        raise AvqError(f"{path} does not hold tensors by name")
     return dict(content)
 
 
@@ -36,7 +36,7 @@ def features_of(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
 
 
 def content_id(tensors: Mapping[str, Tensor]) -> str:
-    """Eight hexadecimal digits that name these values, whatever file they came in."""
+    """A fingerprint of these values, eight hexadecimal digits: the same from every file that holds them."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         value = tensors[name].detach().contiguous()

@@ -1,6 +1,6 @@
-"""The networks that metrics take features from: which files hold their weights, and where those lie (torch-free).
+"""The networks that metrics take features from: which files hold their weights, and where they are (torch-free).
 
-A file is taken only after its sha256 has been found right, and read as tensors alone, never unpickled freely.
+A file is used only if its sha256 is right, and read as tensors only, never unpickled freely.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TORCHVISION = "BSD-3-Clause (torchvision); trained on ImageNet"
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """One file: its name, sha256, size in bytes, licence and source (a URL, or empty where none serves it)."""
+    """One file: its name, sha256, size in bytes, licence and source (a URL, or in words)."""
 
     file: str
     sha256: str
@@ -45,79 +45,48 @@ class Weights:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Those that are n/a without them."""
+        """The metrics that are n/a without them."""
         return tuple(metric.name for metric in METRICS.values() if metric.weights == self.name)
 
 
-_ENTRIES = (
-    Weights(
-        "squeezenet1_1",
-        (
-            WeightsFile(
-                "squeezenet1_1-b8a52dc0.pth",
-                "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
-                4_958_839,
-                _TORCHVISION,
-                url="https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
-            ),
-            WeightsFile(
-                "squeezenet1_1_features.pth",
-                "65848f4c678bba05bcc2fc7c35df775d303ffcbc3e24e770a727cb4296e10e84",
-                2_906_645,
-                _TORCHVISION,
-                origin="the features.* tensors of squeezenet1_1-b8a52dc0.pth",
-            ),
-        ),
-    ),
-    Weights(
-        "alexnet",
-        (
-            WeightsFile(
-                "alexnet-owt-7be5be79.pth",
-                "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
-                244_408_911,
-                _TORCHVISION,
-                url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
-            ),
-        ),
-    ),
-    Weights(
-        "vgg16",
-        (
-            WeightsFile(
-                "vgg16-397923af.pth",
-                "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
-                553_433_881,
-                _TORCHVISION,
-                url="https://download.pytorch.org/models/vgg16-397923af.pth",
-            ),
-        ),
-    ),
-    Weights(
-        "inception-v3-compat",
-        (
-            WeightsFile(
-                "weights-inception-2015-12-05-6726825d.pth",
-                "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
-                95_628_359,
-                "Apache-2.0 (TensorFlow models, converted by torch-fidelity); trained on ImageNet",
-                url="https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
-                "weights-inception-2015-12-05-6726825d.pth",
-            ),
-        ),
-    ),
-)
+def _from_torchvision(file: str, sha256: str, size: int) -> WeightsFile:
+    return WeightsFile(file, sha256, size, _TORCHVISION, f"https://download.pytorch.org/models/{file}")
 
-REGISTRY: dict[str, Weights] = {entry.name: entry for entry in _ENTRIES}
+
+_FILES = {
+    "squeezenet1_1": (
+        _from_torchvision("squeezenet1_1-b8a52dc0.pth",
+                          "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b", 4_958_839),
+        WeightsFile("squeezenet1_1_features.pth", "65848f4c678bba05bcc2fc7c35df775d303ffcbc3e24e770a727cb4296e10e84",
+                    2_906_645, _TORCHVISION, origin="the features.* tensors of squeezenet1_1-b8a52dc0.pth"),
+    ),
+    "alexnet": (
+        _from_torchvision("alexnet-owt-7be5be79.pth",
+                          "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02", 244_408_911),
+    ),
+    "vgg16": (
+        _from_torchvision("vgg16-397923af.pth",
+                          "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0", 553_433_881),
+    ),
+    "inception-v3-compat": (
+        WeightsFile("weights-inception-2015-12-05-6726825d.pth",
+                    "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2", 95_628_359,
+                    "Apache-2.0 (TensorFlow models, converted by torch-fidelity); trained on ImageNet",
+                    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+                    "weights-inception-2015-12-05-6726825d.pth"),
+    ),
+}  # fmt: skip
+
+REGISTRY: dict[str, Weights] = {name: Weights(name, files) for name, files in _FILES.items()}
 
 
 class MissingWeightsError(AvqError):
-    """The weights are not here, or what is here is damaged; says what to do."""
+    """The weights are missing or damaged; says what to do."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A file that bears a registered name, and whether it is what it says."""
+    """A file with a registered name, and whether its content is the registered one."""
 
     path: Path
     known: WeightsFile
@@ -125,22 +94,14 @@ class Found:
 
 
 def get_weights(name: str) -> Weights:
-    """The entry called `name`.
-
-    Raises:
-        UsageError: there is none; the nearest name is suggested.
-    """
+    """The entry called `name`; UsageError, with the nearest name suggested, if it does not exist."""
     if name not in REGISTRY:
         raise unknown("weights", name, REGISTRY)
     return REGISTRY[name]
 
 
 def named_folder() -> Path | None:
-    """The folder that `--weights-dir` or `$AVQ_WEIGHTS_DIR` names.
-
-    Raises:
-        UsageError: it is not there.
-    """
+    """The folder that `--weights-dir` or `$AVQ_WEIGHTS_DIR` names; UsageError if it does not exist."""
     named = os.environ.get(ENVIRONMENT_VARIABLE)
     if not named:
         return None
@@ -151,7 +112,7 @@ def named_folder() -> Path | None:
 
 
 def folders() -> list[Path]:
-    """Where weights are looked for, in order: the named folder, then torch hub's cache."""
+    """Where weights are searched, in order: the named folder, then torch hub's cache."""
     cached = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch"
     hub = Path(os.environ.get("TORCH_HOME") or cached).expanduser() / "hub" / "checkpoints"
     named = named_folder()
@@ -159,7 +120,7 @@ def folders() -> list[Path]:
 
 
 def look(name: str) -> Iterator[Found]:
-    """Every file of these weights that is there, in the order of the folders, verified."""
+    """Every file of these weights that exists, in the order of the folders, verified."""
     for folder in folders():
         for known in get_weights(name).files:
             path = folder / known.file
@@ -171,17 +132,16 @@ def find_weights(name: str) -> Path:
     """The first file that holds these weights and has the right sha256.
 
     Raises:
-        MissingWeightsError: there is none; names the command that brings them.
+        MissingWeightsError: they are missing or damaged; names the command that fetches them.
     """
     damaged = None
     for found in look(name):
         if found.state == "ok":
             return found.path
         damaged = damaged or found.path
-    mend = f"`avq-bench weights fetch {name}`, or `avq-bench weights add FILE` with a copy"
-    if damaged is not None:
-        raise MissingWeightsError(f"{damaged} is not what its name says (its sha256 differs): {mend}")
-    raise MissingWeightsError(f"the weights of {name} are missing: {mend}")
+    state = f"{damaged} is not what its name says (its sha256 differs)" if damaged else None
+    fix = f"`avq-bench weights fetch {name}`, or `avq-bench weights add FILE` with a copy"
+    raise MissingWeightsError(f"{state or f'the weights of {name} are missing'}: {fix}")
 
 
 def available() -> tuple[str, ...]:
@@ -197,7 +157,7 @@ def is_right(path: Path, known: WeightsFile) -> bool:
 
 @cache
 def _sha256(path: Path, _changed: int, _size: int) -> str:
-    """Of a file as it was at that time: half a gigabyte is not to be read for every metric."""
+    """Cached by time and size: half a gigabyte should not be read anew for every metric."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,22 +12,14 @@ from avq.models.build import build
 from avq.models.recipe import Recipe
 from avq.models.tokenizer import Tokenizer
 from avq.profiling.memory import peak_memory
-from avq.profiling.meters import (
-    attention_matrix_bytes,
-    images_per_second,
-    macs,
-    parameter_counts,
-    positive_copy,
-    receptive_field,
-)
+from avq.profiling.meters import macs, parameter_counts, positive_copy, receptive_field, throughput
 from avq.training.config import TrainConfig
 from avq.training.precision import resolve_precision
 from avq.training.step import TrainStep
 
 
 def deterministic_costs(model: Tokenizer, image_size: int) -> list[Measurement]:
-    """Parameter counts, multiply-accumulates of a forward pass an image; per level receptive field, latent size and
-    the attention matrix.
+    """Parameter counts and multiply-accumulates per image; receptive field, latent size and attention matrix per level.
 
     Args:
         model: a variant, left as it was.
@@ -52,8 +44,8 @@ def _latents(model: Tokenizer, sizes: list[tuple[int, int]], image_size: int) ->
         for name, side in zip(("latent-height", "latent-width"), size, strict=True):
             rows.append(measured(name, side, protocol=protocol_id(name, size=image_size), level=level))
         if layer is not None and layer.computed(size[0] * size[1], "cpu"):
-            memory = attention_matrix_bytes(size[0] * size[1])
-            rows.append(measured("attention-memory-analytic", memory, protocol=attention, level=level))
+            matrix = 4 * (size[0] * size[1]) ** 2  # N x N in float32; logits and gradients may come on top
+            rows.append(measured("attention-memory-analytic", matrix, protocol=attention, level=level))
         else:
             why = "no attention between pixels at this level"
             rows.append(unavailable("attention-memory-analytic", why, protocol=attention, level=level))
@@ -64,17 +56,17 @@ def _receptive_fields(model: Tokenizer, image_size: int) -> list[Measurement]:
     protocol = protocol_id("receptive-field", part="trunk")
     twin = cast(Tokenizer, positive_copy(model.narrowed()))
     if not twin.trunk(torch.zeros(1, 3, image_size, image_size, dtype=torch.float64)):
-        return [unavailable("receptive-field", "this variant has no trunk", protocol=protocol, level=1)]
+        return [unavailable("receptive-field", "this variant has no encoder backbone", protocol=protocol, level=1)]
     fields = receptive_field(twin.trunk, image_size)
     return [measured("receptive-field", side, protocol=protocol, level=level) for level, side in enumerate(fields, 1)]
 
 
 def timed_costs(recipe: Recipe, training: TrainConfig, device: str = "cpu", repeats: int = 5) -> list[Measurement]:
-    """Training and inference throughput and peak memory. Call it in a fresh process, with the machine quiet.
+    """Training and inference throughput and peak memory. Call it in a fresh process on an otherwise idle machine.
 
     Args:
         recipe: what the model is built from.
-        training: batch size, losses and precision of the steps that are timed.
+        training: batch size, losses and precision of the timed steps.
         device: where to compute.
         repeats: timed repeats; the median is reported.
     """
@@ -92,23 +84,18 @@ def timed_costs(recipe: Recipe, training: TrainConfig, device: str = "cpu", repe
         rows.append(unavailable("train-images-per-s", "a baseline is fitted, not trained"))
     else:
         step = TrainStep(model, training, device)
-        last = training.steps - 1  # when the discriminator has begun
-        timed = images_per_second(lambda: step(batch, last), training.batch_size, repeats)
-        rows.append(timed.measurement("train-images-per-s", **conditions))
+        last = training.steps - 1  # after the discriminator has started
+        rows.append(throughput("train-images-per-s", lambda: step(batch, last), repeats, **conditions))
     model.to(device).eval()
 
     @torch.no_grad()
     def infer() -> None:
         model(to_model(batch, device))
 
-    timed = images_per_second(infer, training.batch_size, repeats)
-    rows.append(timed.measurement("inference-images-per-s", **conditions | {"precision": "float32"}))
-    protocol, picked = protocol_id("peak-memory", **conditions), _attention(model, image_size, device)
-    rows.append(measured("peak-memory", peak_memory(device), protocol=protocol, reason=picked))
+    rows.append(throughput("inference-images-per-s", infer, repeats, **conditions | {"precision": "float32"}))
+    attention = ", ".join(f"{kind} at {level}" for level, kind in model.attention_computed(image_size, device).items())
+    reason = f"attention computed: {attention}" if attention else ""
+    rows.append(
+        measured("peak-memory", peak_memory(device), protocol=protocol_id("peak-memory", **conditions), reason=reason)
+    )
     return rows
-
-
-def _attention(model: Tokenizer, image_size: int, device: str) -> str:
-    """In words, what computes the attention: its memory is another with another."""
-    picked = model.attention_computed(image_size, device)
-    return f"attention computed: {', '.join(f'{kind} at {level}' for level, kind in picked.items())}" if picked else ""

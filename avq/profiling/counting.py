@@ -1,7 +1,6 @@
-"""What a call will take, counted without carrying it out: live tensor bytes, floating-point operations, traffic.
+"""What a call needs, counted without running it: bytes of live tensors, floating-point operations, traffic.
 
-The call runs on tensors without contents (torch's fake tensors), so that a matrix of 16 GiB is counted on a small
-machine.
+The call runs on tensors without contents (torch's fake tensors): a small machine can count a matrix of 16 GiB.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -25,11 +23,6 @@ _RATE_MIB = {"cpu": 64, "cuda": 1024}  # of the block that is copied
 _RATE_REPEATS = 5
 
 
-def counted() -> FakeTensorMode:
-    """A mode in which tensors have no contents: make a call's inputs inside it, and `count` the call."""
-    return FakeTensorMode()
-
-
 @dataclass(frozen=True)
 class Rates:
     """How fast a device multiplies matrices (float32) and copies memory: FLOP/s and bytes/s, the best of repeats."""
@@ -37,16 +30,13 @@ class Rates:
     flops: float
     traffic: float
 
-    def __str__(self) -> str:
-        return f"{self.flops / 1e9:.3g} GFLOP/s and {self.traffic / 1e9:.3g} GB/s"
-
 
 @dataclass
 class Counts:
-    """What a call takes.
+    """What a call needs.
 
     Attributes:
-        peak: bytes of the tensors that it makes, at their highest together; what was there before is not counted.
+        peak: bytes of the tensors that it creates, at their maximum; earlier tensors are not counted.
         operations: FLOPs (matrix products and convolutions) and bytes read and written, of every operator in turn.
     """
 
@@ -66,19 +56,18 @@ class Counts:
     def seconds(self, rates: Rates) -> float:
         """By the roofline: every operator takes the time of its FLOPs or of its bytes, whichever is longer.
 
-        A bound from below for what runs one operator after the other: exponentials, start-up of kernels and caches
-        that are too small are not in it; neither are caches that save traffic.
+        Exponentials, the start of kernels and the effects of caches are not in it.
         """
         return sum(max(flops / rates.flops, traffic / rates.traffic) for flops, traffic in self.operations)
 
 
 def count(call: Callable[[], Any], settle: bool = False) -> Counts:
-    """The counts of `call()`; inside `with counted():` it computes nothing.
+    """The counts of `call()`; in a `FakeTensorMode` it computes nothing.
 
     Args:
         call: what to count.
-        settle: call it once before: what that makes and leaves, such as an optimiser's state, counts towards the peak,
-            but its operations do not count.
+        settle: call it once before: what that creates and leaves, such as an optimiser's state, counts towards the
+            peak, but its operations do not count.
     """
     counting = _Counting()
     with counting:
@@ -90,7 +79,7 @@ def count(call: Callable[[], Any], settle: bool = False) -> Counts:
 
 
 class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees every operator, those of the backward pass too, and follows the storages that they make."""
+    """Sees every operator, those of the backward pass too, and follows the storages that they create."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -100,7 +89,7 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is torch.ops.aten.bincount.default:  # its size depends on the contents, but for `minlength`
+        if func is torch.ops.aten.bincount.default:  # its size depends on the contents, without `minlength`
             out = args[0].new_empty(kwargs.get("minlength", args[2] if len(args) > 2 else 0))
         else:
             out = func(*args, **kwargs)
@@ -128,7 +117,7 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def tensors_read(args: Any, kwargs: Any, made: Sequence[Tensor]) -> list[Tensor]:
-    """The tensors among an operator's arguments, less those that only receive a result, as by `out=`."""
+    """The tensors among an operator's arguments, without those that only receive a result, as by `out=`."""
     receiving = {id(tensor) for tensor in made}
     given = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
     return given + [leaf for leaf in tree_leaves(kwargs) if isinstance(leaf, Tensor) and id(leaf) not in receiving]

@@ -1,4 +1,4 @@
-"""What a run of a model will take, from a few real steps; and what the loading of its images takes."""
+"""What a run of a model will need, from a few real steps; and what the loading of its images needs."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def measure_run(build: Callable[[], Tokenizer], image_size: int, config: TrainCo
     """Time a few steps of training and of evaluation on random images. Call it in a process of its own.
 
     Args:
-        build: gives the model, untrained, on the CPU.
+        build: returns the model, untrained, on the CPU.
         image_size: side of the images in pixels.
         config: how it will be trained.
         device: where.
 
     Returns:
         Seconds of `setup`, of a `step` and of an evaluated `image`; MiB of `memory` at the peak, of the model's
-        `weights`, and of the `state` of a training in mid-course: all its modules and their optimisers' moments.
+        `weights`, and of the `state` in training: all modules and their optimisers' moments.
     """
     one = torch.empty(1, image_size, image_size, 3)
     initial, evaluated = images_within(CODEBOOK_PIXELS, one), images_within(EVALUATION_PIXELS, one)
@@ -63,10 +63,7 @@ def measure_run(build: Callable[[], Tokenizer], image_size: int, config: TrainCo
 
 
 def measure_loading(data: DataConfig, root: Path | None) -> dict[str, float]:
-    """Seconds that images take to load, MiB of `memory` at their peak, and those `held` from then on.
-
-    Call it in a process of its own.
-    """
+    """Seconds to load images, MiB of `memory` at the peak, and those `held` from then on. Call it in a new process."""
     begun = time.perf_counter()
     dataset = load_dataset(data, root)
     seconds = time.perf_counter() - begun

@@ -17,7 +17,7 @@ def _fused_backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: 
     return int(sdpa_backward_flop_count(grad, query, key, value))  # type: ignore[no-untyped-call]
 
 
-# By shapes. torch counts its fused attention on CUDA devices alone, so that on a CPU it would cost nothing.
+# By shapes. torch counts its fused attention on CUDA devices only; on a CPU it would cost nothing.
 UNKNOWN_TO_TORCH: dict[Any, Callable[..., int]] = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _fused,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _fused_backward,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-LEAST_SIDE = 64  # below it constants and caches, not the growth, decide what is measured
+LEAST_SIDE = 64  # below it, constants and caches decide what is measured, not the growth
 _ENOUGH = 3  # points that leave a straight line a spread of its own
 
 
@@ -19,7 +19,7 @@ class Growth:
 
     Attributes:
         stderr: its standard error, and `low` to `high` the interval by Student's t with n - 2 degrees of freedom;
-            NaN for two points, which lie on a line whatever they are.
+            NaN for two points, which always lie on a line.
         sides: what it was fitted over, ascending.
     """
 
@@ -33,11 +33,11 @@ class Growth:
 def fit_growth(sides: Sequence[int], values: Sequence[float], confidence: float = 0.95) -> Growth | None:
     """Fit the exponent by least squares over the logarithms.
 
-    Where three or more sides of `LEAST_SIDE` and above have a value, over these; else over all.
+    Over sides of `LEAST_SIDE` and above if three or more of them have a value, else over all.
 
     Args:
         sides: sides of the latent, in pixels, each once.
-        values: what was measured there; zeros (too small to be seen) are left out.
+        values: what was measured there; zeros (too small to measure) are left out.
         confidence: of the interval.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Memory as the system counts it: what a process holds, its peak, what a call takes more, and what is still free.
+"""Memory as the system counts it: what a process holds, its peak, what a call needs on top, and what is free.
 
-Of the CPU the peak is the process's high-water mark (`VmHWM`), which Linux can set back, so that every repeat has a
-peak of its own; of a CUDA device it is that of torch's tensors.
+On the CPU the peak is the process's high-water mark (`VmHWM`), which Linux can reset, so that every repeat has a
+peak of its own; on a CUDA device it is that of torch's tensors.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -23,16 +22,14 @@ from avq.machine import memory_room
 
 MIB = 2**20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
-_SMALL, _LARGE = 2**16, 2**25  # bytes; glibc raises its own threshold up to the larger as a process goes on
+_SMALL, _LARGE = 2**16, 2**25  # bytes; glibc itself raises its threshold up to the larger as a process runs
 _LONG = 1.0  # s
 _RESET = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
 
 
 def peak_memory(device: str = "cpu") -> float:
-    """MiB at the highest since the process began, or since `reset_peak`: of this process, imports included, or of
-    torch's tensors on a CUDA device.
-    """
+    """Peak in MiB since the process began or since `reset_peak`: of this process, or of torch's CUDA tensors."""
     if torch.device(device).type == "cuda":
         return torch.cuda.max_memory_allocated(device) / MIB
     if _STATUS.exists():
@@ -55,7 +52,7 @@ def can_reset_peak(device: str = "cpu") -> bool:
 
 
 def reset_peak(device: str = "cpu") -> None:
-    """Set the peak back to what is held now."""
+    """Lower the peak to what is held now."""
     if torch.device(device).type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
@@ -63,39 +60,33 @@ def reset_peak(device: str = "cpu") -> None:
 
 
 def held_memory(device: str = "cpu") -> float:
-    """MiB that the process (or torch on a CUDA device) holds now, without what it freed and the allocator kept.
+    """MiB that the process (or torch on a CUDA device) holds now, without freed memory that the allocator retains.
 
-    glibc keeps freed blocks of up to 32 MiB for the next call, still counted as the process's own; a call that found
-    them would seem to take less. They are given back first, where the C library can.
+    glibc retains freed blocks of up to 32 MiB, still counted as the process's own; a call that reused them would seem
+    to need less. They are returned to the system first, if the C library can.
     """
     gc.collect()
     if torch.device(device).type == "cuda":
         return torch.cuda.memory_allocated(device) / MIB
-    with suppress(OSError, AttributeError):  # another C library keeps little, or cannot be asked
+    with suppress(OSError, AttributeError):  # another C library retains little, or cannot be asked
         ctypes.CDLL(None).malloc_trim(0)
     return status_field("VmRSS")
 
 
-@dataclass(frozen=True)
-class Passes:
-    """What repeated calls took.
-
-    Attributes:
-        memory: MiB at the peak of each, less what was held before the first; empty where that cannot be measured.
-        seconds: of each, by the clock.
-    """
+class Passes(NamedTuple):
+    """What each of repeated calls took: peak MiB beyond what was held before (if it can be measured), and seconds."""
 
     memory: tuple[float, ...]
     seconds: tuple[float, ...]
 
 
 def measure_passes(call: Callable[[], Any], device: str = "cpu", repeats: int = 3) -> Passes:
-    """Extra memory, then time, of repeated calls. Call it in a fresh process; `call` must drop what it makes.
+    """Extra memory, then time, of repeated calls. Call it in a fresh process; `call` must drop what it creates.
 
-    What is held is taken once, before the first call, so that nothing which a call leaves behind raises the base of
-    the next. For the memory, freed blocks go back to the system at once: the peak is that of what is in use. For the
-    time, further calls are made, with an allocator that works as in a process that has run for a while; but calls of
-    a second and more, of which fetching memory again is no part to speak of, are timed as they are.
+    Held memory is read once, before the first call: what a call leaves behind does not raise the base of the next. For
+    the memory, freed blocks return to the system at once, so the peak is that of memory in use. The time is of further
+    calls, with an allocator as in a process that has run for a while; but calls of a second and more, which spend next
+    to nothing on fetching memory, are not repeated.
     """
     memory: list[float] = []
     seconds: list[float] = []
@@ -114,7 +105,7 @@ def measure_passes(call: Callable[[], Any], device: str = "cpu", repeats: int = 
 
 
 def seconds_of(call: Callable[[], Any]) -> float:
-    """Seconds of one call by the clock, the device's work included."""
+    """Seconds of one call by the clock, including the device's work."""
     wait_for_device()
     start = time.perf_counter()
     call()
@@ -123,7 +114,7 @@ def seconds_of(call: Callable[[], Any]) -> float:
 
 
 def _give_back_from(size: int) -> None:
-    """Tell glibc to give freed blocks of `size` bytes and more back at once; other C libraries are left alone."""
+    """Make glibc return freed blocks of `size` bytes and more at once; other C libraries are left alone."""
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
         library.mallopt(_M_MMAP_THRESHOLD, size)
@@ -131,20 +122,20 @@ def _give_back_from(size: int) -> None:
 
 
 def wait_for_device() -> None:
-    """CUDA calls return before their work is done."""
+    """Wait for CUDA work: its calls return before it is done."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 def median_and_stderr(values: tuple[float, ...]) -> tuple[float, float | None]:
-    """The median of repeats, and their standard deviation by the root of their number (None for one)."""
+    """The median of repeats, and their standard deviation over the root of their number (None for one)."""
     if len(values) < 2:
         return values[0], None
     return statistics.median(values), statistics.stdev(values) / len(values) ** 0.5
 
 
 def free_memory(device: str = "cpu") -> float:
-    """MiB that may still be taken: of the system or the process's control groups, the lower; or of a CUDA device."""
+    """Free MiB: of the system or the process's control groups, the lower; or of a CUDA device."""
     if torch.device(device).type == "cuda":
         return torch.cuda.mem_get_info(device)[0] / MIB
     import psutil

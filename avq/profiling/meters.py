@@ -1,15 +1,13 @@
 """What a model costs: values, multiply-accumulates, receptive field, throughput.
 
-Nothing here knows a model: functions take modules, callables and numbers. Throughput belongs in a quiet
-pass, in a process of its own: training runs that share the machine disturb both.
+Functions take modules, callables and numbers, not variants. Throughput belongs in an isolated benchmark, in a process
+of its own: training runs that share the machine distort both.
 """
 
 from __future__ import annotations
 
 import copy
-import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from avq.errors import AvqError
 from avq.metrics.measurement import Measurement, measured, protocol_id
 from avq.profiling.flops import UNKNOWN_TO_TORCH
-from avq.profiling.memory import seconds_of
+from avq.profiling.memory import median_and_stderr, seconds_of
 
 LARGEST_INPUT = 1024  # px; a field beyond it is taken for global
 NORMALISATIONS = (
@@ -33,8 +31,7 @@ NORMALISATIONS = (
 def parameter_counts(module: nn.Module, codebook_values: int) -> list[Measurement]:
     """`params-trainable` (values with `requires_grad`), `params-codebook`, `params-buffers`.
 
-    An EMA codebook is a buffer and a gradient codebook a parameter, so it is counted apart too: the three
-    numbers overlap and are not to be added up.
+    An EMA codebook is a buffer and a gradient codebook a parameter, so the three numbers overlap: do not add them up.
 
     Args:
         module: the whole model.
@@ -49,30 +46,19 @@ def parameter_counts(module: nn.Module, codebook_values: int) -> list[Measuremen
 def macs(call: Callable[[], Any]) -> int:
     """Multiply-accumulates of `call()`: half the FLOPs that torch counts in convolutions and matrix products.
 
-    Element-wise work is not counted. Call it with a batch of one to get the cost of an image. Attention counts as
-    it is computed: the same in both implementations, but for keys that the fused kernel pads.
+    Element-wise work is not counted. A batch of one gives the cost of an image. Both implementations of attention
+    count the same, except for keys that the fused kernel pads.
     """
     with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=UNKNOWN_TO_TORCH) as counter:
         call()
     return int(counter.get_total_flops()) // 2
 
 
-def attention_matrix_bytes(pixels: int) -> int:
-    """Bytes of the N x N matrix of weights of one image in float32, 4 N^2, where it is held as a whole.
-
-    By formula and not measured: logits and gradients of the same size may lie beside it.
-
-    Args:
-        pixels: pixels N of the latent.
-    """
-    return 4 * pixels**2
-
-
 def positive_copy(module: nn.Module) -> nn.Module:
     """A float64 copy in which no path can cancel: weights 1 / fan-in, biases 0, normalisation the identity.
 
-    Used to read a receptive field off gradients: with trained weights a path may vanish by chance or by a
-    zero initialisation, and batch statistics would join every pixel with every other.
+    For receptive fields from gradients: with trained weights a path may vanish by chance or by a zero initialisation,
+    and batch statistics connect every pixel with every other.
     """
     twin = copy.deepcopy(module).double().eval()
     for parent in list(twin.modules()):
@@ -85,29 +71,27 @@ def positive_copy(module: nn.Module) -> nn.Module:
     return twin
 
 
-def receptive_field(trunk: Callable[[Tensor], list[Tensor]], input_size: int, channels: int = 3) -> list[int]:
+def receptive_field(encoder: Callable[[Tensor], list[Tensor]], input_size: int) -> list[int]:
     """Side in pixels of each level's receptive field, bottom first: where the centre output has a gradient.
 
     The field is the architecture's and may be larger than the images: the input starts at `input_size` and is
-    doubled until every field lies clear of its edge, or at 1,024 px, which then is the answer ("at least").
+    doubled until it is larger than every field, or reaches 1,024 px, which is then the answer ("at least").
 
     Args:
-        trunk: maps float64 `[1, channels, S, S]` to one `[1, C, h, w]` a level; take it from a
-            `positive_copy`, such as `positive_copy(model).trunk`.
-        input_size: a side that the trunk's strides divide.
-        channels: channels of the input.
+        encoder: the backbone of a `positive_copy`; maps float64 `[1, 3, S, S]` to one `[1, C, h, w]` per level.
+        input_size: a side that the encoder's strides divide.
     """
     size = input_size
     while True:
-        image = torch.ones(1, channels, size, size, dtype=torch.float64, requires_grad=True)
-        fields = [_field(response, image) for response in trunk(image)]
+        image = torch.ones(1, 3, size, size, dtype=torch.float64, requires_grad=True)
+        fields = [_field(response, image) for response in encoder(image)]
         if 2 * size > LARGEST_INPUT or all(side < size for side in fields):
             return fields
         size *= 2
 
 
 def _field(response: Tensor, image: Tensor) -> int:
-    """Side of the centre pixel's field; the whole side of the image as soon as the field touches an edge."""
+    """Side of the centre pixel's field; the side of the image if the field touches an edge."""
     height, width = response.shape[2:]
     centre = response[..., height // 2, width // 2].sum()
     (gradient,) = torch.autograd.grad(centre, image, retain_graph=True)
@@ -115,40 +99,21 @@ def _field(response: Tensor, image: Tensor) -> int:
     for dim in (2, 3):
         hit = gradient.abs().amax(dim=(0, 1, 5 - dim)).nonzero().flatten()
         if not hit.numel():
-            raise AvqError("receptive field: the trunk's centre output does not depend on its input")
+            raise AvqError("receptive field: the encoder's centre output does not depend on its input")
         low, high = int(hit[0]), int(hit[-1])
         sides.append(high - low + 1 if low > 0 and high < size - 1 else size)
     return max(sides)
 
 
-@dataclass(frozen=True)
-class Throughput:
-    """Images per second: median over `repeats` timings and their standard deviation."""
+def throughput(
+    metric: str, call: Callable[[], Any], repeats: int, warmup: int = 2, *, batch: int, **conditions: object
+) -> Measurement:
+    """Images per second of `call()`, which handles `batch` images: the median of timed calls after untimed ones.
 
-    median: float
-    spread: float
-    repeats: int
-
-    def measurement(self, metric: str, **conditions: object) -> Measurement:
-        """The record's row, with the conditions (batch, threads, precision ...) in its protocol id."""
-        return measured(
-            metric,
-            self.median,
-            stderr=self.spread / self.repeats**0.5,
-            n=self.repeats,
-            protocol=protocol_id(metric, **conditions, repeats=self.repeats),
-        )
-
-
-def images_per_second(call: Callable[[], Any], batch: int, repeats: int = 5, warmup: int = 2) -> Throughput:
-    """Throughput of `call()`, which handles `batch` images, after `warmup` untimed calls.
-
-    Raises:
-        AvqError: fewer than two repeats, which have no spread.
+    The conditions (threads, precision ...) go into the protocol id.
     """
-    if repeats < 2:
-        raise AvqError("throughput needs at least two repeats")
     for _ in range(warmup):
         call()
-    rates = [batch / seconds_of(call) for _ in range(repeats)]
-    return Throughput(statistics.median(rates), statistics.stdev(rates), repeats)
+    median, stderr = median_and_stderr(tuple(batch / seconds_of(call) for _ in range(repeats)))
+    protocol = protocol_id(metric, batch=batch, **conditions, repeats=repeats)
+    return measured(metric, median, stderr=stderr, n=repeats, protocol=protocol)

@@ -1,7 +1,8 @@
-"""Where the time of a training step goes, beside what the machine could do."""
+"""Where the time of a training step goes, against what the machine can do."""
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from avq.training.step import TrainStep
 
 _WARM_UP, _TRACED = 3, 2
 _COPIED = 256  # MiB, far beyond any cache
-_SIDE = 2048
+_SIDE = 2048  # of the matrices whose product is timed
 OVERHEAD = "between operations"
 
 Spending = dict[tuple[str, str], Spent]
@@ -28,12 +29,12 @@ class Profile:
     """A training step by part.
 
     Attributes:
-        step: median seconds of a step, nothing watching.
+        step: median seconds of a step without instrumentation.
         parts: part -> what a step spends in it; the last is the time between operations (Python, autograd).
         outside: seconds of a step outside convolutions with their activations and residual sums, attention, quantizer
             and optimiser.
-        casts: seconds that encoder and decoder take to bring weights and activations to bfloat16, and gradients back:
-            without them there were no bfloat16 convolutions, so they are not in `outside`.
+        casts: seconds that encoder and decoder need to cast weights and activations to bfloat16, and gradients back:
+            they are part of bfloat16 convolutions, and not in `outside`.
         precision: of the convolutions.
     """
 
@@ -61,7 +62,7 @@ class Profile:
         return sum(spent.seconds for spent in self.parts.values())
 
     def of_peak(self, part: str) -> float | None:
-        """The time that the machine's peaks would need over the time taken; above 1 where the cache holds the data."""
+        """The time needed at the machine's peaks over the time taken; above 1 if the cache holds the data."""
         spent = self.parts[part]
         return spent.least / spent.seconds if spent.least and spent.seconds else None
 
@@ -69,15 +70,15 @@ class Profile:
 def profile_step(
     step: TrainStep, batch_of: Callable[[int], Tensor], steps: int = 10, trace: Path | None = None
 ) -> Profile:
-    """Take training steps, unwatched and watched in turns.
+    """Take training steps, without and with instrumentation in turns.
 
     Args:
         step: the model in training mode with its optimiser; it is trained on.
         batch_of: number of a step -> images uint8 `[B, H, W, 3]`.
         steps: how many of each.
-        trace: where to write the trace of two further steps, for chrome://tracing or Perfetto.
+        trace: where to write a trace of two more steps, for chrome://tracing or Perfetto.
     """
-    numbers = iter(range(10**9))
+    numbers = itertools.count()
 
     def take() -> None:
         number = next(numbers)
@@ -88,7 +89,7 @@ def profile_step(
     peaks = measure_peaks(step.device)
     meter = Meter(step, peaks)
     alone, watched = [], []
-    for _ in range(steps):  # in turns, so that what else the machine does hits both alike
+    for _ in range(steps):  # in turns, so that other work of the machine hits both alike
         alone.append(seconds_of(take))
         meter.spent = {}
         with meter.watching():
@@ -105,7 +106,7 @@ def _summed(watched: Sequence[Spending], unwatched: float, peaks: Peaks, precisi
     for (part, kind), first in watched[0].items():
         seconds = statistics.median(step[part, kind].seconds for step in watched)
         parts.setdefault(part, Spent()).add(replace(first, seconds=seconds))
-        if not _wanted(part, kind):
+        if not _is_essential(part, kind):
             outside += seconds
         elif kind == CAST and _convolves(part):
             casts += seconds
@@ -114,10 +115,9 @@ def _summed(watched: Sequence[Spending], unwatched: float, peaks: Peaks, precisi
     return Profile(unwatched, ordered | {OVERHEAD: Spent(overhead)}, outside + overhead, casts, peaks, precision)
 
 
-def _wanted(part: str, kind: str) -> bool:
-    if part == OPTIMISER or part.startswith(("attention", "quantizer")):
-        return True
-    return _convolves(part) and kind in (CONVOLUTION, ELEMENTWISE, CAST)
+def _is_essential(part: str, kind: str) -> bool:
+    inside = _convolves(part) and kind in (CONVOLUTION, ELEMENTWISE, CAST)
+    return inside or part == OPTIMISER or part.startswith(("attention", "quantizer"))
 
 
 def _convolves(part: str) -> bool:
@@ -136,9 +136,6 @@ def _write_trace(take: Callable[[], None], path: Path) -> None:
 
 
 def measure_peaks(device: str) -> Peaks:
-    """Of matrix products (2048 a side, in each precision) and of copies of 256 MiB."""
-    return Peaks(
-        float32=product_rate(device, _SIDE),
-        bfloat16=product_rate(device, _SIDE, torch.bfloat16),
-        bytes=copy_rate(device, _COPIED),
-    )
+    """Of products of 2048x2048 matrices in each precision and of copies of 256 MiB."""
+    single, half = (product_rate(device, _SIDE, dtype) for dtype in (torch.float32, torch.bfloat16))
+    return Peaks(single, half, copy_rate(device, _COPIED))

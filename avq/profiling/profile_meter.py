@@ -26,25 +26,25 @@ _ELEMENTWISE = {
     "relu", "relu_", "threshold_backward", "add", "add_", "leaky_relu", "leaky_relu_backward", "native_batch_norm",
     "native_batch_norm_backward", "_native_batch_norm_legit", "_batch_norm_with_update", "batch_norm_backward",
 }  # fmt: skip
-_CHOOSING = {"index_select", "embedding", "gather", "index"}  # they read what they choose, not all there is
+_CHOOSING = {"index_select", "embedding", "gather", "index"}  # they read only what they choose
 
 
 @dataclass(frozen=True)
 class Peaks:
-    """What the machine does at best, measured: FLOP/s of matrix products, bytes/s of a copy (read and written)."""
+    """The machine's measured peaks: FLOP/s of matrix products, bytes/s of a copy (read and written)."""
 
     float32: float
     bfloat16: float
     bytes: float
 
     def seconds(self, flops: float, size: float, dtype: torch.dtype) -> float:
-        """The least that an operation takes."""
+        """The least time that an operation takes."""
         return max(flops / (self.bfloat16 if dtype == torch.bfloat16 else self.float32), size / self.bytes)
 
 
 @dataclass
 class Spent:
-    """What operations took, added up; `least` is what they would take at the machine's peaks."""
+    """What operations took, summed; `least` is the time at the machine's peaks."""
 
     seconds: float = 0.0
     least: float = 0.0
@@ -68,10 +68,10 @@ def kind_of(operation: str) -> str:
 
 
 class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees every operation of training steps; `spent[part, kind]` adds up what those of one step took.
+    """Sees every operation of training steps; `spent[part, kind]` sums what those of one step took.
 
-    In the forward pass hooks on modules tell the part. Autograd numbers the nodes that it makes, so the numbers
-    that a module began and ended with tell to whom a node of the backward pass belongs.
+    In the forward pass hooks on modules set the part. Autograd numbers its nodes in order, so the numbers at which a
+    module began and ended show which part a node of the backward pass belongs to.
     """
 
     def __init__(self, step: TrainStep, peaks: Peaks) -> None:
@@ -86,7 +86,7 @@ class Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Hooks on what is trained and on its optimisers, taken off at the end."""
+        """Within the block: hooks on all trained modules and their optimisers."""
         step, handles = self._step, []
         opponents = {module: name for name, module in step.modules.items() if module is not step.model}
         for module, part in {step.model: BETWEEN, **step.model.find_parts(), **opponents}.items():

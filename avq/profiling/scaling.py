@@ -1,7 +1,7 @@
-"""How attention, and whole variants, grow with the side of the latent: one point counted, then measured.
+"""How attention, and whole variants, grow with the side of the latent: one point, counted and then measured.
 
-A point is measured in a process of its own that has the machine to itself; it is counted first, on tensors without
-contents, so that one that would not fit is never tried.
+A point is measured in a process of its own that has the machine to itself. It is counted first, on tensors without
+contents: one that would not fit is never tried.
 """
 
 from __future__ import annotations
@@ -10,30 +10,32 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from avq.errors import reason_of
 from avq.evaluation.attention import relative_gain
 from avq.models.attention import ResidualPixelAttention, resolve_implementation
-from avq.profiling.counting import Counts, Rates, count, counted, measure_rates
+from avq.profiling.counting import Rates, count, measure_rates
 from avq.profiling.memory import MIB, free_memory, measure_passes, status_field
 from avq.registry import load
 
 Pass = Literal["forward", "training-step"]
 PASSES: tuple[Pass, ...] = ("forward", "training-step")
 LAYER = "attention"
-VARIANTS = "avq.profiling.scaling_variants"  # what makes the calls of whole variants, which points of a layer lack
+VARIANTS = "avq.profiling.scaling_variants"  # imported for points of whole variants only
 STRIDE = 4  # of a variant's bottom level, whose latent gives the point its size
-# Large enough that no piece of a layer is larger at a larger latent, but for bands of a softmax with narrow keys
+# Large enough that pieces of a layer do not grow at larger latents, except for bands of a softmax with narrow keys
 # beyond a side of 64: 5 % of that layer's memory.
 _COUNTED_SIDES = (32, 40, 48)
-# A latent on which libraries load their code and take the buffers that they keep: products of the layer's pieces are as
-# large as at any larger latent. What its tensors took is given back before what is held is measured.
+# A latent at which libraries load their code and allocate permanent buffers: products of the layer's pieces are as
+# large as at any larger latent. The memory of its tensors is released before held memory is measured.
 _WARM_SIDE = 32
-_SHARE = 0.9  # of the memory that is free: the rest is for whatever else runs
-_UNCOUNTED = (1.1, 64.0)  # times what is counted, and MiB more, that libraries take for themselves
+_SHARE = 0.9  # of the free memory: the rest is for other processes
+_UNCOUNTED = (1.1, 64.0)  # a factor on what is counted, and MiB on top, that libraries use themselves
 _SEED = 0
 
 
@@ -47,7 +49,7 @@ class Point:
         similarity: how logits become weights; empty for a variant without attention.
         implementation: `auto`, `dense` or `linear`; empty for a variant without attention.
         model: a variant's settings, resolved.
-        channels: of the layer's latent; 0 for a variant, whose settings say it, as for `filters`.
+        channels: of the layer's latent; 0 for a variant, as is `filters`: its settings say them.
         threads: of the CPU.
         device: `cpu`, `cuda` or `cuda:N`.
     """
@@ -78,7 +80,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a point will take: MiB beyond what is held before it, seconds, FLOPs and bytes; or why that is unknown."""
+    """What a point will need: MiB beyond what is held before it, seconds, FLOPs and bytes; or why that is unknown."""
 
     memory: float = 0.0
     seconds: float = 0.0
@@ -92,7 +94,7 @@ class Outcome:
     """What was measured: MiB and seconds of each repeat, and the layer's gain; or why nothing was.
 
     Attributes:
-        failed: the reason is not that it takes more memory than there is.
+        failed: the reason is another one than too little memory.
     """
 
     memory: tuple[float, ...] = ()
@@ -103,35 +105,32 @@ class Outcome:
 
 
 def predict_points(points: Sequence[Point], rates: Rates | None) -> tuple[list[Prediction], Rates]:
-    """Count every point; where `rates` are not known yet, measure them first. All points share device and threads."""
+    """Count every point; without `rates`, measure them first. All points share device and threads."""
     torch.set_num_threads(points[0].threads)
     rates = rates or measure_rates(points[0].device)
     return [_predicted(point, rates) for point in points], rates
 
 
 def _predicted(point: Point, rates: Rates) -> Prediction:
-    """Counted, and where the layer is linear in its pixels, continued from small latents: it has too many pieces."""
+    """Counted; a layer that is linear in its pixels has too many pieces, and is extrapolated from small latents."""
     try:
         if picked(point) != "linear":
-            with counted():
-                return _prediction(_counts(point, without_contents=True), rates)
+            with FakeTensorMode():
+                return _counted(point, rates, without_contents=True)
         if point.latent_size <= max(_COUNTED_SIDES):
-            return _prediction(_counts(point), rates)
+            return _counted(point, rates)
         small = [replace(point, latent_size=side, implementation="linear") for side in _COUNTED_SIDES]
-        return _continued(point, [_prediction(_counts(one), rates) for one in small])
+        return _extrapolated(point, [_counted(one, rates) for one in small])
     except Exception as error:  # an operator that cannot be followed: the point is then tried under the memory limit
-        return Prediction(reason=f"cannot be counted: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        return Prediction(reason=f"cannot be counted: {type(error).__name__}: {reason_of(error)[:200]}")
 
 
-def _counts(point: Point, without_contents: bool = False) -> Counts:
-    return count(make_call(point, without_contents=without_contents).call, settle=point.subject != LAYER)
-
-
-def _prediction(counts: Counts, rates: Rates) -> Prediction:
+def _counted(point: Point, rates: Rates, without_contents: bool = False) -> Prediction:
+    counts = count(make_call(point, without_contents=without_contents).call, settle=point.subject != LAYER)
     return Prediction(counts.peak / MIB, counts.seconds(rates), counts.flops, counts.traffic)
 
 
-def _continued(point: Point, small: Sequence[Prediction]) -> Prediction:
+def _extrapolated(point: Point, small: Sequence[Prediction]) -> Prediction:
     """Memory by the straight line in the pixels through the first and the last, the others by the parabola."""
     pixels = [float(side**2) for side in _COUNTED_SIDES]
 
@@ -147,10 +146,9 @@ def _continued(point: Point, small: Sequence[Prediction]) -> Prediction:
 
 
 def measure_point(point: Point, prediction: Prediction) -> Outcome:
-    """Measure one point, if what was counted fits into the memory that is free. Call it in a fresh process.
+    """Measure one point, if what was counted fits into the free memory. Call it in a fresh process.
 
-    The process may take no more memory than was free when it began: if the prediction errs, it fails, and nothing else
-    on the machine suffers.
+    The process may use no more memory than was free when it began: if the prediction is wrong, only this process fails.
     """
     free = free_memory(point.device)
     factor, more = _UNCOUNTED
@@ -159,7 +157,7 @@ def measure_point(point: Point, prediction: Prediction) -> Outcome:
         return Outcome(reason=f"does not fit: it needs about {_size(needed)}, and {_size(free)} are free")
     torch.set_num_threads(point.threads)
     if torch.device(point.device).type == "cpu":
-        _be_the_first_to_go()
+        _be_killed_first()
         limit_memory(_SHARE * free)
     try:
         make_call(point, min(point.latent_size, _WARM_SIDE)).call()
@@ -175,21 +173,21 @@ def measure_point(point: Point, prediction: Prediction) -> Outcome:
 
 
 def _out_of_memory(error: BaseException) -> str:
-    return f"does not fit: out of memory ({' '.join(str(error).split())[:160]})"
+    return f"does not fit: out of memory ({reason_of(error)[:160]})"
 
 
 def _size(mebibytes: float) -> str:
     return f"{mebibytes / 1024:.3g} GiB" if mebibytes >= 1024 else f"{mebibytes:.0f} MiB"
 
 
-def _be_the_first_to_go() -> None:
-    """Where the system runs out of memory after all, let it end this process and no other."""
+def _be_killed_first() -> None:
+    """If the system runs out of memory after all, it ends this process and no other."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def limit_memory(mebibytes: float) -> None:
-    """Let this process take that much more; a larger allocation fails as an error. Linux alone counts such memory."""
+    """Let this process use that much more memory (Linux); a larger allocation raises an error."""
     with suppress(ImportError, OSError, ValueError):
         import resource
 
@@ -197,8 +195,7 @@ def limit_memory(mebibytes: float) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (int((status_field("VmData") + mebibytes) * MIB), hard))
 
 
-@dataclass(frozen=True)
-class Made:
+class Made(NamedTuple):
     """A point's call, and the gain of its layer (None for a training step, and for a variant)."""
 
     call: Callable[[], None]
@@ -206,7 +203,7 @@ class Made:
 
 
 def make_call(point: Point, side: int | None = None, without_contents: bool = False) -> Made:
-    """What is measured at a point, with its weights and inputs.
+    """The call that is measured at a point, with its weights and inputs.
 
     Args:
         point: the point.
@@ -224,7 +221,7 @@ def make_call(point: Point, side: int | None = None, without_contents: bool = Fa
 
 def _layer(point: Point, side: int) -> Made:
     training = point.part == "training-step"
-    layer = attention_layer(point)
+    layer = ResidualPixelAttention(point.channels, point.filters, "literal", point.similarity, point.implementation)
     x = torch.randn(point.batch_size, point.channels, side, side, requires_grad=training)
     upstream = torch.randn_like(x) if training else None
 
@@ -246,13 +243,8 @@ def _layer(point: Point, side: int) -> Made:
     return Made(call, gain)
 
 
-def attention_layer(point: Point) -> ResidualPixelAttention:
-    """The point's layer, in the paper's literal form."""
-    return ResidualPixelAttention(point.channels, point.filters, "literal", point.similarity, point.implementation)
-
-
 def picked(point: Point) -> str:
-    """The implementation at a point: what was named, or what `auto` stands for there; empty without attention."""
+    """The implementation at a point, with `auto` resolved; empty without attention."""
     if not point.implementation:
         return ""
     return resolve_implementation(point.implementation, point.latent_size**2, point.device)

@@ -1,4 +1,4 @@
-"""The calls that are measured of whole variants, as their latents grow."""
+"""The calls of whole variants that are measured as their latents grow."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from avq.training.step import TrainStep
 
 
 def variant_call(point: Point, side: int, without_contents: bool) -> Made:
-    """What is measured at a variant's point; args as `scaling.make_call`."""
+    """The call that is measured at a variant's point; args as `scaling.make_call`."""
     size = side * STRIDE
     model = build(Recipe(point.subject, size, dict(point.model)))
     if point.implementation:
         use_implementation(model, point.implementation)
-    if without_contents:  # torch cannot move such a model, and it is where it belongs
+    if without_contents:  # torch cannot move a model without contents, and need not
         model.to = lambda *_args, **_kwargs: model  # type: ignore[method-assign]
     if point.part == "training-step":
         config = TrainConfig(batch_size=point.batch_size, precision=point.precision)

@@ -27,7 +27,7 @@ from avq.metrics.evaluator import Evaluator
 from avq.metrics.feature_distances import FeatureDistances, frechet_distance, kernel_distance
 from avq.metrics.features import INCEPTION, SQUEEZENET, Extractor
 from avq.metrics.measures import ReferenceSet, Subject, measures
-from avq.metrics.reference import alone, keep_features, load_features
+from avq.metrics.reference import alone, feature_file, load_features, save_features
 from avq.metrics.weights import WeightsFile
 from avq.models import create_variant
 
@@ -139,8 +139,9 @@ def subject(name: str, images: int, size: int = 32) -> Subject:
 
 def distances(reference: Tensor, rebuilt: Tensor, network: Extractor, batch: int = 64) -> dict[str, float]:
     metric = FeatureDistances(network, subject("r", len(reference), reference.shape[-1]))
-    for start in range(0, len(reference), batch):
-        metric.update(reference[start : start + batch], rebuilt[start : start + batch], [])
+    metric.prepare(lambda: iter(reference.split(batch)))
+    for pair in zip(reference.split(batch), rebuilt.split(batch), strict=True):
+        metric.update(*pair, [])
     return {row.metric: row.value for row in metric.compute() if row.value is not None}
 
 
@@ -203,8 +204,9 @@ def evaluated(original: Tensor, rebuilt: Tensor, batch: int) -> dict[tuple[str, 
     codes = torch.arange(16).view(1, 4, 4).expand(len(original), 4, 4)
     reference = ReferenceSet("f" * 16, len(original), faces=True)
     evaluator = Evaluator(measures(Subject([16], [1], 32, reference, allow_small=True)), reference.id)
-    for part in range(0, len(original), batch):
-        evaluator.update(original[part : part + batch], rebuilt[part : part + batch], [codes[part : part + batch]])
+    evaluator.prepare(lambda: iter(original.split(batch)))
+    for parts in zip(original.split(batch), rebuilt.split(batch), codes.split(batch), strict=True):
+        evaluator.update(*parts[:2], [parts[2]])
     return {(row.metric, row.level): row.value for row in evaluator.compute() if row.value is not None}
 
 
@@ -328,7 +330,7 @@ def test_who_wants_the_same_features_at_once_waits_for_the_first(
 ) -> None:
     original, network = faces(20, seed=11), features.extractor(SQUEEZENET, squeezenet)
     first, second = (FeatureDistances(network, subject("w", 20)) for _ in range(2))
-    key = ("w" * 16, 20, network.conditions(32))
+    file = feature_file("w" * 16, 20, network.conditions(32))
     waits, looked = threading.Thread(target=lambda: second.prepare(lambda: iter([original]))), threading.Event()
 
     def load(*about: Any) -> Any:
@@ -338,10 +340,10 @@ def test_who_wants_the_same_features_at_once_waits_for_the_first(
 
     monkeypatch.setattr(feature_distances, "load_features", load)
     before = network.computed
-    with alone(*key):  # as another process that is at it
+    with alone(file):  # as another process that computes them
         waits.start()
         assert not looked.wait(0.3)
-        keep_features(network((((original + 1) / 2) * 255).round().to(torch.uint8)).numpy(), *key)
+        save_features(file, network((((original + 1) / 2) * 255).round().to(torch.uint8)).numpy())
     waits.join(60)
     assert looked.is_set()
     assert network.computed - before == 20
@@ -367,6 +369,7 @@ def test_small_sets_are_refused_offered_the_kernel_distance_and_marked_on_demand
     rows = {}
     for allowed in (False, True):
         metric = FeatureDistances(network, replace(subject("s", 30), allow_small=allowed))
+        metric.prepare(lambda: iter([original]))
         metric.update(original, damaged(original), [])
         rows[allowed] = {row.metric: row for row in metric.compute()}
     refused, marked = (rows[allowed]["fd-squeezenet"] for allowed in (False, True))
@@ -379,20 +382,9 @@ def test_small_sets_are_refused_offered_the_kernel_distance_and_marked_on_demand
     assert feature_distances.kernel_subsets(10_000) == (100, 1000)
 
 
-def test_partial_states_merge_into_the_whole(squeezenet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_is_not_taken_for_the_whole(squeezenet: Path) -> None:
     original = faces(40, seed=3)
-    rebuilt = damaged(original)
-    network = features.extractor(SQUEEZENET, squeezenet)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "whole"))
-    whole = distances(original, rebuilt, network)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "parts"))
-    parts = []
-    for part in (slice(0, 13), slice(13, 40)):
-        metric = FeatureDistances(network, subject("r", 40))
-        metric.update(original[part], rebuilt[part], [])
-        parts.append(metric)
-    assert all("saw 13" in row.reason for row in parts[0].compute())  # a part is not taken for the whole
-    assert not list(tmp_path.glob("parts/**/*.npy"))
-    parts[0].merge(parts[1])
-    merged = {row.metric: row.value for row in parts[0].compute()}
-    assert merged == pytest.approx(whole, rel=1e-5)
+    metric = FeatureDistances(features.extractor(SQUEEZENET, squeezenet), subject("r", 40))
+    metric.prepare(lambda: iter([original]))
+    metric.update(original[:13], damaged(original[:13]), [])
+    assert all("saw 13 of the reference's 40" in row.reason for row in metric.compute())

@@ -94,7 +94,7 @@ def test_counted_costs(faces: Dataset) -> None:
 
 
 def test_macs_by_hand() -> None:
-    """A floor at 32x32: 64 patches x K codes x 48 values, and nothing else multiplies."""
+    """A k-means baseline at 32x32: 64 patches x K codes x 48 values, and nothing else multiplies."""
     rows = by_name(deterministic_costs(create_variant("patch-kmeans", 32, codebook_size=16), 32))
     assert rows["macs", None].value == 64 * 16 * 48
     assert rows["params-codebook", None].value == 16 * 48

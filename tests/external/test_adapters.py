@@ -120,12 +120,12 @@ def test_a_module_is_put_into_eval_mode_and_our_own_stay_as_they_are() -> None:
         ("encode", lambda images: images.mean(1), "integers"),
         ("encode", lambda images: (images.long(), None), "a tuple of Tensor, NoneType"),
         ("encode", lambda images: 1 / 0, "ZeroDivisionError"),
-        ("decode", lambda codes: codes, "decode gave int64"),
+        ("decode", lambda codes: codes, "decode returned int64"),
         ("decode", lambda codes: torch.zeros(len(codes), 3, 4, 4), "[24, 3, 4, 4] for images [24, 3, 16, 16]"),
         ("decode", lambda codes: torch.full((len(codes), 3, 16, 16), torch.nan), "not finite"),
     ],
 )
-def test_a_contract_that_is_not_kept_is_one_line(name: str, value: Any, said: str, faces: Dataset) -> None:
+def test_a_broken_contract_is_one_line(name: str, value: Any, said: str, faces: Dataset) -> None:
     model = Levels()
     setattr(model, name, value)
     with pytest.raises(AvqError) as caught:
@@ -134,7 +134,7 @@ def test_a_contract_that_is_not_kept_is_one_line(name: str, value: Any, said: st
 
 
 @pytest.mark.parametrize("wrong", [Levels, UnitLevels])
-def test_a_range_that_is_said_wrong_is_seen(wrong: type[Levels], faces: Dataset) -> None:
+def test_a_wrong_range_is_noticed(wrong: type[Levels], faces: Dataset) -> None:
     class Liar(wrong):  # type: ignore[misc,valid-type]
         image_range = (0, 1) if wrong is Levels else (-1, 1)
 
@@ -145,7 +145,7 @@ def test_a_range_that_is_said_wrong_is_seen(wrong: type[Levels], faces: Dataset)
         evaluate(adapt(Liar()), faces)
 
 
-def test_objects_by_address(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_objects_by_name(in_empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.path", [*__import__("sys").path])
     Path("outside_models_of_a_test.py").write_text(
         "class Same:\n    def encode(self, images): return images\n    def decode(self, latents): return latents\n"
@@ -167,7 +167,7 @@ def test_objects_by_address(in_empty_folder: Path, monkeypatch: pytest.MonkeyPat
         load_object("no_such_module_anywhere:x")
 
 
-def test_addresses_are_told_from_files() -> None:
+def test_names_of_objects_are_distinguished_from_files() -> None:
     assert is_address("package.module:factory")
     assert not is_address("runs/x/checkpoint.safetensors")
     assert not is_address("C:model.safetensors")

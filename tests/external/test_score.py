@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from avq.evaluation.evaluate import evaluate
 from avq.external import score as module
 from avq.external.eight_bit import eight_bit, eight_bit_rows, export_pairs
 from avq.external.images import open_images
-from avq.external.score import address, open_pairs, score
+from avq.external.score import fingerprint, open_pairs, score
 from avq.metrics.attention import ATTENTION
 from avq.metrics.measurement import Measurement
 from avq.models import Tokenizer, create_variant
@@ -70,7 +71,7 @@ def test_rounding_is_seen_in_the_numbers_and_in_their_protocol(model: Tokenizer,
         assert plain.status == other.status
 
 
-def test_only_while_it_lasts(model: Tokenizer, faces: Dataset) -> None:
+def test_rounding_ends_with_its_block(model: Tokenizer, faces: Dataset) -> None:
     images = to_model(faces.test.images[:2])
     plain = model(images).images
     with eight_bit(model):
@@ -105,30 +106,28 @@ def test_batches_do_not_matter(written: Path, batch: int, monkeypatch: pytest.Mo
     assert score(*pairs).measurements == whole
 
 
-def test_the_address_is_that_of_the_dataset(written: Path, faces: Dataset) -> None:
-    assert address(open_images(written / "originals", "originals")) == faces.test.fingerprint
+def test_the_fingerprint_is_that_of_the_dataset(written: Path, faces: Dataset) -> None:
+    assert fingerprint(open_images(written / "originals", "originals")) == faces.test.fingerprint
 
 
-@pytest.mark.parametrize("kind", ["uint8", "unit", "signed", "byte", "half", "first", "npz"])
-def test_one_set_of_8_bit_images_in_many_forms_has_one_address(kind: str, tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
-    unit = pixels / np.float32(255)
-    arrays = {
-        "uint8": pixels,
-        "unit": unit,
-        "signed": unit * 2 - 1,
-        "byte": pixels.astype(np.float64),
-        "half": unit.astype(np.float16),
-        "first": unit.transpose(0, 3, 1, 2).copy(),
-    }
-    path = tmp_path / ("x.npz" if kind == "npz" else "x.npy")
-    if kind == "npz":
-        np.savez_compressed(path, images=pixels, other=np.zeros(3))
+PIXELS = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+UNIT = PIXELS / np.float32(255)
+FORMS = {
+    "uint8": PIXELS, "unit": UNIT, "signed": UNIT * 2 - 1, "byte": PIXELS.astype(np.float64),
+    "half": UNIT.astype(np.float16), "first": UNIT.transpose(0, 3, 1, 2).copy(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", [*FORMS, "npz"])
+def test_one_set_of_8_bit_images_in_many_forms_has_one_fingerprint(form: str, tmp_path: Path) -> None:
+    path = tmp_path / ("x.npz" if form == "npz" else "x.npy")
+    if form == "npz":
+        np.savez_compressed(path, images=PIXELS, other=np.zeros(3))
     else:
-        np.save(path, arrays[kind])
+        np.save(path, FORMS[form])
     images = open_images(path, "originals")
     assert images.eight_bit
-    assert address(images) == address_of_images(pixels)
+    assert fingerprint(images) == address_of_images(PIXELS)
 
 
 def test_no_more_than_a_batch_is_read_at_once(written: Path, tmp_path: Path) -> None:
@@ -151,32 +150,23 @@ def save(folder: Path, pixels: np.ndarray) -> Path:
     return folder
 
 
-@pytest.fixture
-def pictures(faces: Dataset) -> np.ndarray:
-    return faces.test.images.numpy()
-
-
-def notes(tmp_path: Path, originals: np.ndarray, reconstructions: np.ndarray) -> str:
-    pairs = open_pairs(save(tmp_path / "a", originals), save(tmp_path / "b", reconstructions))
-    return "\n".join(score(*pairs).notes)
-
-
-def test_a_good_reconstruction_raises_no_doubt(pictures: np.ndarray, tmp_path: Path) -> None:
-    assert notes(tmp_path, pictures, pictures // 8 * 8 + 4) == ""
-
-
-def test_another_order_is_seen(pictures: np.ndarray, tmp_path: Path) -> None:
-    assert "order" in notes(tmp_path, pictures, np.roll(pictures // 8 * 8 + 4, 1, 0))
-
-
-def test_swapped_channels_are_seen(pictures: np.ndarray, tmp_path: Path) -> None:
-    assert "BGR" in notes(tmp_path, pictures, (pictures // 8 * 8 + 4)[..., ::-1].copy())
-
-
-def test_copies_and_casts_are_seen(pictures: np.ndarray, tmp_path: Path) -> None:
-    assert "equals its original" in notes(tmp_path, pictures, pictures)
-    (tmp_path / "more").mkdir()
-    assert "one colour" in notes(tmp_path / "more", pictures, (pictures > 250).astype(np.uint8))
+@pytest.mark.parametrize(
+    ("reconstruct", "noted"),
+    [
+        (lambda pixels: pixels // 8 * 8 + 4, None),
+        (lambda pixels: np.roll(pixels // 8 * 8 + 4, 1, 0), "order"),
+        (lambda pixels: (pixels // 8 * 8 + 4)[..., ::-1].copy(), "BGR"),
+        (lambda pixels: pixels, "equals its original"),
+        (lambda pixels: (pixels > 250).astype(np.uint8), "one colour"),
+    ],
+    ids=["good", "another order", "swapped channels", "copies", "cast to bytes"],
+)
+def test_plausible_mistakes_are_noted(
+    reconstruct: Callable[[np.ndarray], np.ndarray], noted: str | None, faces: Dataset, tmp_path: Path
+) -> None:
+    pixels = faces.test.images.numpy()
+    notes = score(*open_pairs(save(tmp_path / "a", pixels), save(tmp_path / "b", reconstruct(pixels)))).notes
+    assert noted in "\n".join(notes) if noted else not notes
 
 
 def test_images_that_are_not_square_have_errors_and_no_rate(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from avq.external.images import open_images
 from avq.external.score import open_pairs, score
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+LAZY = (".npy", ".npz")  # what is read piece by piece
 ANY_FILE = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -30,8 +32,10 @@ def write(folder: Path, names: list[str], mode: str = "RGB", **options: object) 
 
 
 def refused(call: Callable[[], object]) -> str:
+    """The one line of the refusal, which leaves no file open."""
     with pytest.raises(UsageError) as caught:
         call()
+    assert not [file.path for file in psutil.Process().open_files() if file.path.endswith(LAZY)]
     line = str(caught.value)
     assert "\n" not in line
     return line
@@ -61,7 +65,7 @@ def test_names_and_formats(theirs: list[str], said: list[str], tmp_path: Path) -
     assert all(words in line for words in said), line
 
 
-def test_a_jpeg_in_the_clothes_of_a_png_is_a_jpeg(tmp_path: Path) -> None:
+def test_a_jpeg_with_the_suffix_of_a_png_is_a_jpeg(tmp_path: Path) -> None:
     write(tmp_path / "x", NAMES)
     write(tmp_path / "y", NAMES, format="JPEG")
     assert "JPEG" in refused(lambda: open_pairs(tmp_path / "x", tmp_path / "y"))
@@ -150,7 +154,7 @@ def test_counts_of_arrays(tmp_path: Path) -> None:
         (np.linspace(0, 0.004, 768).reshape(4, 8, 8, 3), "--range"),
         (np.linspace(-5, 5, 768).reshape(4, 8, 8, 3), "--range"),
         (np.zeros((4, 3, 8, 3), np.uint8), "which axis"),
-        (np.zeros((4, 8, 8, 4), np.uint8), "transparency"),
+        (np.zeros((4, 8, 8, 4), np.uint8), "transparent images"),
         (np.zeros((4, 8, 8, 7), np.uint8), "[N, H, W, 3]"),
         (np.zeros((8, 8), np.uint8), "[N, H, W, 3]"),
         (np.zeros((0, 8, 8, 3), np.uint8), "no image"),
@@ -208,6 +212,9 @@ def test_codes_outside_of_their_codebook(tmp_path: Path) -> None:
     opened = open_codes(tmp_path / "codes.npy", [16], 4)
     line = refused(lambda: list(opened.batches(3)))
     assert "image 3 " in line
+    np.save(tmp_path / "x.npy", PIXELS)
+    pairs = open_pairs(tmp_path / "x.npy", write(tmp_path / "y", NAMES), tmp_path / "codes.npy", [16])
+    assert refused(lambda: score(*pairs)) == line
     assert "code 16" in line
     assert "count from 1" in line
 

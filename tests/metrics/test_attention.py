@@ -14,7 +14,7 @@ IMAGES = torch.zeros(3, 3, 8, 8)
 
 
 @pytest.mark.parametrize("name", ATTENTION)
-def test_attention_is_told_per_level_where_there_is_attention(name: str) -> None:
+def test_attention_is_reported_per_level_where_there_is_attention(name: str) -> None:
     metric, key = AttentionMetric(Subject([8, 8], [1, 2], 8)), name.replace("-", "_")
     metric.update(IMAGES, IMAGES, [], **{key: torch.tensor([[1.0, NAN]] * 3)})
     rows = metric.compute()
@@ -27,10 +27,9 @@ def test_attention_is_told_per_level_where_there_is_attention(name: str) -> None
 
 
 def test_the_protocol_of_the_spread_says_of_how_many_images_it_is() -> None:
-    first, second = (AttentionMetric(Subject([8], [1], 8)) for _ in range(2))
-    first.update(IMAGES, IMAGES, [], attention_distance=torch.tensor([[0.2], [0.4], [NAN]]))
-    second.update(IMAGES, IMAGES, [], attention_distance=torch.full((3, 1), NAN))
-    first.merge(second)
-    (row,) = (row for row in first.compute() if row.metric == "attention-distance")
+    metric = AttentionMetric(Subject([8], [1], 8))
+    metric.update(IMAGES, IMAGES, [], attention_distance=torch.tensor([[0.2], [0.4], [NAN]]))
+    metric.update(IMAGES, IMAGES, [], attention_distance=torch.full((3, 1), NAN))
+    (row,) = (row for row in metric.compute() if row.metric == "attention-distance")
     assert row.protocol == "attention-distance.1:rows=normalised;mean=2-images"
     assert (row.value, row.n, row.unit) == (pytest.approx(0.3), 2, "side")

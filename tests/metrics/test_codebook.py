@@ -30,22 +30,15 @@ def fed(codes: list[Tensor], codebook_sizes: list[int], decoder_levels: list[int
     return metric
 
 
-def test_uniform_codes_have_perplexity_k() -> None:
-    row = values(fed([torch.arange(64).view(1, 8, 8)], [64], [1]))
-    assert row["perplexity", 1] == pytest.approx(64)
-    assert row["active-codes", 1] == 64
-    assert row["dead-codes", 1] == 0
-    assert row["codebook-utilization", 1] == 1
-    assert row["bits-per-pixel-entropy", None] == pytest.approx(row["bits-per-pixel", None])
-
-
-def test_one_code_has_perplexity_one_and_no_entropy() -> None:
-    row = values(fed([torch.full((2, 8, 8), 5)], [64], [1]))
-    assert row["perplexity", 1] == 1
-    assert row["active-codes", 1] == 1
-    assert row["dead-codes", 1] == 63
-    assert row["codebook-utilization", 1] == pytest.approx(1 / 64)
-    assert row["bits-per-pixel-entropy", None] == 0
+@pytest.mark.parametrize(("codes", "active"), [(torch.arange(64).view(1, 8, 8), 64), (torch.full((2, 8, 8), 5), 1)])
+def test_codes_used_alike_have_their_number_as_perplexity(codes: Tensor, active: int) -> None:
+    row = values(fed([codes], [64], [1]))
+    assert row["perplexity", 1] == pytest.approx(active)
+    assert row["active-codes", 1] == active
+    assert row["dead-codes", 1] == 64 - active
+    assert row["codebook-utilization", 1] == pytest.approx(active / 64)
+    assert row["bits-per-pixel-entropy", None] == pytest.approx(64 * math.log2(active) / 1024)
+    assert row["bits-per-pixel", None] == 64 * 6 / 1024
 
 
 def test_a_collapsed_codebook_is_named() -> None:
@@ -77,14 +70,13 @@ def test_perplexity_is_over_the_split_and_not_a_mean_over_batches() -> None:
 
 @given(cuts=st.lists(st.integers(1, 8), max_size=4), k=st.integers(2, 40), seed=st.integers(0, 99))
 @settings(max_examples=25)
-def test_batches_and_merges_change_no_bit(cuts: list[int], k: int, seed: int) -> None:
+def test_batches_change_no_bit(cuts: list[int], k: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     codes = [torch.randint(k, (9, side, side), generator=generator) for side in (4, 2)]
-    whole, merged = fed(codes, [k, k], [1, 2]), CodebookUse(Subject([k, k], [1, 2], 32))
-    edges = [0, *sorted(set(cuts)), 9]
-    for low, high in pairwise(edges):
-        merged.merge(fed([level[low:high] for level in codes], [k, k], [1, 2]))
-    assert whole.compute() == merged.compute()
+    whole, parts = fed(codes, [k, k], [1, 2]), CodebookUse(Subject([k, k], [1, 2], 32))
+    for low, high in pairwise([0, *sorted(set(cuts)), 9]):
+        parts.update(blank(high - low), blank(high - low), [level[low:high] for level in codes])
+    assert whole.compute() == parts.compute()
     perplexity = values(whole)["perplexity", 1]
     assert perplexity is not None
     assert 1 <= perplexity <= k + 1e-9
@@ -118,11 +110,9 @@ def test_damaged_codes_are_refused(codes: list[Tensor], says: str) -> None:
         CodebookUse(Subject([64], [1], 32)).update(blank(1), blank(1), codes)
 
 
-def test_states_that_do_not_fit_are_refused() -> None:
+def test_what_does_not_fit_is_refused() -> None:
     metric = fed([torch.zeros(1, 8, 8, dtype=torch.int64)], [64], [1])
-    with pytest.raises(AvqError, match="different models"):
-        metric.merge(CodebookUse(Subject([32], [1], 32)))
-    with pytest.raises(AvqError, match="16 codes an image, before 64"):
+    with pytest.raises(AvqError, match="16 codes per image, before 64"):
         metric.update(blank(1), blank(1), [torch.zeros(1, 4, 4, dtype=torch.int64)])
     with pytest.raises(AvqError, match="made for 32x32"):
         metric.update(blank(1, 64), blank(1, 64), [torch.zeros(1, 8, 8, dtype=torch.int64)])

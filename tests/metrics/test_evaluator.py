@@ -1,31 +1,25 @@
-"""The evaluator: protocol ids, per-image values, merging."""
+"""The evaluator: protocol ids and per-image values."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from avq.errors import AvqError, NotComparable
+from avq.errors import AvqError
 from avq.metrics.error import MeanAbsoluteError
 from avq.metrics.evaluator import Evaluator
 from avq.metrics.measures import Subject, measures
 from avq.metrics.registry import METRICS
 
 
-def evaluated(n: int, batch: int, reference_id: str = "abc") -> Evaluator:
+def evaluated(n: int, batch: int) -> Evaluator:
     generator = torch.Generator().manual_seed(3)
     reference = torch.rand(n, 3, 16, 16, generator=generator) * 2 - 1
     rebuilt = torch.rand(n, 3, 16, 16, generator=generator) * 2 - 1
     codes = torch.randint(8, (n, 4, 4), generator=generator)
-    evaluator = Evaluator(measures(Subject([8], [1], 16)), reference_id)
-    for at in range(0, n, batch):
-        part = slice(at, at + batch)
-        evaluator.update(
-            reference[part],
-            rebuilt[part],
-            [codes[part]],
-            attention_gain=torch.full((len(codes[part]), 1), 0.5),
-        )
+    evaluator = Evaluator(measures(Subject([8], [1], 16)), "abc")
+    for x, y, level in zip(reference.split(batch), rebuilt.split(batch), codes.split(batch), strict=True):
+        evaluator.update(x, y, [level], attention_gain=torch.full((len(x), 1), 0.5))
     return evaluator
 
 
@@ -52,17 +46,6 @@ def test_per_image_values_lie_beside_the_means() -> None:
     assert list(frame.columns) == ["image", "mae", "mse", "psnr", "ssim", "eye-mae"]
     assert len(frame) == 9
     assert frame["mae"].mean() == pytest.approx({row.metric: row.value for row in evaluator.compute()}["mae"])
-
-
-def test_merging_needs_the_same_reference_and_metrics() -> None:
-    evaluator = evaluated(4, 2)
-    evaluator.merge(evaluated(4, 4))
-    assert evaluator.images == 8
-    assert evaluator.compute()[0].n == 8
-    with pytest.raises(NotComparable, match="abc and xyz"):
-        evaluator.merge(evaluated(4, 2, "xyz"))
-    with pytest.raises(NotComparable, match="different metrics"):
-        evaluator.merge(Evaluator([MeanAbsoluteError()], "abc"))
 
 
 def test_two_metrics_of_one_name_are_refused() -> None:

@@ -28,7 +28,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return source
 
 
-def test_missing_weights_name_the_command_that_mends_it(served: Path) -> None:
+def test_missing_weights_name_the_command_that_fetches_them(served: Path) -> None:
     with pytest.raises(MissingWeightsError, match="missing: `avq-bench weights fetch net`"):
         find_weights("net")
     assert weights.available() == ()

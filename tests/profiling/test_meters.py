@@ -8,19 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from avq.errors import AvqError
 from avq.models.attention import ResidualPixelAttention
-from avq.profiling.meters import (
-    LARGEST_INPUT,
-    images_per_second,
-    macs,
-    parameter_counts,
-    positive_copy,
-    receptive_field,
-)
+from avq.profiling.meters import LARGEST_INPUT, macs, parameter_counts, positive_copy, receptive_field, throughput
 
 
-class Trunk(nn.Module):
+class Backbone(nn.Module):
     """Two stride-2 convolutions and a third on top, with a normalisation and a dead path between."""
 
     def __init__(self) -> None:
@@ -30,7 +22,7 @@ class Trunk(nn.Module):
         self.third = nn.Conv2d(8, 8, 3, 1, 1)
         nn.init.zeros_(self.third.weight)
 
-    def trunk(self, images: Tensor) -> list[Tensor]:
+    def response(self, images: Tensor) -> list[Tensor]:
         bottom = self.second(self.first(images))
         return [bottom, self.third(bottom)]
 
@@ -52,13 +44,10 @@ def test_macs_of_attention_by_hand() -> None:
     assert macs(lambda: torch.sigmoid(u @ u.transpose(1, 2)) @ u) == 2 * 64 * 64 * 16
 
 
-def test_receptive_fields_by_the_formula() -> None:
+@pytest.mark.parametrize("size", [16, 4])
+def test_receptive_fields_by_the_formula_also_where_larger_than_the_image(size: int) -> None:
     """r = 1 + sum of (kernel - 1) x stride before: 4; 4 + 2 * 2 = 8; 8 + 2 * 4 = 16, dead weights or not."""
-    assert receptive_field(positive_copy(Trunk()).trunk, 16) == [8, 16]
-
-
-def test_a_field_larger_than_the_image_is_still_measured() -> None:
-    assert receptive_field(positive_copy(Trunk()).trunk, 4) == [8, 16]
+    assert receptive_field(positive_copy(Backbone()).response, size) == [8, 16]
 
 
 def test_a_global_field_is_answered_with_the_largest_input() -> None:
@@ -68,12 +57,12 @@ def test_a_global_field_is_answered_with_the_largest_input() -> None:
     assert receptive_field(everywhere, LARGEST_INPUT // 2) == [LARGEST_INPUT]
 
 
-def test_a_trunk_without_levels_has_no_fields() -> None:
+def test_a_backbone_without_levels_has_no_fields() -> None:
     assert receptive_field(lambda images: [], 32) == []
 
 
 def test_the_original_is_left_alone() -> None:
-    module = Trunk()
+    module = Backbone()
     before = {name: value.clone() for name, value in module.state_dict().items()}
     positive_copy(module)
     assert module.first[0].weight.dtype == torch.float32
@@ -82,28 +71,24 @@ def test_the_original_is_left_alone() -> None:
 
 def test_throughput_is_the_median() -> None:
     naps = iter([0, 0, 0.01, 0.01, 0.2])
-    speed = images_per_second(lambda: time.sleep(next(naps)), batch=10, repeats=3, warmup=2)
-    assert 500 < speed.median < 1001
-    assert speed.spread > 0
-    assert speed.repeats == 3
-    row = speed.measurement("train-images-per-s", batch=10, threads=1)
+    row = throughput("train-images-per-s", lambda: time.sleep(next(naps)), 3, warmup=2, batch=10, threads=1)
+    assert row.value is not None
+    assert 500 < row.value < 1001
+    assert row.stderr is not None
+    assert row.stderr > 0
+    assert row.n == 3
     assert row.protocol == "train-images-per-s.1:batch=10;threads=1;repeats=3"
     assert row.unit == "images/s"
 
 
-def test_one_repeat_has_no_spread() -> None:
-    with pytest.raises(AvqError, match="two repeats"):
-        images_per_second(lambda: None, batch=1, repeats=1)
-
-
 @pytest.mark.parametrize("similarity", ["sigmoid", "softmax"])
-@pytest.mark.parametrize("filters", [8, 16])
-def test_attention_costs_the_same_either_way(similarity: str, filters: int) -> None:
+@pytest.mark.parametrize("attention_dim", [8, 16])
+def test_attention_costs_the_same_either_way(similarity: str, attention_dim: int) -> None:
     """N x N x (c + C) and the two convolutions, also where torch's own counter does not know the fused kernel."""
-    layer, x = ResidualPixelAttention(16, filters, similarity=similarity), torch.zeros(1, 16, 24, 24)
+    layer, x = ResidualPixelAttention(16, attention_dim, similarity=similarity), torch.zeros(1, 16, 24, 24)
     found = {}
     for implementation in ("dense", "linear"):
         layer.implementation = implementation
         found[implementation] = macs(lambda: layer(x))
     pixels = 24 * 24
-    assert found["dense"] == found["linear"] == pixels**2 * (filters + 16) + 2 * pixels * 16 * filters
+    assert found["dense"] == found["linear"] == pixels**2 * (attention_dim + 16) + 2 * pixels * 16 * attention_dim

@@ -71,7 +71,7 @@ def command(
     from avq.evaluation.evaluate import evaluate
     from avq.external.adapters import Adapted
     from avq.external.eight_bit import eight_bit, eight_bit_rows, export_pairs
-    from avq.external.rate import explain_rate
+    from avq.external.score import explain_rate
     from avq.machine import machine_name
     from avq.store.outside import Label, check_target
     from avq.training.precision import resolve_device
