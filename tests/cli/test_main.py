@@ -101,7 +101,7 @@ def failing(monkeypatch):
         (PermissionError(errno.EACCES, "Denied", "/store/x"), 1, "Error: /store/x: permission denied"),
         (FileNotFoundError(errno.ENOENT, "No such file", "x.csv"), 1, "Error: x.csv: No such file"),
         (ValueError("odd"), 1, "Error: ValueError: odd (avq-bench --debug COMMAND shows the traceback)"),
-        (KeyboardInterrupt(), 130, "Stopped. What is finished is kept: give the same command again to go on."),
+        (KeyboardInterrupt(), 130, "Stopped. What is finished is saved: give the same command again to resume."),
     ],
 )
 def test_errors_are_one_line_and_an_exit_code(call, failing, error, code, line):

@@ -101,9 +101,9 @@ def test_failed_points_fail_the_command_after_the_table(call, quick, monkeypatch
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--latent-sizes", "16,x"), "is no list of sides"),
+        (("--latent-sizes", "16,x"), "is not a list of sides"),
         (("--latent-sizes", "16,16"), "each once"),
-        (("--latent-sizes", "0"), "is no list of sides"),
+        (("--latent-sizes", "0"), "is not a list of sides"),
         (("--similarities", "sofmax"), "did you mean 'softmax'"),
         (("--variant", "aren-1-rap"), "unknown variant"),
         (("--channels", "0"), "--channels"),

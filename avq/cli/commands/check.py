@@ -8,55 +8,43 @@ from typing import TYPE_CHECKING
 import click
 
 from avq.cli import options
+from avq.errors import NotComparable, UsageError, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from avq.reporting.regression import Check
+    from avq.reporting.regression_output import Style
 
 KINDS = ("added", "missing", "failed", "collapsed", "protocol", "timing")
 
 
-class Kinds(options.Names):
-    """Kinds of findings, divided by commas; an unknown one names the nearest."""
-
-    name = "kind,…"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        from avq.errors import unknown
-
-        names = super().convert(value, param, ctx)
-        for name in names:
-            if name not in KINDS:
-                self.fail(str(unknown("kind of finding", name, KINDS)), param, ctx)
-        return names
+def _read_kinds(text: str) -> tuple[str, ...]:
+    names = options.read_names(text)
+    for name in names:
+        if name not in KINDS:
+            raise ValueError(str(unknown("kind of finding", name, KINDS)))
+    return names
 
 
 @click.command()
-@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("results", type=options.FILE_OR_FOLDER)
 @click.option(
     "--baseline",
-    type=click.Path(path_type=Path),
+    type=options.FILE_OR_FOLDER,
     required=True,
     help="Long-form results to compare with: a CSV, or an experiment's folder.",
 )
 @click.option(
     "--allow",
-    type=Kinds(),
+    type=options.Parsed(_read_kinds),
     default=(),
     metavar="KIND,…",
     help=f"Findings that do not fail: {', '.join(KINDS)}.",
 )
 @click.option("--update", is_flag=True, help="Make RESULTS the baseline, and show old and new values.")
 @options.split
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(["table", "json", "junit", "markdown"]),
-    default="table",
-    show_default=True,
-    help="How to print.",
-)
+@options.formats("table", "json", "junit", "markdown")
 @options.plugin
 def command(
     results: Path,
@@ -64,14 +52,13 @@ def command(
     allow: tuple[str, ...],
     update: bool,
     split: str,
-    style: str,
-    plugins: tuple[str, ...],
+    style: Style,
 ) -> None:
-    """Say whether RESULTS (a store or a long-form CSV) have become worse than a baseline.
+    """Check that RESULTS (a store or a long-form CSV) are no worse than a baseline.
 
-    Parameters, MACs and the like must be equal. Trained metrics are tested over seeds, in the direction that is
-    worse, with one error rate for the whole table, so that noise does not fail and a real loss does. Rows that
-    are added, missing, failed or collapsed fail unless allowed; costs are judged on the same machine only.
+    Parameters, MACs and other counts must be equal. Trained metrics are tested over seeds, one-sided towards worse,
+    with one error rate for the whole table, so that a real loss fails the check and noise does not. Rows that are
+    added, missing, failed or collapsed fail it unless allowed; costs are judged on the same machine only.
 
     Exit code: 0 good, 1 regressed, 2 wrong use, 3 not comparable.
 
@@ -81,12 +68,10 @@ def command(
       avq-bench check avq-runs --baseline baseline.csv --allow added,timing --format markdown
       avq-bench check avq-runs --baseline baseline.csv --update
     """
-    from typing import cast
-
     from avq import load_results
     from avq.cli.present import room
     from avq.reporting.regression import check
-    from avq.reporting.regression_output import Style, show
+    from avq.reporting.regression_output import show
     from avq.reporting.values import unknown_metrics
     from avq.store.declared import ablation_of
 
@@ -108,7 +93,7 @@ def command(
         split=split,
         allowed=allow,
     )
-    click.echo(show(found, cast("Style", style), room()))
+    click.echo(show(found, style, room()))
     for line in unknown_metrics(before, now):
         click.echo(line, err=True)
     if update:
@@ -118,21 +103,17 @@ def command(
 
 
 def _only_experiment(long: pd.DataFrame, path: Path) -> pd.DataFrame:
-    from avq.errors import UsageError
-
     names = list(dict.fromkeys(long["experiment"]))
     if len(names) > 1:
-        raise UsageError(f"{path} holds {len(names)} experiments, a baseline is one: {', '.join(map(str, names))}.")
+        raise UsageError(f"{path} holds {len(names)} experiments, a baseline has one: {', '.join(map(str, names))}.")
     return long
 
 
 def _experiment(long: pd.DataFrame, name: str, path: Path) -> pd.DataFrame:
-    from avq.errors import NotComparable
-
     part = long[long["experiment"] == name]
     if part.empty:
-        held = ", ".join(map(str, dict.fromkeys(long["experiment"])))
-        raise NotComparable(f"{path} does not hold the baseline's experiment {name}, but {held}.")
+        there = ", ".join(map(str, dict.fromkeys(long["experiment"])))
+        raise NotComparable(f"{path} does not hold the baseline's experiment {name}, but {there}.")
     return part
 
 
@@ -148,7 +129,6 @@ def _update(found: Check, baseline: Path, now: pd.DataFrame, width: int, to_stde
 
 
 def _write(baseline: Path, long: pd.DataFrame) -> None:
-    from avq.errors import UsageError
     from avq.files import write_atomic
     from avq.store.record import to_csv
 

@@ -6,8 +6,9 @@ import importlib
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,18 +23,18 @@ if TYPE_CHECKING:
     from avq.data.cards import Card
 
 _GIB = 2**30
-_LEAST_MEMORY = 3 * _GIB  # what `make demo` is promised to fit in
+_LEAST_MEMORY = 3 * _GIB  # enough for `make demo`
 _LEAST_DISK = 2 * _GIB
 _NEEDED = ("torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy", "statsmodels", "matplotlib", "safetensors")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at; `mend` says what to do about it, and is empty where all is well."""
+    """One thing that was checked; `fix` says what to do about a problem, and is empty if there is none."""
 
     check: str
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 @click.command()
@@ -42,29 +43,20 @@ class Finding:
 @options.output
 @options.table_format
 def command(data_root: Path | None, output: Path, style: str) -> None:
-    """Look at this machine and installation: versions, processor, memory, disk, datasets, prepared sets, accelerator.
+    """Check this machine and installation: versions, processor, memory, disk, datasets, prepared sets, accelerator.
 
-    What needs mending is named with the mend; the exit code is 0 either way.
+    Each problem is listed with its fix; the exit code is 0 either way.
 
     \b
     Examples:
       avq-bench doctor
       avq-bench doctor --data-root ../shared/data --output /big/disk/avq-runs
     """
-    checks: list[Callable[[], Iterator[Finding]]] = [
-        _versions,
-        _processor,
-        _memory,
-        lambda: _disk(output),
-        lambda: _data(data_root),
-        _accelerator,
-        _checkpoint,
-    ]
-    findings = [finding for check in checks for finding in check()]
+    checks = (_versions(), _processor(), _memory(), _disk(output), _data(data_root), _accelerator(), _checkpoint())
+    findings = list(chain(*checks))
     print_rows([asdict(finding) for finding in findings], style)
-    troubles = sum(1 for finding in findings if finding.mend)
     if style == "table":
-        click.echo(f"\n{troubles or 'Nothing'} to mend.")
+        click.echo(f"\n{sum(bool(finding.fix) for finding in findings) or 'Nothing'} to fix.")
 
 
 def _versions() -> Iterator[Finding]:
@@ -73,7 +65,7 @@ def _versions() -> Iterator[Finding]:
     for name in _NEEDED:
         try:
             yield Finding(name, str(importlib.import_module(name).__version__))
-        except Exception as error:  # a broken installation may fail in any way, and that is what is looked for
+        except Exception as error:  # a broken installation may fail in any way
             yield Finding(name, f"cannot be imported: {error}", f"pip install --force-reinstall {name}")
 
 
@@ -109,10 +101,9 @@ def _disk(store: Path) -> Iterator[Finding]:
     where = f"{store.absolute()}: {free / _GIB:.1f} GiB free"
     if not place.is_dir() or not os.access(place, os.W_OK):
         yield Finding("store", f"{where}, but {place} cannot be written", "name another folder with --output")
-    elif free < _LEAST_DISK:
-        yield Finding("store", where, "free some space, or name another folder with --output")
     else:
-        yield Finding("store", where)
+        fix = "free some space, or name another folder with --output" if free < _LEAST_DISK else ""
+        yield Finding("store", where, fix)
 
 
 def _data(data_root: Path | None) -> Iterator[Finding]:
@@ -141,7 +132,7 @@ def _data(data_root: Path | None) -> Iterator[Finding]:
 
 
 class _Set(NamedTuple):
-    """A prepared set: of which dataset, of which size, and what is to be said of it."""
+    """A prepared set: the name of its dataset, its size, and what was found."""
 
     name: str
     size: int
@@ -149,7 +140,7 @@ class _Set(NamedTuple):
 
 
 def _places(root: Path) -> list[Path]:
-    """Where prepared sets lie: the data root, the user's cache, and what runs prepared from plain folders."""
+    """Folders that hold prepared sets: the data root, the user's cache, and sets that runs prepared from folders."""
     from avq.data.roots import cache_root
 
     own = cache_root()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from avq.cli import options
-from avq.cli.measured import counting, labels, report
+from avq.cli.measured import labels, measuring, report
 from avq.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--images",
     "folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.FOLDER,
     metavar="DIR",
     help="Write originals and reconstructions as PNG, and codes, to a new folder; implies --round.",
 )
@@ -48,14 +48,13 @@ def command(
     output: Path | None,
     device: str,
     allow_small: bool,
-    plugins: tuple[str, ...],
     style: str,
 ) -> None:
     """Measure MODEL, a trained tokenizer, on the images of a dataset.
 
-    MODEL is a checkpoint (.safetensors), or package.module:factory, any Python object with encode and decode (or what
-    gives one when called): float images [B, 3, H, W] in its image_range, (-1, 1) unless it says (0, 1); codes as an
-    integer tensor or a list of them; codebook_size where it has codebooks. diffusers.VQModel and AutoencoderKL and
+    MODEL is a checkpoint (.safetensors), or package.module:factory, any Python object with encode and decode (or a
+    callable that returns one): float images [B, 3, H, W] in its image_range, (-1, 1) unless it says (0, 1); codes as an
+    integer tensor or a list of them; codebook_size if it has codebooks. diffusers.VQModel and AutoencoderKL and
     pythae's VQVAE need nothing more.
 
     A checkpoint in a store is measured on its own run's data unless --dataset names other images. Standard
@@ -89,22 +88,22 @@ def command(
     if folder is not None:
         export_pairs(tokenizer, getattr(images, split), folder, place)
     rounds = rounded or folder is not None
-    with counting(len(getattr(images, split))) as count, eight_bit(tokenizer) if rounds else nullcontext():
+    with measuring(len(getattr(images, split))) as count, eight_bit(tokenizer) if rounds else nullcontext():
         rows, _ = evaluate(tokenizer, images, split, device=place, allow_small=allow_small, on_images=count)
     if isinstance(tokenizer, Adapted) and not tokenizer.codebook_sizes:
         rows = explain_rate(rows, "the model has no codes, or does not say how large its codebooks are (codebook_size)")
     report(eight_bit_rows(rows) if rounds else rows, label, style, output)
     if folder is not None:
-        click.echo(f"\nwrote {folder}; measured again by: {_score_command(folder, tokenizer)}", err=style != "table")
+        click.echo(f"\nwrote {folder}; to measure it again: {_score_command(folder, tokenizer)}", err=style != "table")
 
 
 class _Subject(NamedTuple):
-    """What is to be measured, and what its run folder, where it has one, knows of it."""
+    """What to measure, and what its run's folder says about it, if it has one."""
 
     tokenizer: Tokenizer
     variant: str
     image_size: int | None = None
-    data: dict[str, Any] = {}  # noqa: RUF012 - a NamedTuple's default, which nobody changes
+    data: dict[str, Any] = {}  # noqa: RUF012 - a NamedTuple's default, never changed
     seed: int = 0
     code: str = ""
 
@@ -126,18 +125,17 @@ def _subject(model: str) -> _Subject:
 
 
 def _data_config(model: str, subject: _Subject, dataset: str | None, settings: dict[str, Any]) -> DataConfig:
-    """The data to measure on: those of the run that made the checkpoint, unless others are named."""
+    """The data to measure on: those of the run that trained the checkpoint, unless others are named."""
     from avq.data.config import DATA_SETTINGS, DataConfig
 
     for name in settings:
         if name not in DATA_SETTINGS:
-            raise UsageError(f"--set {name}: a trained model is measured as it is; only data settings can be chosen")
+            raise UsageError(f"--set {name}: a trained model is measured as it is; only data settings can be set")
     chosen = dataset or settings.get("dataset") or subject.data.get("dataset")
     if chosen is None:
         raise UsageError(f"{model} does not say on which images it was trained; name some with --dataset")
-    kept = subject.data if chosen == subject.data.get("dataset") else {}
-    known = {field.name for field in fields(DataConfig)}
-    values = {name: value for name, value in kept.items() if name in known}
+    trained_on = subject.data if chosen == subject.data.get("dataset") else {}
+    values = {field.name: trained_on[field.name] for field in fields(DataConfig) if field.name in trained_on}
     size = {"image_size": subject.image_size} if subject.image_size else {}
     return DataConfig(**values | settings | size | {"dataset": chosen})
 

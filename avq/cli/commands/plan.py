@@ -30,10 +30,10 @@ def command(
     style: str,
     **chosen: Any,
 ) -> None:
-    """Say which runs ABLATION (a name or a .toml file) needs, and their time, memory and disk.
+    """Predict which runs ABLATION (a name or a .toml file) needs, and their time, memory and disk.
 
-    Nothing is trained: a few steps of each distinct model are timed as the sweep would run them, and kept in
-    the store, so that the next plan answers at once.
+    Nothing is trained: a few steps of each distinct model are timed as the sweep would run them. The store remembers
+    the timings, so that the next plan is immediate.
 
     \b
     Examples:

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("results", type=options.FILE_OR_FOLDER)
 @options.written("Notebook to write.", "report.ipynb")
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also one self-contained HTML page.")
+@click.option("--html", type=options.FILE, help="Also write one self-contained HTML page.")
 @click.option(
     "--store",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Store that holds the runs, for learning curves, pictures and versions.  [default: RESULTS, where it is one]",
+    help="Store that holds the runs, for learning curves, pictures and versions.  [default: RESULTS, if it is a store]",
 )
 @options.cards
 @options.data_root
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--all-pictures",
     is_flag=True,
-    help="Show images of datasets that lie in folders of yours too; their terms may forbid to pass them on.",
+    help="Also show images of datasets in your own folders; their terms may forbid passing them on.",
 )
 def command(
     results: Path,
@@ -44,8 +44,8 @@ def command(
 ) -> None:
     """Write an executed notebook about RESULTS: a store, an experiment's folder in it, or a long-form CSV.
 
-    Questions and answers come first, then tables, figures, pictures, and the commands that make them again. The
-    notebook's cells call avq.reporting, so that it can be run and changed by hand. Needs the extra `report`.
+    Questions and answers come first, then tables, figures, pictures, and the commands that reproduce them. The
+    notebook's cells call avq.reporting, so that it can be edited and run again. Needs the extra `report`.
 
     \b
     Examples:
@@ -92,7 +92,7 @@ def _reports(long: pd.DataFrame, inputs: Inputs) -> list[Report]:
 
 
 def _store_of(results: Path) -> Path | None:
-    """The store that RESULTS is, or lies in."""
+    """The store that RESULTS is, or is part of."""
     return next((path for path in (results, *results.absolute().parents[:3]) if (path / "runs").is_dir()), None)
 
 

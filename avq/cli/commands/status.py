@@ -15,19 +15,18 @@ from avq.cli.output import Row, print_rows
 if TYPE_CHECKING:
     from avq.run_status import RunStatus
 
-
 _AT_WORK = ("starting", "training", "evaluating")
 _SECONDS = 2.0
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path, file_okay=False), default=Path("avq-runs"))
-@click.option("--watch", is_flag=True, help="Show it anew every two seconds, until nothing is at work or Ctrl-C.")
+@click.argument("store", type=options.FOLDER, default=Path("avq-runs"))
+@click.option("--watch", is_flag=True, help="Refresh every two seconds, until no run is in progress or Ctrl-C.")
 @options.table_format
 def command(store: Path, watch: bool, style: str) -> None:
-    """Show every run of STORE (default: avq-runs) and what is going on with it, from any terminal.
+    """Show every run of STORE (default: avq-runs) and its state, from any terminal.
 
-    Loss, MAE and perplexity (a number a level) are the last that its training saw on validation images.
+    Loss, MAE and perplexity (one number per level) are the last that its training measured on validation images.
 
     \b
     Examples:
@@ -37,7 +36,7 @@ def command(store: Path, watch: bool, style: str) -> None:
     from avq import status
 
     if watch and style != "table":
-        raise click.UsageError("--watch shows a table; leave --format out.")
+        raise click.UsageError("--watch shows a table; leave out --format.")
     runs = status(store)
     if style != "table":
         print_rows([asdict(run) for run in runs], style)
