@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from avq.cli.output import Row
@@ -73,17 +73,15 @@ def _settings() -> Kind:
     from avq.models.quantizers.registry import QUANTIZERS
     from avq.training.config import TRAIN_SETTINGS, TrainConfig
 
-    places = (
-        ("model", MODEL_SETTINGS, AutoencoderConfig),
-        ("training", TRAIN_SETTINGS, TrainConfig),
-        ("data", DATA_SETTINGS, DataConfig),
-    )
-    rows: list[Row] = []
-    for place, settings, config in places:
-        default = {field.name: field.default for field in fields(config)}
-        rows += [
-            {"name": name, "of": place, "default": default.get(name), "help": text} for name, text in settings.items()
-        ]
+    rows: list[Row] = [
+        {"name": name, "of": place, "default": getattr(config, name, None), "help": text}
+        for place, settings, config in (
+            ("model", MODEL_SETTINGS, AutoencoderConfig),
+            ("training", TRAIN_SETTINGS, TrainConfig),
+            ("data", DATA_SETTINGS, DataConfig),
+        )
+        for name, text in settings.items()
+    ]
     rows += [
         {"name": name, "of": "model", "default": default, "help": f"of quantizer {quantizer}"}
         for quantizer, entry in QUANTIZERS.items()

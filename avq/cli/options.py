@@ -107,13 +107,12 @@ def _finite(_ctx: click.Context, _param: click.Parameter, value: float | None) -
 
 def written(help: str, default: str | None = None) -> Callable[[F], F]:
     """`-o/--output`, the file that a command writes; required if it has no default."""
-    shown = default is not None
-    return click.option("-o", "--output", type=FILE, default=default, required=not shown, show_default=shown, help=help)
+    return click.option("-o", "--output", type=FILE, default=default, required=default is None, help=help)
 
 
 def formats(*styles: str, help: str = "How to print.") -> Callable[[F], F]:
     """`--format`, passed on as `style`."""
-    return click.option("--format", "style", type=click.Choice(styles), default="table", show_default=True, help=help)
+    return click.option("--format", "style", type=click.Choice(styles), default="table", help=help)
 
 
 def stacked(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -158,7 +157,6 @@ max_side = click.option(
     "--max-side",
     type=click.IntRange(min=16),
     default=512,
-    show_default=True,
     help="Shrink an image whose longer side exceeds this many pixels.",
 )
 allow_small = click.option(
@@ -176,18 +174,12 @@ cards = click.option(
     help="Folder with your own dataset cards (TOML); repeatable.  [default: $AVQ_DATASETS]",
 )
 data_root = click.option(
-    "--data-root",
-    type=FOLDER,
-    help="Folder that holds the datasets.  [default: $AVQ_DATA_ROOT, else the user's cache]",
+    "--data-root", type=FOLDER, help="Folder that holds the datasets.  [default: $AVQ_DATA_ROOT, else the user's cache]"
 )
 output = click.option(
-    "--output",
-    type=FOLDER,
-    default=Path("avq-runs"),
-    show_default=True,
-    help="Store: the folder that holds runs, records and tables.",
+    "--output", type=FOLDER, default=Path("avq-runs"), help="Store: the folder that holds runs, records and tables."
 )
-device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+device = click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
 precision = click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "bfloat16"]),
@@ -214,7 +206,6 @@ split = click.option(
     "--split",
     type=click.Choice(["train", "validation", "test"]),
     default="test",
-    show_default=True,
     help="Which images; never choose anything on those of test.",
 )
 workers = click.option("--workers", type=POSITIVE, help="Runs at once.  [default: one per core, or one per GPU]")
@@ -238,13 +229,10 @@ execution = stacked(
         "--executor",
         type=click.Choice(["local", "ray"]),
         default="local",
-        show_default=True,
         help="What executes the runs: this machine, or a Ray cluster whose nodes all see the store.",
     ),
     click.option(
-        "--address",
-        metavar="HOST:PORT",
-        help="Head of the Ray cluster.  [default: $RAY_ADDRESS, else this machine's]",
+        "--address", metavar="HOST:PORT", help="Head of the Ray cluster.  [default: $RAY_ADDRESS, else this machine's]"
     ),
     max_minutes,
     click.option("--fresh", is_flag=True, help="Train finished runs again."),

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from avq.tasks.events import Event, OnEvent
 
 PLAIN_SECONDS = 15.0
+_ALL_RUNS = "all runs"
 _WORDS = {"start": "started", "finish": "finished", "fail": "FAILED", "wait": "waits", "stop": "stopped"}
 
 Count = Callable[[str, int, int | None], None]
@@ -125,24 +126,21 @@ class Bars:
 
     def __init__(self, console: Console) -> None:
         self.progress = _progress(console, "count", "rate", "left")
-        self._total: TaskID | None = None
-        self._bars: dict[str, TaskID] = {}
+        self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, event: Event) -> None:
         if event.kind == "progress":
             self._advance(event)
         else:
             self.progress.console.print(sentence(event), markup=False, highlight=False, soft_wrap=True)
-        if event.kind in ("finish", "fail", "stop") and event.run in self._bars:
-            self.progress.remove_task(self._bars.pop(event.run))
+        if event.kind in ("finish", "fail", "stop") and event.run in self._tasks:
+            self.progress.remove_task(self._tasks.pop(event.run))
         if event.total:
             self._count(event)
 
     def _advance(self, event: Event) -> None:
-        if event.run not in self._bars:
-            self._bars[event.run] = self.progress.add_task(event.run, count="", rate="", left="")
-        self.progress.update(
-            self._bars[event.run],
+        self._update(
+            event.run,
             total=event.steps or None,
             completed=event.step,
             count=f"{event.step}/{event.steps}" if event.steps else event.text,
@@ -151,18 +149,20 @@ class Bars:
         )
 
     def _count(self, event: Event) -> None:
-        if self._total is None:
-            self._total = self.progress.add_task("", count="", rate="", left="")
-        left = event.total_seconds_left
-        if left is not None or event.kind == "costs":
-            self.progress.update(self._total, left=seconds(left) if left is not None else "")
-        self.progress.update(
-            self._total,
-            description="costs" if event.kind == "costs" else "all runs",
+        left, costs = event.total_seconds_left, event.kind == "costs"
+        self._update(
+            _ALL_RUNS,
+            description="costs" if costs else _ALL_RUNS,
             total=event.total,
             completed=event.done,
             count=f"{event.done}/{event.total}",
+            **({"left": seconds(left) if left is not None else ""} if left is not None or costs else {}),
         )
+
+    def _update(self, name: str, **fields: Any) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self.progress.add_task(name, count="", rate="", left="")
+        self.progress.update(self._tasks[name], **fields)
 
 
 def _progress(console: Console, *columns: str | ProgressColumn) -> Progress:

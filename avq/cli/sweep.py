@@ -17,28 +17,14 @@ if TYPE_CHECKING:
 _IMAGES_SHOWN = 8
 
 
-def carry_out(
-    ablation: Ablation,
-    called: str,
-    style: str,
-    *,
-    preset: str | None,
-    dataset: str | None,
-    data_root: Path | None,
-    settings: dict[str, Any],
-    precision: str | None,
-    compile: str | None,
-    output: Path,
-    tensorboard: bool,
-    **chosen: Any,
-) -> None:
+def carry_out(ablation: Ablation, called: str, style: str, chosen: dict[str, Any]) -> None:
     """Run what is missing, print table and contrasts, and say where records, table and picture are.
 
     Args:
         ablation: what to run.
         called: the words that called it, such as ``run ablation_levels``.
         style: how to print the table.
-        preset, dataset, data_root, settings, precision, compile, output, tensorboard, chosen: the options.
+        chosen: the options.
 
     Raises:
         Stopped: the time limit is reached; nothing is printed.
@@ -49,27 +35,17 @@ def carry_out(
     from avq.cli.progress import showing_progress
 
     with showing_progress() as listener:
-        long = avq.run(
-            ablation,
-            preset=preset or "smoke",
-            dataset=dataset,
-            data_root=data_root,
-            settings=with_training(settings, precision=precision, compile=compile),
-            output=output,
-            tensorboard=tensorboard,
-            on_event=listener,
-            **chosen,
-        )
-    to_stderr = style != "table"
+        long = avq.run(ablation, on_event=listener, **arguments(chosen))
+    output, to_stderr = chosen["output"], style != "table"
     click.echo(err=True)
     print_experiments(long, lambda _name: ablation, style)
     folder = output / "experiments" / str(long["experiment"].iloc[0])
-    pictures = _draw_reconstructions(long, output, folder, data_root)
+    pictures = _draw_reconstructions(long, output, folder, chosen["data_root"])
     say_where([("records", output / "runs"), ("table", folder / "table.csv"), *pictures], to_stderr)
-    if preset in (None, "smoke") and dataset is None:
+    if chosen["preset"] in (None, "smoke") and chosen["dataset"] is None:
         _say_what_next(called, to_stderr)
     runs = set(long["run"]) - {""}  # costs that were measured for several runs have no name
-    if tensorboard:
+    if chosen["tensorboard"]:
         _say_what_has_no_curves([output / "runs" / name for name in runs])
     failed = sorted(set(long.loc[long["status"] == "failed", "run"]))
     if failed:
@@ -78,9 +54,11 @@ def carry_out(
         )
 
 
-def with_training(settings: dict[str, Any], **options: str | None) -> dict[str, Any]:
-    """Settings with `--precision` and `--compile`, the training settings of these names."""
-    return settings | {name: value for name, value in options.items() if value is not None}
+def arguments(chosen: dict[str, Any]) -> dict[str, Any]:
+    """Options as `avq.run` and `avq.plan` take them: `--precision` and `--compile` are settings of training."""
+    rest = {name: value for name, value in chosen.items() if name not in ("precision", "compile")}
+    training = {name: chosen[name] for name in ("precision", "compile") if chosen.get(name) is not None}
+    return rest | {"preset": chosen["preset"] or "smoke", "settings": chosen["settings"] | training}
 
 
 def say_where(places: list[tuple[str, Path]], to_stderr: bool) -> None:

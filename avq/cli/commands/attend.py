@@ -14,7 +14,6 @@ from avq.errors import UsageError
 if TYPE_CHECKING:
     from avq.cli.pictures import Framed
     from avq.evaluation.attention import Look
-    from avq.models.tokenizer import Tokenizer
 
 
 def _read_pixel(text: str) -> tuple[int, ...]:
@@ -66,31 +65,24 @@ def command(
     from avq.data.loader import to_model
     from avq.evaluation.attention import look
     from avq.reporting.figures.attention import attention_picture
+    from avq.training.checkpoint import checkpoint_info
     from avq.training.precision import resolve_device
 
     pictures.check_picture(output)
     place = resolve_device(device)
     model = load_model(checkpoint).to(place)
-    _check_attention(model, checkpoint)
+    if not any(level.attention for level in model.find_levels()):
+        variant = checkpoint_info(checkpoint)["variant"]
+        raise UsageError(f"{checkpoint} holds {variant}, which has no attention between pixels; aren-1-rpa has it")
     framed = pictures.open_framed(image, model_stride(model, place), max_side)
     spots = [framed.place(x, y) for x, y in pixels]
     height, width = framed.pixels.shape[:2]
     shares = [((row + 0.5) / height, (column + 0.5) / width) for column, row in spots]
     looks = look(model, to_model(torch.from_numpy(framed.pixels)[None], place), shares)
-    names = [f"{x},{y}" for x, y in pixels]
-    picture = attention_picture(framed.pixels, list(zip(names, spots, looks, strict=True)))
-    pictures.save_picture(picture, output)
-    print_rows([_line(name, one, framed) for name, some in zip(names, looks, strict=True) for one in some], style)
+    shown = list(zip((f"{x},{y}" for x, y in pixels), spots, looks, strict=True))
+    pictures.save_picture(attention_picture(framed.pixels, shown), output)
+    print_rows([_line(name, one, framed) for name, _, some in shown for one in some], style)
     click.echo(f"\nwrote {output}", err=style != "table")
-
-
-def _check_attention(model: Tokenizer, checkpoint: Path) -> None:
-    """UsageError if the model has no attention layer."""
-    from avq.training.checkpoint import checkpoint_info
-
-    if not any(level.attention for level in model.find_levels()):
-        variant = checkpoint_info(checkpoint)["variant"]
-        raise UsageError(f"{checkpoint} holds {variant}, which has no attention between pixels; aren-1-rpa has it")
 
 
 def _line(name: str, one: Look, framed: Framed) -> Row:

@@ -46,14 +46,7 @@ def _read_kinds(text: str) -> tuple[str, ...]:
 @options.split
 @options.formats("table", "json", "junit", "markdown")
 @options.plugin
-def command(
-    results: Path,
-    baseline: Path,
-    allow: tuple[str, ...],
-    update: bool,
-    split: str,
-    style: Style,
-) -> None:
+def command(results: Path, baseline: Path, allow: tuple[str, ...], update: bool, split: str, style: Style) -> None:
     """Check that RESULTS (a store or a long-form CSV) are no worse than a baseline.
 
     Parameters, MACs and other counts must be equal. Trained metrics are tested over seeds, one-sided towards worse,
@@ -77,12 +70,16 @@ def command(
 
     current = load_results(results)
     if update and not baseline.exists():
-        _write(baseline, _only_experiment(current, results))
+        _only_experiment(current, results)
+        _write(baseline, current)
         click.echo(f"{baseline}: new baseline")
         return
-    before = _only_experiment(load_results(baseline), baseline)
-    name = str(before["experiment"].iloc[0])
-    now = _experiment(current, name, results)
+    before = load_results(baseline)
+    name = _only_experiment(before, baseline)
+    now = current[current["experiment"] == name]
+    if now.empty:
+        there = ", ".join(map(str, current["experiment"].unique()))
+        raise NotComparable(f"{results} does not hold the baseline's experiment {name}, but {there}.")
     ablation = ablation_of(results, name)
     statistics = ablation.statistics if ablation is not None else None
     found = check(
@@ -97,27 +94,20 @@ def command(
     for line in unknown_metrics(before, now):
         click.echo(line, err=True)
     if update:
-        _update(found, baseline, now, room(), to_stderr=style != "table")
+        _update(found, baseline, now, to_stderr=style != "table")
     elif found.exit_code:
         click.get_current_context().exit(found.exit_code)
 
 
-def _only_experiment(long: pd.DataFrame, path: Path) -> pd.DataFrame:
-    names = list(dict.fromkeys(long["experiment"]))
+def _only_experiment(long: pd.DataFrame, path: Path) -> str:
+    names = list(map(str, long["experiment"].unique()))
     if len(names) > 1:
-        raise UsageError(f"{path} holds {len(names)} experiments, a baseline has one: {', '.join(map(str, names))}.")
-    return long
+        raise UsageError(f"{path} holds {len(names)} experiments, a baseline has one: {', '.join(names)}.")
+    return names[0]
 
 
-def _experiment(long: pd.DataFrame, name: str, path: Path) -> pd.DataFrame:
-    part = long[long["experiment"] == name]
-    if part.empty:
-        there = ", ".join(map(str, dict.fromkeys(long["experiment"])))
-        raise NotComparable(f"{path} does not hold the baseline's experiment {name}, but {there}.")
-    return part
-
-
-def _update(found: Check, baseline: Path, now: pd.DataFrame, width: int, to_stderr: bool) -> None:
+def _update(found: Check, baseline: Path, now: pd.DataFrame, to_stderr: bool) -> None:
+    from avq.cli.present import room
     from avq.reporting.regression_output import changes
     from avq.reporting.render import text_table
 
@@ -125,7 +115,7 @@ def _update(found: Check, baseline: Path, now: pd.DataFrame, width: int, to_stde
     _write(baseline, now)
     click.echo(f"\n{baseline}: new baseline; {len(differ)} cells changed", err=to_stderr)
     if len(differ):
-        click.echo("\n" + text_table(differ, "table", width), err=to_stderr)
+        click.echo("\n" + text_table(differ, "table", room()), err=to_stderr)
 
 
 def _write(baseline: Path, long: pd.DataFrame) -> None:

@@ -130,7 +130,7 @@ def _checked(card: Card, root: Path, size: int) -> Row:
 @click.argument("name")
 @options.written("The picture to write, such as sheet.png.")
 @click.option("--size", type=int, help="Height and width of the images.  [default: the dataset's own default]")
-@click.option("--images", type=options.POSITIVE, default=64, show_default=True, help="How many.")
+@click.option("--images", type=options.POSITIVE, default=64, help="How many.")
 @options.split
 @options.cards
 @options.data_root

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     "--max-bad",
     type=click.IntRange(min=0),
     default=0,
-    show_default=True,
     help="Continue with up to this many unusable images; each is listed with the reason.",
 )
 def prepare(name: str, source: Path, size: int | None, output: Path | None, workers: int | None, max_bad: int) -> None:

@@ -6,9 +6,9 @@ import importlib
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from itertools import chain
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,8 +28,7 @@ _LEAST_DISK = 2 * _GIB
 _NEEDED = ("torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy", "statsmodels", "matplotlib", "safetensors")
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing that was checked; `fix` says what to do about a problem, and is empty if there is none."""
 
     check: str
@@ -54,7 +53,7 @@ def command(data_root: Path | None, output: Path, style: str) -> None:
     """
     checks = (_versions(), _processor(), _memory(), _disk(output), _data(data_root), _accelerator(), _checkpoint())
     findings = list(chain(*checks))
-    print_rows([asdict(finding) for finding in findings], style)
+    print_rows([finding._asdict() for finding in findings], style)
     if style == "table":
         click.echo(f"\n{sum(bool(finding.fix) for finding in findings) or 'Nothing'} to fix.")
 
@@ -85,12 +84,8 @@ def _memory() -> Iterator[Finding]:
     import psutil
 
     memory = psutil.virtual_memory()
-    short = memory.available < _LEAST_MEMORY
-    yield Finding(
-        "memory",
-        f"{memory.available / _GIB:.1f} GiB free of {memory.total / _GIB:.1f} GiB",
-        "close other programs, or give --workers 1" if short else "",
-    )
+    fix = "close other programs, or give --workers 1" if memory.available < _LEAST_MEMORY else ""
+    yield Finding("memory", f"{memory.available / _GIB:.1f} GiB free of {memory.total / _GIB:.1f} GiB", fix)
 
 
 def _disk(store: Path) -> Iterator[Finding]:
@@ -108,7 +103,8 @@ def _disk(store: Path) -> Iterator[Finding]:
 
 def _data(data_root: Path | None) -> Iterator[Finding]:
     from avq.data.cards import get_card, list_datasets
-    from avq.data.roots import resolve_root
+    from avq.data.prepared import prepared_sizes
+    from avq.data.roots import cache_root, resolve_root
 
     try:
         root, named = resolve_root(data_root)
@@ -116,52 +112,41 @@ def _data(data_root: Path | None) -> Iterator[Finding]:
         yield Finding("data root", str(error), "name the folder that holds the datasets with --data-root")
         return
     yield Finding("data root", f"{root}" + ("" if named else " (the default)"))
-    cards = {name: get_card(name) for name in list_datasets()}
-    sets = [one for place in _places(root) for one in _prepared(place, cards)]
-    for name, card in cards.items():
-        sizes = sorted({one.size for one in sets if one.name == name})
-        if not card.folder:
-            yield Finding(f"data {name}", "embedded, needs no files")
-        elif (root / card.folder).is_dir() and (named or card.folder != "."):
-            yield Finding(f"data {name}", f"found at {root / card.folder}")
-        elif sizes:
-            yield Finding(f"data {name}", f"prepared at {', '.join(map(str, sizes))} pixels")
-        else:
-            yield Finding(f"data {name}", f"not here; to get it: {card.how_to_get}")
-    yield from (one.finding for one in sets)
-
-
-class _Set(NamedTuple):
-    """A prepared set: the name of its dataset, its size, and what was found."""
-
-    name: str
-    size: int
-    finding: Finding
-
-
-def _places(root: Path) -> list[Path]:
-    """Folders that hold prepared sets: the data root, the user's cache, and sets that runs prepared from folders."""
-    from avq.data.roots import cache_root
-
+    # Sets lie in the data root, in the user's cache, and below it where runs prepared plain folders.
     own = cache_root()
-    return [*dict.fromkeys([root, own]), *sorted(path for path in own.glob("from-folders/*") if path.is_dir())]
+    places = [*dict.fromkeys([root, own]), *sorted(path for path in own.glob("from-folders/*") if path.is_dir())]
+    cards = [get_card(name) for name in list_datasets()]
+    sizes: dict[str, set[int]] = defaultdict(set)
+    sets = []
+    for place, card in product(places, cards):
+        for size in prepared_sizes(place, card.name):
+            sizes[card.name].add(size)
+            sets.append(_prepared(place, card, size))
+    for card in cards:
+        what, where = f"data {card.name}", root / card.folder
+        if not card.folder:
+            yield Finding(what, "embedded, needs no files")
+        elif where.is_dir() and (named or card.folder != "."):
+            yield Finding(what, f"found at {where}")
+        elif card.name in sizes:
+            yield Finding(what, f"prepared at {', '.join(map(str, sorted(sizes[card.name])))} pixels")
+        else:
+            yield Finding(what, f"missing; to get it: {card.how_to_get}")
+    yield from sets
 
 
-def _prepared(place: Path, cards: Mapping[str, Card]) -> Iterator[_Set]:
-    from avq.data.prepared import find_prepared, prepared_sizes, set_name
+def _prepared(place: Path, card: Card, size: int) -> Finding:
+    from avq.data.prepared import find_prepared, set_name
 
-    for name, card in cards.items():
-        for size in prepared_sizes(place, name):
-            folder = place / set_name(name, size)
-            what = f"prepared {folder.name}"
-            try:
-                one = find_prepared(place, card, size)
-                assert one is not None
-            except AvqError as error:
-                yield _Set(name, size, Finding(what, str(error), f"remove {folder}, and prepare it again"))
-                continue
-            images = ", ".join(f"{count:,} {split}" for split, count in one.counts.items())
-            yield _Set(name, size, Finding(what, f"{images}; from {one.source_path}; at {folder}"))
+    folder = place / set_name(card.name, size)
+    what = f"prepared {folder.name}"
+    try:
+        one = find_prepared(place, card, size)
+    except AvqError as error:
+        return Finding(what, str(error), f"remove {folder}, and prepare it again")
+    assert one is not None
+    images = ", ".join(f"{count:,} {split}" for split, count in one.counts.items())
+    return Finding(what, f"{images}; from {one.source_path}; at {folder}")
 
 
 def _accelerator() -> Iterator[Finding]:

@@ -19,26 +19,16 @@ if TYPE_CHECKING:
 @click.argument("variant")
 @options.stacked(options.preset, options.dataset, options.cards, options.data_root, options.settings)
 @options.stacked(options.device, options.precision, options.plugin)
-@click.option("--steps", type=click.IntRange(min=2), default=10, show_default=True, help="Steps to time.")
+@click.option("--steps", type=click.IntRange(min=2), default=10, help="Steps to time.")
 @click.option(
     "--trace",
     type=options.FILE,
     default=Path("avq-profile.json"),
-    show_default=True,
     help="Where to write torch.profiler's trace (open it in Perfetto).",
 )
 @options.table_format
 def command(
-    variant: str,
-    preset: str | None,
-    dataset: str | None,
-    data_root: Path | None,
-    settings: dict[str, Any],
-    device: str,
-    precision: str | None,
-    steps: int,
-    trace: Path,
-    style: str,
+    variant: str, data_root: Path | None, device: str, steps: int, trace: Path, style: str, **chosen: Any
 ) -> None:
     """Profile a training step of VARIANT, part by part, against the machine's measured peaks.
 
@@ -55,7 +45,7 @@ def command(
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # read when torch's tracer is loaded
     import avq
-    from avq.cli.sweep import with_training
+    from avq.cli.sweep import arguments
     from avq.data.config import DataConfig
     from avq.data.loader import Batches
     from avq.data.sources import load_dataset
@@ -69,11 +59,7 @@ def command(
 
     alone = Ablation(name=f"profile_{variant}", question="", expected="", rows=[{"variant": variant}])
     place = resolve_device(device)
-    chosen = with_training(settings, precision=precision)
-    plan = avq.plan(
-        alone, preset=preset or "smoke", dataset=dataset, data_root=data_root, seeds=(0,), settings=chosen, device=place
-    )
-    (run,) = plan.runs
+    (run,) = avq.plan(alone, data_root=data_root, seeds=(0,), device=place, **arguments(chosen)).runs
     model = fresh_model(run.recipe, run.seed)
     if model.is_baseline:
         raise UsageError(f"{variant} is fitted, not trained: it has no training step to profile.")

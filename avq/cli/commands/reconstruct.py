@@ -39,12 +39,7 @@ def shipped_checkpoint() -> Path:
 @options.written("Picture to write.", "reconstruction.png")
 @options.stacked(options.max_side, options.device, options.plugin, options.table_format)
 def command(
-    images: tuple[Path, ...],
-    checkpoint: Path | None,
-    output: Path,
-    max_side: int,
-    device: str,
-    style: str,
+    images: tuple[Path, ...], checkpoint: Path | None, output: Path, max_side: int, device: str, style: str
 ) -> None:
     """Draw each IMAGE beside its reconstruction, and print its errors and bits per pixel.
 

@@ -10,10 +10,7 @@ import click
 from avq.cli import options
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from avq.reporting.notebook import Inputs
-    from avq.reporting.report import Report
 
 
 @click.command()
@@ -55,40 +52,36 @@ def command(
     from avq import load_results
     from avq.files import write_atomic
     from avq.reporting import notebook
+    from avq.reporting.report import Report
+    from avq.store.declared import ablation_of
 
     notebook.need_packages()
     inputs = notebook.Inputs(results, store or _store_of(results), data_root, split, all_pictures)
-    reports = _reports(load_results(results), inputs)
+    long = load_results(results)
+    reports = [
+        Report(
+            long,
+            ablation_of(inputs.store or results, name),
+            experiment=name,
+            split=split,
+            store=inputs.store,
+            data_root=data_root,
+            all_pictures=all_pictures,
+        )
+        for name in map(str, long["experiment"].unique())
+    ]
     folder = output.absolute().parent
     folder.mkdir(parents=True, exist_ok=True)
     made = notebook.build(inputs, reports, folder, _command(inputs, output, html))
     click.echo(f"executing {sum(cell.cell_type == 'code' for cell in made.cells)} cells ...", err=True)
     notebook.execute(made, folder)
-    import nbformat
+    import nbformat  # of the extra
 
     write_atomic(output, nbformat.writes(made) + "\n")
     click.echo(f"wrote {output}")
     if html is not None:
         write_atomic(html, notebook.to_html(made))
         click.echo(f"wrote {html}")
-
-
-def _reports(long: pd.DataFrame, inputs: Inputs) -> list[Report]:
-    from avq.reporting.report import Report
-    from avq.store.declared import ablation_of
-
-    return [
-        Report(
-            long,
-            ablation_of(inputs.store or inputs.results, str(name)),
-            experiment=str(name),
-            split=inputs.split,
-            store=inputs.store,
-            data_root=inputs.data_root,
-            all_pictures=inputs.all_pictures,
-        )
-        for name in long["experiment"].unique()
-    ]
 
 
 def _store_of(results: Path) -> Path | None:

@@ -31,4 +31,4 @@ def command(ablation: str, style: str, **chosen: Any) -> None:
     from avq.design.ablation import load_ablation
 
     loaded = load_ablation(Path(ablation) if ablation.endswith(".toml") else ablation)
-    carry_out(loaded, f"run {ablation}", style, **chosen)
+    carry_out(loaded, f"run {ablation}", style, chosen)

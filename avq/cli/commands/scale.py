@@ -26,11 +26,11 @@ def _read_sizes(text: str) -> tuple[int, ...]:
 def _list(
     name: str, default: str, help: str, metavar: str = "NAME,…", of: options.Parsed = options.NAMES
 ) -> Callable[[F], F]:
-    return click.option(name, type=of, default=default, show_default=True, metavar=metavar, help=help)
+    return click.option(name, type=of, default=default, metavar=metavar, help=help)
 
 
 def _number(name: str, help: str, default: int | None = None) -> Callable[[F], F]:
-    return click.option(name, type=options.POSITIVE, default=default, show_default=default is not None, help=help)
+    return click.option(name, type=options.POSITIVE, default=default, help=help)
 
 
 @click.command()

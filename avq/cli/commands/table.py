@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     "--view",
     type=click.Choice(["rows", "rate-distortion"]),
     default="rows",
-    show_default=True,
     help="rate-distortion: bits per pixel against MAE, PSNR and LPIPS, ordered by rate.",
 )
 @click.option("--pivot", type=options.NAMES, metavar="DOWN,ACROSS", help="One metric (MAE) across two axes.")

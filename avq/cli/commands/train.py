@@ -30,4 +30,4 @@ def command(variant: str, style: str, **chosen: Any) -> None:
 
     question = f"How good is {variant} ({variant_entry(variant).summary})?"
     alone = Ablation(name=f"train_{variant}", question=question, expected="", rows=[{"variant": variant}])
-    carry_out(alone, f"train {variant}", style, only=None, **chosen)
+    carry_out(alone, f"train {variant}", style, chosen)
