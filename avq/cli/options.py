@@ -54,7 +54,7 @@ def read_seeds(text: str) -> tuple[int, ...]:
 
 
 def read_names(text: str) -> tuple[str, ...]:
-    """Names separated by commas; those inside a row's label, ``aren-1[attention_dim=4,code_dim=64]``, do not count."""
+    """Names separated by commas, except those inside a row's label: ``aren-1[attention_dim=4,code_dim=64]``."""
     parts, depth = [""], 0
     for character in text:
         depth += {"[": 1, "]": -1}.get(character, 0)

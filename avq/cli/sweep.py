@@ -62,7 +62,7 @@ def arguments(chosen: dict[str, Any]) -> dict[str, Any]:
 
 
 def say_where(places: list[tuple[str, Path]], to_stderr: bool) -> None:
-    """List what lies where, below a table."""
+    """List files and folders by what they are, below a table."""
     click.echo(err=to_stderr)
     for what, where in places:
         click.echo(f"{what:<9} {where}", err=to_stderr)

@@ -44,9 +44,8 @@ def test_a_checkpoint_alone_needs_a_dataset(call, run_folder):
     call("evaluate", CHECKPOINT, code=2, says="--dataset")
 
 
-def test_a_trained_model_takes_no_training_settings(call, run_folder):
-    call("evaluate", CHECKPOINT, "--set", "steps=5", code=2, says="steps")
-
-
-def test_no_checkpoint(call, in_empty_folder):
-    call("evaluate", "nowhere.safetensors", code=2, says="nowhere.safetensors")
+@pytest.mark.parametrize(
+    ("words", "said"), [((CHECKPOINT, "--set", "steps=5"), "steps"), (("nowhere.safetensors",), "nowhere.safetensors")]
+)
+def test_training_settings_and_missing_checkpoints_are_refused(call, run_folder, words, said):
+    call("evaluate", *words, code=2, says=said)

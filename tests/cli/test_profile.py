@@ -25,9 +25,8 @@ def test_a_line_a_part_and_the_trace(call: Any, in_empty_folder: Path, monkeypat
     assert (in_empty_folder / "avq-profile.json").exists()
 
 
-def test_a_baseline_has_no_training_step(call: Any, in_empty_folder: Path) -> None:
-    call("profile", "patch-kmeans", code=2, says="is fitted, not trained")
-
-
-def test_an_unknown_variant_is_wrong_use(call: Any, in_empty_folder: Path) -> None:
-    call("profile", "arne-1", code=2, says="aren-1")
+@pytest.mark.parametrize(("variant", "said"), [("patch-kmeans", "is fitted, not trained"), ("arne-1", "aren-1")])
+def test_baselines_and_unknown_variants_are_wrong_use(
+    call: Any, in_empty_folder: Path, variant: str, said: str
+) -> None:
+    call("profile", variant, code=2, says=said)

@@ -198,9 +198,10 @@ def test_train_is_an_ablation_of_one_row(call, running, in_empty_folder):
         (("plan", "ablation_levels", "--only", "aren1"), "aren-1"),
         (("evaluate", "x.safetensors", "--set", "stepps=1"), "steps"),
         (("list", "variant"), "variants"),
+        (("status",), "avq-runs"),
     ],
 )
-def test_unknown_names_suggest_the_nearest(call, in_empty_folder, words, meant):
+def test_unknown_names_suggest_the_nearest_and_no_store_is_one_line(call, in_empty_folder, words, meant):
     assert "Traceback" not in call(*words, code=2, says=meant).stderr
 
 
@@ -219,7 +220,3 @@ def test_status(call, monkeypatch, in_empty_folder):
     assert shown.endswith("1 training, 1 failed, 2 done\n")
     rows = json.loads(call("status", "--format", "json").stdout)
     assert [row["run"] for row in rows] == ["a-s0", "b-s0", "c-s0", "d-s0"]
-
-
-def test_status_of_no_store(call, in_empty_folder):
-    call("status", code=2, says="Error: ")

@@ -112,7 +112,7 @@ def _data(data_root: Path | None) -> Iterator[Finding]:
         yield Finding("data root", str(error), "name the folder that holds the datasets with --data-root")
         return
     yield Finding("data root", f"{root}" + ("" if named else " (the default)"))
-    # Sets lie in the data root, in the user's cache, and below it where runs prepared plain folders.
+    # Prepared sets are in the data root, in the user's cache, and, if runs prepared them, in `from-folders` there.
     own = cache_root()
     places = [*dict.fromkeys([root, own]), *sorted(path for path in own.glob("from-folders/*") if path.is_dir())]
     cards = [get_card(name) for name in list_datasets()]
