@@ -104,7 +104,7 @@ def _as_text(
         parts += [render(judged, style, width)] if len(judged) else []
     notes = footer(long, split, _alpha(ablation)).splitlines()
     if more := left_out(long, split, metrics):
-        notes.append(f"Also measured, shown when asked for (table --metrics): {', '.join(more)}.")
+        notes.append(f"Measured too, shown when asked for (table --metrics): {', '.join(more)}.")
     return "\n\n".join([*parts, "\n".join(f"- {note}" if markdown else note for note in notes)])
 
 
