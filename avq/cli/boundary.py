@@ -12,14 +12,15 @@ import click
 
 from avq.errors import AvqError, Stopped
 
+INTERRUPTED = 130
+_DENIED = "permission denied; name another folder with --output, or fix its permissions"
 _DISK = {
     errno.ENOSPC: "the disk is full; free some space, or name another folder with --output",
     errno.EDQUOT: "the disk quota is used up; free some space, or name another folder with --output",
     errno.EROFS: "the file system is read-only; name another folder with --output",
-    errno.EACCES: "permission denied; name another folder with --output, or mend its permissions",
-    errno.EPERM: "permission denied; name another folder with --output, or mend its permissions",
+    errno.EACCES: _DENIED,
+    errno.EPERM: _DENIED,
 }
-INTERRUPTED = 130
 
 
 @contextmanager
@@ -32,42 +33,26 @@ def reporting_errors(ctx: click.Context, debug: bool) -> Iterator[None]:
         yield
     except (click.ClickException, click.Abort, click.exceptions.Exit):
         raise
-    except KeyboardInterrupt:
-        _say(debug, "Stopped. What is finished is kept: give the same command again to go on.")
-        ctx.exit(INTERRUPTED)
-    except AvqError as error:
-        if isinstance(error.__context__, KeyboardInterrupt):  # the executor has said what is kept
-            _say(debug, _capital(_one_line(error)))
-            ctx.exit(INTERRUPTED)
-        said = _capital(_one_line(error)) if isinstance(error, Stopped) else f"Error: {_one_line(error)}"
-        _say(debug, said)
-        ctx.exit(error.exit_code)
-    except OSError as error:
-        if error.errno == errno.EPIPE:
+    except (KeyboardInterrupt, Exception) as error:
+        if isinstance(error, OSError) and error.errno == errno.EPIPE:
             raise
-        _say(debug, f"Error: {_disk_trouble(error)}")
-        ctx.exit(1)
-    except Exception as error:
-        what = f"{type(error).__name__}: {_one_line(error)}"
-        _say(debug, f"Error: {what}" + ("" if debug else " (avq-bench --debug COMMAND shows the traceback)"))
-        ctx.exit(1)
+        line, code = _line_and_code(error, debug)
+        if debug:
+            traceback.print_exc(file=sys.stderr)
+        click.echo(line, err=True)
+        ctx.exit(code)
 
 
-def _say(debug: bool, line: str) -> None:
-    if debug:
-        traceback.print_exc(file=sys.stderr)
-    click.echo(line, err=True)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or "no further word"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _disk_trouble(error: OSError) -> str:
-    where = f"{error.filename}: " if error.filename else ""
-    known = _DISK.get(error.errno or 0)
-    return where + (known or f"{error.strerror or _one_line(error)}")
+def _line_and_code(error: BaseException, debug: bool) -> tuple[str, int]:
+    text = " ".join(str(error).split()) or "no message"
+    if isinstance(error, KeyboardInterrupt):
+        return "Stopped. What is finished is saved: give the same command again to resume.", INTERRUPTED
+    if isinstance(error, AvqError):
+        interrupted = isinstance(error.__context__, KeyboardInterrupt)  # the executor has said what is saved
+        line = text[:1].upper() + text[1:] if interrupted or isinstance(error, Stopped) else f"Error: {text}"
+        return line, INTERRUPTED if interrupted else error.exit_code
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"Error: {where}{_DISK.get(error.errno or 0) or error.strerror or text}", 1
+    hint = "" if debug else " (avq-bench --debug COMMAND shows the traceback)"
+    return f"Error: {type(error).__name__}: {text}{hint}", 1

@@ -13,22 +13,22 @@ from avq.cli.boundary import reporting_errors
 COMMANDS = {
     "list": "List variants, quantizers, ablations, datasets, presets, metrics, settings or weights.",
     "show": "Show one variant, quantizer, ablation, dataset, preset, metric or setting.",
-    "plan": "Say which runs an ablation needs, and their time, memory and disk, before any is spent.",
-    "run": "Train every run of an ablation that is not there yet, then print its table.",
+    "plan": "Predict the runs, time, memory and disk that an ablation needs, before training.",
+    "run": "Train every run of an ablation that is not finished yet, then print its table.",
     "train": "Train one variant without an ablation file.",
     "table": "Print the table of a store or of a long-form CSV.",
-    "scale": "Measure how memory and time of attention, and of whole variants, grow with the latent.",
-    "check": "Say whether a table has become worse than its baseline; a gate for CI.",
-    "evaluate": "Measure a checkpoint, or any Python object that encodes and decodes, on the images of a dataset.",
-    "score": "Measure reconstructions that any tool wrote against their originals.",
+    "scale": "Measure how memory and time of attention, and of whole variants, grow with the latent size.",
+    "check": "Check that results are no worse than a baseline; a gate for CI.",
+    "evaluate": "Measure a checkpoint, or any Python object with encode and decode, on a dataset's images.",
+    "score": "Measure reconstructions by any tool against their originals.",
     "weights": "Fetch, add or check the weights of the networks that metrics use.",
     "report": "Write a report on results as an executed notebook and as one HTML page.",
-    "reconstruct": "Draw images beside what a tokenizer makes of them.",
-    "attend": "Draw where pixels of an image look, through a checkpoint's attention.",
-    "profile": "Say where the time of a training step goes, part by part.",
-    "status": "Show what is going on in a store, also from another terminal.",
-    "data": "Fetch, prepare, check and look at datasets.",
-    "doctor": "Look at this machine and installation, and name what needs mending.",
+    "reconstruct": "Draw images beside their reconstructions by a tokenizer.",
+    "attend": "Draw what a checkpoint's attention attends to from pixels of an image.",
+    "profile": "Profile a training step, part by part.",
+    "status": "Show the state of every run in a store, also from another terminal.",
+    "data": "Fetch, prepare, check and view datasets.",
+    "doctor": "Check this machine and installation, and say how to fix problems.",
 }
 
 
@@ -67,7 +67,7 @@ class LazyGroup(click.Group):
 
 @click.group(
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True},
     epilog="Begin with: avq-bench run ablation_levels",
 )
 @click.version_option(__version__, prog_name="avq-bench")

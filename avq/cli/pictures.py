@@ -1,4 +1,4 @@
-"""Images from files for a model, and pictures of what came out."""
+"""Images from files for a model, and pictures of its reconstructions."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
 from avq.errors import AvqError, UsageError
 from avq.files import written_whole
@@ -22,7 +20,7 @@ _SHOWN_SIDE = 128  # smaller images are enlarged by a whole factor, so that a pe
 
 
 class Framed(NamedTuple):
-    """An image as a model takes it, and how it lies in its file.
+    """An image as a model takes it, and its place in its file.
 
     Attributes:
         pixels: uint8 `[H, W, 3]`.
@@ -66,11 +64,6 @@ class Framed(NamedTuple):
         return x, y
 
 
-def open_image(path: Path, multiple: int, max_side: int) -> Pixels:
-    """Read an image upright, as RGB, cropped about its centre to what a model takes: `open_framed`'s pixels."""
-    return open_framed(path, multiple, max_side).pixels
-
-
 def open_framed(path: Path, multiple: int, max_side: int) -> Framed:
     """Read an image upright, as RGB, cropped about its centre to what a model takes.
 
@@ -80,7 +73,7 @@ def open_framed(path: Path, multiple: int, max_side: int) -> Framed:
         max_side: an image with a longer side is shrunk to it first (area filter), in pixels.
 
     Raises:
-        UsageError: no such file, no image, a damaged one, or one that is too small.
+        UsageError: no such file, not an image, a damaged one, or one that is too small.
     """
     try:
         with warnings.catch_warnings():
@@ -104,7 +97,7 @@ def open_framed(path: Path, multiple: int, max_side: int) -> Framed:
     if not width or not height:
         raise UsageError(f"{path} is {image.width}x{image.height} pixels; the model needs at least {multiple} a side")
     left, top = (image.width - width) // 2, (image.height - height) // 2
-    pixels = np.asarray(image.crop((left, top, left + width, top + height)))
+    pixels = np.array(image.crop((left, top, left + width, top + height)))
     return Framed(pixels, whole, image.size, (left, top))
 
 
@@ -117,19 +110,8 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def to_tensor(pixels: Pixels) -> Tensor:
-    """uint8 `[H, W, 3]` -> float32 `[1, 3, H, W]` in [-1, 1]."""
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
-
-
-def to_pixels(image: Tensor) -> Pixels:
-    """float `[1, 3, H, W]` around [-1, 1] -> uint8 `[H, W, 3]`, clamped and rounded."""
-    pixels: Pixels = ((image[0].float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
-    return pixels
-
-
 def side_by_side(pairs: Sequence[tuple[Pixels, Pixels]]) -> Image.Image:
-    """One row a pair: original left, reconstruction right, small ones enlarged."""
+    """One row per pair: original left, reconstruction right, small ones enlarged."""
     rows = [[_enlarged(pixels) for pixels in pair] for pair in pairs]
     width = max(sum(image.width for image in row) + _GAP for row in rows)
     height = sum(row[0].height for row in rows) + _GAP * (len(rows) - 1)
@@ -148,15 +130,15 @@ def _enlarged(pixels: Pixels) -> Image.Image:
 
 
 def check_picture(path: Path) -> None:
-    """UsageError where the name's ending tells no picture format or its folder is missing, before any work is done."""
+    """UsageError if the name's ending is not a picture format or its folder is missing, before any work is done."""
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent} for the picture")
     if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
-        raise UsageError(f"cannot tell a picture format from '{path.name}'; end it in .png")
+        raise UsageError(f"the ending of '{path.name}' is not a picture format; end it in .png")
 
 
 def save_picture(image: Image.Image, path: Path) -> None:
-    """Write a picture whole or not at all."""
+    """Write a picture, whole or not at all."""
     try:
         with written_whole(path) as aside:
             image.save(aside)

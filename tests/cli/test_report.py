@@ -8,11 +8,9 @@ import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
-from click.testing import CliRunner
-
-from avq.cli.main import cli
 
 for needed in ("nbformat", "nbclient", "nbconvert", "ipykernel", "jinja2"):
     pytest.importorskip(needed)
@@ -33,7 +31,7 @@ def browser() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(call: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store of two seeds, and its report as notebook and page."""
     folder = tmp_path_factory.mktemp("report")
     store = str(folder / "store")
@@ -42,8 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["report", store, "-o", str(folder / "out" / "report.ipynb"), "--html", str(folder / "out" / "report.html")],
     ]
     for line in words:
-        done = CliRunner().invoke(cli, line)
-        assert done.exit_code == 0, done.output
+        call(*line)
     return folder / "out"
 
 
@@ -93,9 +90,8 @@ def test_the_page_in_a_browser(made: Path, tmp_path: Path) -> None:
     with browser().Browser(tmp_path / "profile") as page:
         for width in (390, 1200):
             page.open(made / "report.html", width, 844)
-            told = [event for event in page.events if event["method"] in ("Network.loadingFailed", "Log.entryAdded")]
-            assert told == []
-            assert [event for event in page.events if event["method"] == "Runtime.exceptionThrown"] == []
+            problems = ("Network.loadingFailed", "Log.entryAdded", "Runtime.exceptionThrown")
+            assert [event for event in page.events if event["method"] in problems] == []
             asked = [e["params"]["request"]["url"] for e in page.events if e["method"] == "Network.requestWillBeSent"]
             assert [url for url in asked if not url.startswith("data:")] == [(made / "report.html").as_uri()]
             assert page.value("document.documentElement.scrollWidth") == width
@@ -114,20 +110,16 @@ def test_the_page_in_a_browser(made: Path, tmp_path: Path) -> None:
         assert page.value(f"{head}.getAttribute('aria-sort')") == "descending"
 
 
-def test_wrong_use_is_one_line(in_empty_folder: Path) -> None:
-    done = CliRunner().invoke(cli, ["report", "nowhere.csv"])
-    assert done.exit_code == 2
-    assert done.stderr == "Error: no results at nowhere.csv.\n"
+def test_wrong_use_is_one_line(call: Any, in_empty_folder: Path) -> None:
+    call("report", "nowhere.csv", code=2, says="Error: no results at nowhere.csv.")
 
 
-def test_a_missing_package_is_named_with_its_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_with_its_fix(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "nbclient" else object())
-    done = CliRunner().invoke(cli, ["report", "nowhere.csv"])
-    assert done.exit_code == 2
-    assert done.stderr == "Error: a report needs nbclient: pip install 'avq-bench[report]'\n"
+    call("report", "nowhere.csv", code=2, says="Error: a report needs nbclient: pip install 'avq-bench[report]'")
 
 
-def test_a_cell_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_cell_that_fails_is_one_line(tmp_path: Path) -> None:
     from nbformat.v4 import new_code_cell, new_notebook
 
     from avq.errors import AvqError

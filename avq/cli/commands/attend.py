@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,36 +14,22 @@ from avq.errors import UsageError
 if TYPE_CHECKING:
     from avq.cli.pictures import Framed
     from avq.evaluation.attention import Look
-    from avq.models.tokenizer import Tokenizer
 
 
-class _Pixel(click.ParamType):  # type: ignore[type-arg]  # generic in new releases of click only
-    """A pixel of an image, as ``x,y``."""
-
-    name = "x,y"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            x, y = map(int, str(value).split(","))
-        except ValueError:
-            self.fail(f"'{value}' is no pixel; write x,y such as 120,80", param, ctx)
-        return x, y
+def _read_pixel(text: str) -> tuple[int, ...]:
+    pixel = options.read_numbers(text)
+    if len(pixel) != 2:
+        raise ValueError(f"'{text}' is not a pixel; write x,y such as 120,80")
+    return pixel
 
 
 @click.command()
-@click.argument("image", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--checkpoint",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    help="Trained tokenizer with attention (.safetensors).",
-)
+@click.argument("image", type=options.FILE)
+@click.option("--checkpoint", type=options.FILE, required=True, help="Trained tokenizer with attention (.safetensors).")
 @click.option(
     "--pixel",
     "pixels",
-    type=_Pixel(),
+    type=options.Parsed(_read_pixel),
     multiple=True,
     required=True,
     metavar="x,y",
@@ -58,14 +44,13 @@ def command(
     output: Path,
     max_side: int,
     device: str,
-    plugins: tuple[str, ...],
     style: str,
 ) -> None:
-    """Draw where the latent pixels at some pixels of IMAGE look, level by level, over the image.
+    """Draw what the latent pixels at some pixels of IMAGE attend to, level by level, over the image.
 
-    Weights are those of one row of W, normalised to sum 1; `peak` says how many times the mean weight the strongest
-    has, and `looks-at` where that lies in the image. Read `gain` first: it is the size of what attention adds to the
-    pixel over the pixel's own; near 0 the layer has switched itself off, and the picture shows what is not used.
+    Weights are those of one row of W, normalised to sum 1; `peak` is the largest weight divided by the mean weight,
+    and `looks-at` is its place in the image. Read `gain` first: the size of what attention adds to the pixel, relative
+    to the pixel itself; near 0 the layer has switched itself off, and the picture shows weights that have no effect.
 
     \b
     Examples:
@@ -77,33 +62,27 @@ def command(
     from avq import load_model
     from avq.cli import pictures
     from avq.cli.commands.reconstruct import model_stride
+    from avq.data.loader import to_model
     from avq.evaluation.attention import look
     from avq.reporting.figures.attention import attention_picture
+    from avq.training.checkpoint import checkpoint_info
     from avq.training.precision import resolve_device
 
     pictures.check_picture(output)
-    place = torch.device(resolve_device(device))
+    place = resolve_device(device)
     model = load_model(checkpoint).to(place)
-    _check_attention(model, checkpoint)
+    if not any(level.attention for level in model.find_levels()):
+        variant = checkpoint_info(checkpoint)["variant"]
+        raise UsageError(f"{checkpoint} holds {variant}, which has no attention between pixels; aren-1-rpa has it")
     framed = pictures.open_framed(image, model_stride(model, place), max_side)
     spots = [framed.place(x, y) for x, y in pixels]
     height, width = framed.pixels.shape[:2]
     shares = [((row + 0.5) / height, (column + 0.5) / width) for column, row in spots]
-    looks = look(model, pictures.to_tensor(framed.pixels).to(place), shares)
-    names = [f"{x},{y}" for x, y in pixels]
-    picture = attention_picture(framed.pixels, list(zip(names, spots, looks, strict=True)))
-    pictures.save_picture(picture, output)
-    print_rows([_line(name, one, framed) for name, some in zip(names, looks, strict=True) for one in some], style)
+    looks = look(model, to_model(torch.from_numpy(framed.pixels)[None], place), shares)
+    shown = list(zip((f"{x},{y}" for x, y in pixels), spots, looks, strict=True))
+    pictures.save_picture(attention_picture(framed.pixels, shown), output)
+    print_rows([_line(name, one, framed) for name, _, some in shown for one in some], style)
     click.echo(f"\nwrote {output}", err=style != "table")
-
-
-def _check_attention(model: Tokenizer, checkpoint: Path) -> None:
-    """UsageError where there is nothing to look at."""
-    from avq.training.checkpoint import checkpoint_info
-
-    if not any(level.attention for level in model.find_levels()):
-        variant = checkpoint_info(checkpoint)["variant"]
-        raise UsageError(f"{checkpoint} holds {variant}, which has no attention between pixels; one of aren-1-rpa has")
 
 
 def _line(name: str, one: Look, framed: Framed) -> Row:

@@ -8,70 +8,50 @@ from typing import TYPE_CHECKING
 import click
 
 from avq.cli import options
+from avq.errors import NotComparable, UsageError, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from avq.reporting.regression import Check
+    from avq.reporting.regression_output import Style
 
 KINDS = ("added", "missing", "failed", "collapsed", "protocol", "timing")
 
 
-class Kinds(options.Names):
-    """Kinds of findings, divided by commas; an unknown one names the nearest."""
-
-    name = "kind,…"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        from avq.errors import unknown
-
-        names = super().convert(value, param, ctx)
-        for name in names:
-            if name not in KINDS:
-                self.fail(str(unknown("kind of finding", name, KINDS)), param, ctx)
-        return names
+def _read_kinds(text: str) -> tuple[str, ...]:
+    names = options.read_names(text)
+    for name in names:
+        if name not in KINDS:
+            raise ValueError(str(unknown("kind of finding", name, KINDS)))
+    return names
 
 
 @click.command()
-@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("results", type=options.FILE_OR_FOLDER)
 @click.option(
     "--baseline",
-    type=click.Path(path_type=Path),
+    type=options.FILE_OR_FOLDER,
     required=True,
     help="Long-form results to compare with: a CSV, or an experiment's folder.",
 )
 @click.option(
     "--allow",
-    type=Kinds(),
+    type=options.Parsed(_read_kinds),
     default=(),
     metavar="KIND,…",
     help=f"Findings that do not fail: {', '.join(KINDS)}.",
 )
 @click.option("--update", is_flag=True, help="Make RESULTS the baseline, and show old and new values.")
 @options.split
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(["table", "json", "junit", "markdown"]),
-    default="table",
-    show_default=True,
-    help="How to print.",
-)
+@options.formats("table", "json", "junit", "markdown")
 @options.plugin
-def command(
-    results: Path,
-    baseline: Path,
-    allow: tuple[str, ...],
-    update: bool,
-    split: str,
-    style: str,
-    plugins: tuple[str, ...],
-) -> None:
-    """Say whether RESULTS (a store or a long-form CSV) have become worse than a baseline.
+def command(results: Path, baseline: Path, allow: tuple[str, ...], update: bool, split: str, style: Style) -> None:
+    """Check that RESULTS (a store or a long-form CSV) are no worse than a baseline.
 
-    Parameters, MACs and the like must be equal. Trained metrics are tested over seeds, in the direction that is
-    worse, with one error rate for the whole table, so that noise does not fail and a real loss does. Rows that
-    are added, missing, failed or collapsed fail unless allowed; costs are judged on the same machine only.
+    Parameters, MACs and other counts must be equal. Trained metrics are tested over seeds, one-sided towards worse,
+    with one error rate for the whole table, so that a real loss fails the check and noise does not. Rows that are
+    added, missing, failed or collapsed fail it unless allowed; costs are judged on the same machine only.
 
     Exit code: 0 good, 1 regressed, 2 wrong use, 3 not comparable.
 
@@ -81,23 +61,25 @@ def command(
       avq-bench check avq-runs --baseline baseline.csv --allow added,timing --format markdown
       avq-bench check avq-runs --baseline baseline.csv --update
     """
-    from typing import cast
-
     from avq import load_results
     from avq.cli.present import room
     from avq.reporting.regression import check
-    from avq.reporting.regression_output import Style, show
+    from avq.reporting.regression_output import show
     from avq.reporting.values import unknown_metrics
     from avq.store.declared import ablation_of
 
     current = load_results(results)
     if update and not baseline.exists():
-        _write(baseline, _only_experiment(current, results))
+        _only_experiment(current, results)
+        _write(baseline, current)
         click.echo(f"{baseline}: new baseline")
         return
-    before = _only_experiment(load_results(baseline), baseline)
-    name = str(before["experiment"].iloc[0])
-    now = _experiment(current, name, results)
+    before = load_results(baseline)
+    name = _only_experiment(before, baseline)
+    now = current[current["experiment"] == name]
+    if now.empty:
+        there = ", ".join(map(str, current["experiment"].unique()))
+        raise NotComparable(f"{results} does not hold the baseline's experiment {name}, but {there}.")
     ablation = ablation_of(results, name)
     statistics = ablation.statistics if ablation is not None else None
     found = check(
@@ -108,35 +90,24 @@ def command(
         split=split,
         allowed=allow,
     )
-    click.echo(show(found, cast("Style", style), room()))
+    click.echo(show(found, style, room()))
     for line in unknown_metrics(before, now):
         click.echo(line, err=True)
     if update:
-        _update(found, baseline, now, room(), to_stderr=style != "table")
+        _update(found, baseline, now, to_stderr=style != "table")
     elif found.exit_code:
         click.get_current_context().exit(found.exit_code)
 
 
-def _only_experiment(long: pd.DataFrame, path: Path) -> pd.DataFrame:
-    from avq.errors import UsageError
-
-    names = list(dict.fromkeys(long["experiment"]))
+def _only_experiment(long: pd.DataFrame, path: Path) -> str:
+    names = list(map(str, long["experiment"].unique()))
     if len(names) > 1:
-        raise UsageError(f"{path} holds {len(names)} experiments, a baseline is one: {', '.join(map(str, names))}.")
-    return long
+        raise UsageError(f"{path} holds {len(names)} experiments, a baseline has one: {', '.join(names)}.")
+    return names[0]
 
 
-def _experiment(long: pd.DataFrame, name: str, path: Path) -> pd.DataFrame:
-    from avq.errors import NotComparable
-
-    part = long[long["experiment"] == name]
-    if part.empty:
-        held = ", ".join(map(str, dict.fromkeys(long["experiment"])))
-        raise NotComparable(f"{path} does not hold the baseline's experiment {name}, but {held}.")
-    return part
-
-
-def _update(found: Check, baseline: Path, now: pd.DataFrame, width: int, to_stderr: bool) -> None:
+def _update(found: Check, baseline: Path, now: pd.DataFrame, to_stderr: bool) -> None:
+    from avq.cli.present import room
     from avq.reporting.regression_output import changes
     from avq.reporting.render import text_table
 
@@ -144,11 +115,10 @@ def _update(found: Check, baseline: Path, now: pd.DataFrame, width: int, to_stde
     _write(baseline, now)
     click.echo(f"\n{baseline}: new baseline; {len(differ)} cells changed", err=to_stderr)
     if len(differ):
-        click.echo("\n" + text_table(differ, "table", width), err=to_stderr)
+        click.echo("\n" + text_table(differ, "table", room()), err=to_stderr)
 
 
 def _write(baseline: Path, long: pd.DataFrame) -> None:
-    from avq.errors import UsageError
     from avq.files import write_atomic
     from avq.store.record import to_csv
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from avq.cli import options
-from avq.cli.data_bars import counting
+from avq.cli.progress import counting
 
 if TYPE_CHECKING:
     from avq.data.cards import Card
@@ -21,28 +21,27 @@ if TYPE_CHECKING:
 @options.cards
 @click.option(
     "--source",
-    type=click.Path(path_type=Path),
+    type=options.FILE_OR_FOLDER,
     required=True,
     help="Where the images are: a folder, zip, tar, LMDB (LSUN's) or parquet file; only read.",
 )
 @click.option("--size", type=int, help="Height and width in pixels.  [default: the dataset's own default]")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder that will hold the set; name it as --data-root later.  [default: the user's cache, where runs look]",
+    type=options.FOLDER,
+    help="Folder for the set; give it as --data-root later.  [default: the user's cache, where runs look]",
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Processes that decode.  [default: one a core]")
+@click.option("--workers", type=options.POSITIVE, help="Processes that decode.  [default: one per core]")
 @click.option(
     "--max-bad",
     type=click.IntRange(min=0),
     default=0,
-    show_default=True,
-    help="Go on with up to so many images that cannot be used; each is listed with the reason.",
+    help="Continue with up to this many unusable images; each is listed with the reason.",
 )
 def prepare(name: str, source: Path, size: int | None, output: Path | None, workers: int | None, max_bad: int) -> None:
-    """Prepare the images of dataset NAME: decode, crop, resize, split, and keep them ready to be mapped.
+    """Prepare the images of dataset NAME: decode, crop, resize, split, and save them for memory-mapping.
 
-    A killed one resumes where it stopped. The result is the same for any number of workers.
+    A killed command resumes where it stopped. The result is the same for any number of workers.
 
     \b
     Examples:
@@ -73,11 +72,11 @@ def prepare(name: str, source: Path, size: int | None, output: Path | None, work
                 on_progress=partial(count, name),
             )  # fmt: skip
         except TooManyBad as error:
-            raise TooManyBad(f"{error}; --max-bad N puts up with N such images") from None
-    _tell(card, outcome, pixels, output)
+            raise TooManyBad(f"{error}; --max-bad N tolerates N unusable images") from None
+    _print_outcome(card, outcome, pixels, output)
 
 
-def _tell(card: Card, outcome: Outcome, size: int, output: Path | None) -> None:
+def _print_outcome(card: Card, outcome: Outcome, size: int, output: Path | None) -> None:
     from avq.data.cards import card_files, named_folders
 
     prepared, counts = outcome.prepared, outcome.prepared.manifest["counts"]

@@ -6,8 +6,9 @@ import importlib
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,18 +23,17 @@ if TYPE_CHECKING:
     from avq.data.cards import Card
 
 _GIB = 2**30
-_LEAST_MEMORY = 3 * _GIB  # what `make demo` is promised to fit in
+_LEAST_MEMORY = 3 * _GIB  # enough for `make demo`
 _LEAST_DISK = 2 * _GIB
 _NEEDED = ("torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy", "statsmodels", "matplotlib", "safetensors")
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at; `mend` says what to do about it, and is empty where all is well."""
+class Finding(NamedTuple):
+    """One thing that was checked; `fix` says what to do about a problem, and is empty if there is none."""
 
     check: str
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 @click.command()
@@ -42,29 +42,20 @@ class Finding:
 @options.output
 @options.table_format
 def command(data_root: Path | None, output: Path, style: str) -> None:
-    """Look at this machine and installation: versions, processor, memory, disk, datasets, prepared sets, accelerator.
+    """Check this machine and installation: versions, processor, memory, disk, datasets, prepared sets, accelerator.
 
-    What needs mending is named with the mend; the exit code is 0 either way.
+    Each problem is listed with its fix; the exit code is 0 either way.
 
     \b
     Examples:
       avq-bench doctor
       avq-bench doctor --data-root ../shared/data --output /big/disk/avq-runs
     """
-    checks: list[Callable[[], Iterator[Finding]]] = [
-        _versions,
-        _processor,
-        _memory,
-        lambda: _disk(output),
-        lambda: _data(data_root),
-        _accelerator,
-        _checkpoint,
-    ]
-    findings = [finding for check in checks for finding in check()]
-    print_rows([asdict(finding) for finding in findings], style)
-    troubles = sum(1 for finding in findings if finding.mend)
+    checks = (_versions(), _processor(), _memory(), _disk(output), _data(data_root), _accelerator(), _checkpoint())
+    findings = list(chain(*checks))
+    print_rows([finding._asdict() for finding in findings], style)
     if style == "table":
-        click.echo(f"\n{troubles or 'Nothing'} to mend.")
+        click.echo(f"\n{sum(bool(finding.fix) for finding in findings) or 'Nothing'} to fix.")
 
 
 def _versions() -> Iterator[Finding]:
@@ -73,7 +64,7 @@ def _versions() -> Iterator[Finding]:
     for name in _NEEDED:
         try:
             yield Finding(name, str(importlib.import_module(name).__version__))
-        except Exception as error:  # a broken installation may fail in any way, and that is what is looked for
+        except Exception as error:  # a broken installation may fail in any way
             yield Finding(name, f"cannot be imported: {error}", f"pip install --force-reinstall {name}")
 
 
@@ -93,12 +84,8 @@ def _memory() -> Iterator[Finding]:
     import psutil
 
     memory = psutil.virtual_memory()
-    short = memory.available < _LEAST_MEMORY
-    yield Finding(
-        "memory",
-        f"{memory.available / _GIB:.1f} GiB free of {memory.total / _GIB:.1f} GiB",
-        "close other programs, or give --workers 1" if short else "",
-    )
+    fix = "close other programs, or give --workers 1" if memory.available < _LEAST_MEMORY else ""
+    yield Finding("memory", f"{memory.available / _GIB:.1f} GiB free of {memory.total / _GIB:.1f} GiB", fix)
 
 
 def _disk(store: Path) -> Iterator[Finding]:
@@ -109,15 +96,15 @@ def _disk(store: Path) -> Iterator[Finding]:
     where = f"{store.absolute()}: {free / _GIB:.1f} GiB free"
     if not place.is_dir() or not os.access(place, os.W_OK):
         yield Finding("store", f"{where}, but {place} cannot be written", "name another folder with --output")
-    elif free < _LEAST_DISK:
-        yield Finding("store", where, "free some space, or name another folder with --output")
     else:
-        yield Finding("store", where)
+        fix = "free some space, or name another folder with --output" if free < _LEAST_DISK else ""
+        yield Finding("store", where, fix)
 
 
 def _data(data_root: Path | None) -> Iterator[Finding]:
     from avq.data.cards import get_card, list_datasets
-    from avq.data.roots import resolve_root
+    from avq.data.prepared import prepared_sizes
+    from avq.data.roots import cache_root, resolve_root
 
     try:
         root, named = resolve_root(data_root)
@@ -125,52 +112,41 @@ def _data(data_root: Path | None) -> Iterator[Finding]:
         yield Finding("data root", str(error), "name the folder that holds the datasets with --data-root")
         return
     yield Finding("data root", f"{root}" + ("" if named else " (the default)"))
-    cards = {name: get_card(name) for name in list_datasets()}
-    sets = [one for place in _places(root) for one in _prepared(place, cards)]
-    for name, card in cards.items():
-        sizes = sorted({one.size for one in sets if one.name == name})
-        if not card.folder:
-            yield Finding(f"data {name}", "embedded, needs no files")
-        elif (root / card.folder).is_dir() and (named or card.folder != "."):
-            yield Finding(f"data {name}", f"found at {root / card.folder}")
-        elif sizes:
-            yield Finding(f"data {name}", f"prepared at {', '.join(map(str, sizes))} pixels")
-        else:
-            yield Finding(f"data {name}", f"not here; to get it: {card.how_to_get}")
-    yield from (one.finding for one in sets)
-
-
-class _Set(NamedTuple):
-    """A prepared set: of which dataset, of which size, and what is to be said of it."""
-
-    name: str
-    size: int
-    finding: Finding
-
-
-def _places(root: Path) -> list[Path]:
-    """Where prepared sets lie: the data root, the user's cache, and what runs prepared from plain folders."""
-    from avq.data.roots import cache_root
-
+    # Prepared sets are in the data root, in the user's cache, and, if runs prepared them, in `from-folders` there.
     own = cache_root()
-    return [*dict.fromkeys([root, own]), *sorted(path for path in own.glob("from-folders/*") if path.is_dir())]
+    places = [*dict.fromkeys([root, own]), *sorted(path for path in own.glob("from-folders/*") if path.is_dir())]
+    cards = [get_card(name) for name in list_datasets()]
+    sizes: dict[str, set[int]] = defaultdict(set)
+    sets = []
+    for place, card in product(places, cards):
+        for size in prepared_sizes(place, card.name):
+            sizes[card.name].add(size)
+            sets.append(_prepared(place, card, size))
+    for card in cards:
+        what, where = f"data {card.name}", root / card.folder
+        if not card.folder:
+            yield Finding(what, "embedded, needs no files")
+        elif where.is_dir() and (named or card.folder != "."):
+            yield Finding(what, f"found at {where}")
+        elif card.name in sizes:
+            yield Finding(what, f"prepared at {', '.join(map(str, sorted(sizes[card.name])))} pixels")
+        else:
+            yield Finding(what, f"missing; to get it: {card.how_to_get}")
+    yield from sets
 
 
-def _prepared(place: Path, cards: Mapping[str, Card]) -> Iterator[_Set]:
-    from avq.data.prepared import find_prepared, prepared_sizes, set_name
+def _prepared(place: Path, card: Card, size: int) -> Finding:
+    from avq.data.prepared import find_prepared, set_name
 
-    for name, card in cards.items():
-        for size in prepared_sizes(place, name):
-            folder = place / set_name(name, size)
-            what = f"prepared {folder.name}"
-            try:
-                one = find_prepared(place, card, size)
-                assert one is not None
-            except AvqError as error:
-                yield _Set(name, size, Finding(what, str(error), f"remove {folder}, and prepare it again"))
-                continue
-            images = ", ".join(f"{count:,} {split}" for split, count in one.counts.items())
-            yield _Set(name, size, Finding(what, f"{images}; from {one.source_path}; at {folder}"))
+    folder = place / set_name(card.name, size)
+    what = f"prepared {folder.name}"
+    try:
+        one = find_prepared(place, card, size)
+    except AvqError as error:
+        return Finding(what, str(error), f"remove {folder}, and prepare it again")
+    assert one is not None
+    images = ", ".join(f"{count:,} {split}" for split, count in one.counts.items())
+    return Finding(what, f"{images}; from {one.source_path}; at {folder}")
 
 
 def _accelerator() -> Iterator[Finding]:

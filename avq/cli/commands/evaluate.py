@@ -6,16 +6,17 @@ import shlex
 from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from avq.cli import options
-from avq.cli.measured import counting, labels, report
+from avq.cli.measured import labels, measuring, report
 from avq.errors import UsageError
 
 if TYPE_CHECKING:
     from avq.data.config import DataConfig
+    from avq.design.run import Run
     from avq.models.tokenizer import Tokenizer
 
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--images",
     "folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.FOLDER,
     metavar="DIR",
     help="Write originals and reconstructions as PNG, and codes, to a new folder; implies --round.",
 )
@@ -48,14 +49,13 @@ def command(
     output: Path | None,
     device: str,
     allow_small: bool,
-    plugins: tuple[str, ...],
     style: str,
 ) -> None:
     """Measure MODEL, a trained tokenizer, on the images of a dataset.
 
-    MODEL is a checkpoint (.safetensors), or package.module:factory, any Python object with encode and decode (or what
-    gives one when called): float images [B, 3, H, W] in its image_range, (-1, 1) unless it says (0, 1); codes as an
-    integer tensor or a list of them; codebook_size where it has codebooks. diffusers.VQModel and AutoencoderKL and
+    MODEL is a checkpoint (.safetensors), or package.module:factory, any Python object with encode and decode (or a
+    callable that returns one): float images [B, 3, H, W] in its image_range, (-1, 1) unless it says (0, 1); codes as an
+    integer tensor or a list of them; codebook_size if it has codebooks. diffusers.VQModel and AutoencoderKL and
     pythae's VQVAE need nothing more.
 
     A checkpoint in a store is measured on its own run's data unless --dataset names other images. Standard
@@ -77,68 +77,57 @@ def command(
     from avq.training.precision import resolve_device
 
     place = resolve_device(device)
-    subject = _subject(model)
-    config = _data_config(model, subject, dataset, settings)
-    row = name or subject.variant
-    number = subject.seed if seed is None else seed
-    label = Label(row, subject.variant, config.dataset, split, number, machine_name(place), subject.code)
+    tokenizer, variant, image_size, run = _open(model)
+    data = dict(run.data) if run is not None else {}
+    config = _data_config(model, data, image_size, dataset, settings)
+    trained_with, code = (run.seed, run.code) if run is not None else (0, "")
+    number = trained_with if seed is None else seed
+    label = Label(name or variant, variant, config.dataset, split, number, machine_name(place), code)
     if output is not None:
         check_target(output, label)
     images = load_dataset(config, data_root)
-    tokenizer = subject.tokenizer.to(place)
+    tokenizer = tokenizer.to(place)
     if folder is not None:
         export_pairs(tokenizer, getattr(images, split), folder, place)
     rounds = rounded or folder is not None
-    with counting(len(getattr(images, split))) as count, eight_bit(tokenizer) if rounds else nullcontext():
+    with measuring(len(getattr(images, split))) as count, eight_bit(tokenizer) if rounds else nullcontext():
         rows, _ = evaluate(tokenizer, images, split, device=place, allow_small=allow_small, on_images=count)
     if isinstance(tokenizer, Adapted) and not tokenizer.codebook_sizes:
         rows = explain_rate(rows, "the model has no codes, or does not say how large its codebooks are (codebook_size)")
     report(eight_bit_rows(rows) if rounds else rows, label, style, output)
     if folder is not None:
-        click.echo(f"\nwrote {folder}; measured again by: {_score_command(folder, tokenizer)}", err=style != "table")
+        click.echo(f"\nwrote {folder}; to measure it again: {_score_command(folder, tokenizer)}", err=style != "table")
 
 
-class _Subject(NamedTuple):
-    """What is to be measured, and what its run folder, where it has one, knows of it."""
-
-    tokenizer: Tokenizer
-    variant: str
-    image_size: int | None = None
-    data: dict[str, Any] = {}  # noqa: RUF012 - a NamedTuple's default, which nobody changes
-    seed: int = 0
-    code: str = ""
-
-
-def _subject(model: str) -> _Subject:
-    from avq.external.adapters import is_address, load_object
-
-    path = Path(model)
-    if is_address(model) and not path.exists():
-        return _Subject(load_object(model), model)
+def _open(model: str) -> tuple[Tokenizer, str, int | None, Run | None]:
+    """What to measure, its variant and image size, and the run that trained it, if its folder is a run's."""
     from avq import load_model
+    from avq.external.adapters import is_address, load_object
     from avq.store.read_run import run_at
     from avq.training.checkpoint import checkpoint_info
 
+    path = Path(model)
+    if is_address(model) and not path.exists():
+        return load_object(model), model, None, None
     tokenizer, about = load_model(path), checkpoint_info(path)
-    run = run_at(path.parent)
-    data, seed, code = (dict(run.data), run.seed, run.code) if run is not None else ({}, 0, "")
-    return _Subject(tokenizer, about["variant"], about["image_size"], data, seed, code)
+    return tokenizer, about["variant"], about["image_size"], run_at(path.parent)
 
 
-def _data_config(model: str, subject: _Subject, dataset: str | None, settings: dict[str, Any]) -> DataConfig:
-    """The data to measure on: those of the run that made the checkpoint, unless others are named."""
+def _data_config(
+    model: str, data: dict[str, Any], image_size: int | None, dataset: str | None, settings: dict[str, Any]
+) -> DataConfig:
+    """The data to measure on: those of the run that trained the checkpoint, unless others are named."""
     from avq.data.config import DATA_SETTINGS, DataConfig
 
     for name in settings:
         if name not in DATA_SETTINGS:
-            raise UsageError(f"--set {name}: a trained model is measured as it is; only data settings can be chosen")
-    chosen = dataset or settings.get("dataset") or subject.data.get("dataset")
+            raise UsageError(f"--set {name}: a trained model is measured as it is; only data settings can be set")
+    chosen = dataset or settings.get("dataset") or data.get("dataset")
     if chosen is None:
         raise UsageError(f"{model} does not say on which images it was trained; name some with --dataset")
-    kept = subject.data if chosen == subject.data.get("dataset") else {}
-    known = {field.name for field in fields(DataConfig)}
-    values = {name: value for name, value in kept.items() if name in known}
-    size = {"image_size": subject.image_size} if subject.image_size else {}
+    trained_on = data if chosen == data.get("dataset") else {}
+    values = {field.name: trained_on[field.name] for field in fields(DataConfig) if field.name in trained_on}
+    size = {"image_size": image_size} if image_size else {}
     return DataConfig(**values | settings | size | {"dataset": chosen})
 
 

@@ -14,8 +14,8 @@ from avq.cli.output import print_rows
 @options.cards
 @options.plugin
 @options.table_format
-def command(kind: str | None, plugins: tuple[str, ...], style: str) -> None:
-    """List what there is: names of one KIND with a line each, or of all kinds.
+def command(kind: str | None, style: str) -> None:
+    """List the names of one KIND, or of all kinds, with a line each.
 
     \b
     Examples:
@@ -23,8 +23,8 @@ def command(kind: str | None, plugins: tuple[str, ...], style: str) -> None:
       avq-bench list settings --format markdown
     """
     if kind is not None:
-        print_rows(KINDS[kind].rows(), style)
+        print_rows(KINDS[kind]().rows, style)
         return
-    every = [(name, dict(row)) for name, entry in KINDS.items() for row in entry.rows()]
-    # The last column of each kind is its line for a person.
+    every = [(name, dict(row)) for name, load in KINDS.items() for row in load().rows]
+    # The last column of each kind is its description.
     print_rows([{"kind": name, "name": row["name"], "summary": list(row.values())[-1]} for name, row in every], style)

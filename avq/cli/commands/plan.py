@@ -19,21 +19,11 @@ if TYPE_CHECKING:
 @options.choice
 @options.workers
 @options.table_format
-def command(
-    ablation: str,
-    settings: dict[str, Any],
-    precision: str | None,
-    compile: str | None,
-    output: Path,
-    device: str,
-    workers: int | None,
-    style: str,
-    **chosen: Any,
-) -> None:
-    """Say which runs ABLATION (a name or a .toml file) needs, and their time, memory and disk.
+def command(ablation: str, output: Path, device: str, workers: int | None, style: str, **chosen: Any) -> None:
+    """Predict which runs ABLATION (a name or a .toml file) needs, and their time, memory and disk.
 
-    Nothing is trained: a few steps of each distinct model are timed as the sweep would run them, and kept in
-    the store, so that the next plan answers at once.
+    Nothing is trained: a few steps of each distinct model are timed as the sweep would run them. The store remembers
+    the timings, so that the next plan is immediate.
 
     \b
     Examples:
@@ -42,17 +32,15 @@ def command(
     """
     import avq
     from avq.cli.progress import Lines
-    from avq.cli.sweep import with_training
+    from avq.cli.sweep import arguments
     from avq.execution.local import slots
     from avq.prediction import predict
     from avq.store.layout import Store
     from avq.training.precision import resolve_device
 
     place = resolve_device(device)
-    chosen["preset"] = chosen["preset"] or "smoke"
     source = Path(ablation) if ablation.endswith(".toml") else ablation
-    training = with_training(settings, precision=precision, compile=compile)
-    plan = avq.plan(source, device=place, settings=training, **chosen)
+    plan = avq.plan(source, device=place, **arguments(chosen))
     prediction = predict(
         plan,
         Store(output),
@@ -95,5 +83,5 @@ def summary(prediction: Prediction) -> str:
         f"{todo} of {runs} runs to do, {prediction.workers} at once: about {seconds(prediction.seconds)}, "
         f"{prediction.memory / 1024:.1f} GiB of memory, {prediction.disk:.0f} MiB of disk."
         + (f" {again} of them are trained and only measured again." if again else "")
-        + (" Runs have their names when their learning rates are chosen." if prediction.untuned else "")
+        + (" Runs get their names once their learning rates are chosen." if prediction.untuned else "")
     )

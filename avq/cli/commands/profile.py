@@ -17,54 +17,35 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("variant")
-@options.stacked(
-    options.preset,
-    options.dataset,
-    options.cards,
-    options.data_root,
-    options.settings,
-    options.device,
-    options.precision,
-    options.plugin,
-)
-@click.option("--steps", type=click.IntRange(min=2), default=10, show_default=True, help="Steps to time.")
+@options.stacked(options.preset, options.dataset, options.cards, options.data_root, options.settings)
+@options.stacked(options.device, options.precision, options.plugin)
+@click.option("--steps", type=click.IntRange(min=2), default=10, help="Steps to time.")
 @click.option(
     "--trace",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=options.FILE,
     default=Path("avq-profile.json"),
-    show_default=True,
     help="Where to write torch.profiler's trace (open it in Perfetto).",
 )
 @options.table_format
 def command(
-    variant: str,
-    preset: str | None,
-    dataset: str | None,
-    data_root: Path | None,
-    settings: dict[str, Any],
-    device: str,
-    precision: str | None,
-    plugins: tuple[str, ...],
-    steps: int,
-    trace: Path,
-    style: str,
+    variant: str, data_root: Path | None, device: str, steps: int, trace: Path, style: str, **chosen: Any
 ) -> None:
-    """Say where the time of a training step of VARIANT goes, part by part, beside the machine's measured peaks.
+    """Profile a training step of VARIANT, part by part, against the machine's measured peaks.
 
     A part is forward and backward together. "of peak" is the time that each operation's FLOPs or bytes would need at
-    the measured peaks of a matrix product and of a copy, over the time taken; it passes 100 where data come from the
-    cache. Only convolutions and products count as FLOPs. The last line says how much of a step is no convolution (with
-    its bias, activation and residual sum), attention, quantizer or optimiser, without and with the casts between
-    float32 and bfloat16 in encoder and decoder. Nothing else should run on the machine meanwhile.
+    the measured peaks of a matrix product and of a copy, over the time taken; it exceeds 100 if data come from the
+    cache. Only convolutions and matrix products count as FLOPs. The last line says how much of a step is outside
+    convolutions (with bias, activation and residual sum), attention, quantizer and optimiser, without and with the
+    casts between float32 and bfloat16 in encoder and decoder. Nothing else should run on the machine meanwhile.
 
     \b
     Examples:
       avq-bench profile aren-1
       avq-bench profile aren-2-rpa-mean --preset small --dataset cifar10 --data-root ../shared/data
     """
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's tracer is told before it is loaded
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # read when torch's tracer is loaded
     import avq
-    from avq.cli.sweep import with_training
+    from avq.cli.sweep import arguments
     from avq.data.config import DataConfig
     from avq.data.loader import Batches
     from avq.data.sources import load_dataset
@@ -78,14 +59,10 @@ def command(
 
     alone = Ablation(name=f"profile_{variant}", question="", expected="", rows=[{"variant": variant}])
     place = resolve_device(device)
-    chosen = with_training(settings, precision=precision)
-    plan = avq.plan(
-        alone, preset=preset or "smoke", dataset=dataset, data_root=data_root, seeds=(0,), settings=chosen, device=place
-    )
-    (run,) = plan.runs
+    (run,) = avq.plan(alone, data_root=data_root, seeds=(0,), device=place, **arguments(chosen)).runs
     model = fresh_model(run.recipe, run.seed)
     if model.is_baseline:
-        raise UsageError(f"{variant} is fitted, not trained: there is no training step to profile.")
+        raise UsageError(f"{variant} is fitted, not trained: it has no training step to profile.")
     config = TrainConfig(**run.train)
     data = load_dataset(DataConfig(**run.data), data_root)
     batches = Batches(data.train, config.batch_size, 0, data.card.flip)

@@ -12,7 +12,6 @@ from avq.cli.output import print_rows
 from avq.errors import AvqError
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from avq.models.tokenizer import Tokenizer
@@ -21,11 +20,7 @@ _PROBE = 256  # any side that all strides divide
 
 
 def shipped_checkpoint() -> Path:
-    """The small trained tokenizer that travels with the package.
-
-    Raises:
-        AvqError: this installation has none.
-    """
+    """The small trained tokenizer that ships with the package; AvqError if this installation has none."""
     from avq.resources import resource_dir
 
     found = sorted(resource_dir("checkpoints").glob("*.safetensors"))
@@ -35,24 +30,18 @@ def shipped_checkpoint() -> Path:
 
 
 @click.command()
-@click.argument("images", type=click.Path(path_type=Path, dir_okay=False), nargs=-1, required=True, metavar="IMAGE...")
+@click.argument("images", type=options.FILE, nargs=-1, required=True, metavar="IMAGE...")
 @click.option(
     "--checkpoint",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=options.FILE,
     help="Trained tokenizer (.safetensors).  [default: the one that ships with avq-bench]",
 )
 @options.written("Picture to write.", "reconstruction.png")
 @options.stacked(options.max_side, options.device, options.plugin, options.table_format)
 def command(
-    images: tuple[Path, ...],
-    checkpoint: Path | None,
-    output: Path,
-    max_side: int,
-    device: str,
-    plugins: tuple[str, ...],
-    style: str,
+    images: tuple[Path, ...], checkpoint: Path | None, output: Path, max_side: int, device: str, style: str
 ) -> None:
-    """Draw each IMAGE beside its reconstruction, and print what was lost and what it cost.
+    """Draw each IMAGE beside its reconstruction, and print its errors and bits per pixel.
 
     Images of any size are turned upright, converted to RGB, and cropped about their centre to the model's
     stride. MAE is in [0, 1] units; bits per pixel are nominal and count the codes that the decoder sees.
@@ -66,32 +55,33 @@ def command(
 
     from avq import load_model
     from avq.cli import pictures
+    from avq.data.loader import to_model, to_uint8
     from avq.metrics.codebook import nominal_rate
     from avq.training.precision import resolve_device
 
     pictures.check_picture(output)
-    place = torch.device(resolve_device(device))
+    place = resolve_device(device)
     model = load_model(checkpoint or shipped_checkpoint()).to(place)
     multiple = model_stride(model, place)
     rows, pairs = [], []
     for path in images:
-        original = pictures.open_image(path, multiple, max_side)
-        tensor = pictures.to_tensor(original).to(place)
+        original = pictures.open_framed(path, multiple, max_side).pixels
+        batch = to_model(torch.from_numpy(original)[None], place)
         with torch.inference_mode():
-            result = model(tensor)
-        pairs.append((original, pictures.to_pixels(result.images)))
+            result = model(batch)
+        pairs.append((original, to_uint8(result.images)[0].cpu().numpy()))
         height, width = original.shape[:2]
         tokens = [level[0].numel() for level in result.codes]
         rate = nominal_rate(tokens, model.codebook_sizes, model.decoder_levels, height * width)
         size = f"{width}x{height}"
-        rows.append({"image": path, "size": size, **_errors(tensor, result.images), "bits-per-pixel": round(rate, 4)})
+        rows.append({"image": path, "size": size, **_errors(batch, result.images), "bits-per-pixel": round(rate, 4)})
     pictures.save_picture(pictures.side_by_side(pairs), output)
     print_rows(rows, style)
     click.echo(f"\nwrote {output}", err=style != "table")
 
 
-def model_stride(model: Tokenizer, place: torch.device) -> int:
-    """Pixels a side of one code of the coarsest level; the images' sides are to be multiples of it."""
+def model_stride(model: Tokenizer, place: str) -> int:
+    """Pixels per side of one code of the coarsest level; the images' sides must be multiples of it."""
     import torch
 
     with torch.inference_mode():

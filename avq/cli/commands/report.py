@@ -10,20 +10,17 @@ import click
 from avq.cli import options
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from avq.reporting.notebook import Inputs
-    from avq.reporting.report import Report
 
 
 @click.command()
-@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("results", type=options.FILE_OR_FOLDER)
 @options.written("Notebook to write.", "report.ipynb")
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also one self-contained HTML page.")
+@click.option("--html", type=options.FILE, help="Also write one self-contained HTML page.")
 @click.option(
     "--store",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Store that holds the runs, for learning curves, pictures and versions.  [default: RESULTS, where it is one]",
+    help="Store that holds the runs, for learning curves, pictures and versions.  [default: RESULTS, if it is a store]",
 )
 @options.cards
 @options.data_root
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--all-pictures",
     is_flag=True,
-    help="Show images of datasets that lie in folders of yours too; their terms may forbid to pass them on.",
+    help="Also show images of datasets in your own folders; their terms may forbid passing them on.",
 )
 def command(
     results: Path,
@@ -44,8 +41,8 @@ def command(
 ) -> None:
     """Write an executed notebook about RESULTS: a store, an experiment's folder in it, or a long-form CSV.
 
-    Questions and answers come first, then tables, figures, pictures, and the commands that make them again. The
-    notebook's cells call avq.reporting, so that it can be run and changed by hand. Needs the extra `report`.
+    Questions and answers come first, then tables, figures, pictures, and the commands that reproduce them. The
+    notebook's cells call avq.reporting, so that it can be edited and run again. Needs the extra `report`.
 
     \b
     Examples:
@@ -55,16 +52,30 @@ def command(
     from avq import load_results
     from avq.files import write_atomic
     from avq.reporting import notebook
+    from avq.reporting.report import Report
+    from avq.store.declared import ablation_of
 
     notebook.need_packages()
     inputs = notebook.Inputs(results, store or _store_of(results), data_root, split, all_pictures)
-    reports = _reports(load_results(results), inputs)
+    long = load_results(results)
+    reports = [
+        Report(
+            long,
+            ablation_of(inputs.store or results, name),
+            experiment=name,
+            split=split,
+            store=inputs.store,
+            data_root=data_root,
+            all_pictures=all_pictures,
+        )
+        for name in map(str, long["experiment"].unique())
+    ]
     folder = output.absolute().parent
     folder.mkdir(parents=True, exist_ok=True)
     made = notebook.build(inputs, reports, folder, _command(inputs, output, html))
     click.echo(f"executing {sum(cell.cell_type == 'code' for cell in made.cells)} cells ...", err=True)
     notebook.execute(made, folder)
-    import nbformat
+    import nbformat  # of the extra
 
     write_atomic(output, nbformat.writes(made) + "\n")
     click.echo(f"wrote {output}")
@@ -73,26 +84,8 @@ def command(
         click.echo(f"wrote {html}")
 
 
-def _reports(long: pd.DataFrame, inputs: Inputs) -> list[Report]:
-    from avq.reporting.report import Report
-    from avq.store.declared import ablation_of
-
-    return [
-        Report(
-            long,
-            ablation_of(inputs.store or inputs.results, str(name)),
-            experiment=str(name),
-            split=inputs.split,
-            store=inputs.store,
-            data_root=inputs.data_root,
-            all_pictures=inputs.all_pictures,
-        )
-        for name in long["experiment"].unique()
-    ]
-
-
 def _store_of(results: Path) -> Path | None:
-    """The store that RESULTS is, or lies in."""
+    """The store that RESULTS is, or is part of."""
     return next((path for path in (results, *results.absolute().parents[:3]) if (path / "runs").is_dir()), None)
 
 

@@ -16,10 +16,10 @@ from avq.cli import options
 @options.execution
 @options.table_format
 def command(ablation: str, style: str, **chosen: Any) -> None:
-    """Train every run of ABLATION (a name or a .toml file) that is not in the store yet, then print its table.
+    """Train every run of ABLATION (a name or a .toml file) that the store does not have yet, then print its table.
 
-    A run that is finished is never trained again, and one that was stopped goes on; changed code means a new
-    run. The screen says which runs were reused and which were trained again, and why.
+    A finished run is never trained again, and a stopped one is resumed; changed code means a new run. The screen
+    says which runs were reused and which were trained again, and why.
 
     \b
     Examples:
@@ -27,8 +27,8 @@ def command(ablation: str, style: str, **chosen: Any) -> None:
       avq-bench run ablation_levels --preset small --dataset cifar10 --data-root ../shared/data
       avq-bench run ablation_levels --only aren-1,aren-1-rpa --seeds 0,4,7 --set steps=500
     """
-    from avq.cli.sweep import Request, carry_out
+    from avq.cli.sweep import carry_out
     from avq.design.ablation import load_ablation
 
     loaded = load_ablation(Path(ablation) if ablation.endswith(".toml") else ablation)
-    carry_out(loaded, Request(**chosen), style, f"run {ablation}")
+    carry_out(loaded, f"run {ablation}", style, chosen)

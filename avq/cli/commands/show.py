@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from avq.design.ablation import Ablation
     from avq.design.rows import Row
 
-EVERY_ROW = "(every row)"
-
 
 @click.command()
 @click.argument("name")
@@ -29,29 +27,28 @@ def command(
     dataset: str | None,
     only: tuple[str, ...] | None,
     settings: dict[str, Any],
-    plugins: tuple[str, ...],
     style: str,
 ) -> None:
-    """Show all about NAME: a variant, ablation (or a file of one), dataset, preset, metric or setting.
+    """Show everything about NAME: a variant, ablation (or its file), quantizer, dataset, preset, metric or setting.
 
-    An ablation is shown with every value resolved and where it came from: the variant, the preset, the
-    file, or --set.
+    An ablation is shown with every setting's resolved value and its origin: the variant, the preset, the file, or
+    --set.
 
     \b
     Examples:
       avq-bench show aren-1-rpa-mean
       avq-bench show ablation_levels --preset small --set codebook_size=128
     """
-    from avq.cli.catalogue import KINDS, kind_of
+    from avq.cli.catalogue import find
     from avq.errors import UsageError
 
-    kind = "ablations" if name.endswith(".toml") else kind_of(name)
+    kind, details = ("ablations", {}) if name.endswith(".toml") else find(name)
     if kind == "ablations":
         _show_ablation(name, preset or "smoke", dataset, only, settings, style)
         return
     if preset or dataset or only or settings:
         raise UsageError(f"--preset, --dataset, --only and --set resolve an ablation; '{name}' is one of the {kind}")
-    print_rows([{"key": key, "value": value} for key, value in KINDS[kind].details(name).items()], style)
+    print_rows([{"key": key, "value": value} for key, value in details.items()], style)
 
 
 def _show_ablation(
@@ -83,19 +80,18 @@ def _introduce(ablation: Ablation, preset: str, rows: Sequence[Row]) -> None:
 
 
 def _resolved(rows: Sequence[Row]) -> list[Line]:
-    """One line a setting where all rows agree, else one a row."""
+    """One line per setting if all rows agree, else one per row."""
     lines: list[Line] = []
     for name in dict.fromkeys(name for row in rows for name in row.settings):
         having = [(row.label, row.settings[name]) for row in rows if name in row.settings]
-        labels = [label for label, _ in having]
-        values = [setting for _, setting in having]
-        variant_alone = all(value.origin.startswith("variant ") for value in values)
-        alike = all(value.value == values[0].value for value in values) and (
-            variant_alone or all(value.origin == values[0].origin for value in values)
+        first = having[0][1]
+        variant_alone = all(setting.origin.startswith("variant ") for _, setting in having)
+        alike = all(
+            setting.value == first.value and (variant_alone or setting.origin == first.origin) for _, setting in having
         )
-        if alike and len(labels) == len(rows):
-            origin = "variant" if variant_alone else values[0].origin
-            lines.append({"setting": name, "value": values[0].value, "from": origin, "row": EVERY_ROW})
+        if alike and len(having) == len(rows):
+            origin = "variant" if variant_alone else first.origin
+            lines.append({"setting": name, "value": first.value, "from": origin, "row": "(every row)"})
         else:
             lines += [
                 {"setting": name, "value": value.value, "from": value.origin, "row": label} for label, value in having

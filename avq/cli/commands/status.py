@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,19 +16,18 @@ from avq.cli.output import Row, print_rows
 if TYPE_CHECKING:
     from avq.run_status import RunStatus
 
-
-_AT_WORK = ("starting", "training", "evaluating")
+_IN_PROGRESS = ("starting", "training", "evaluating")
 _SECONDS = 2.0
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path, file_okay=False), default=Path("avq-runs"))
-@click.option("--watch", is_flag=True, help="Show it anew every two seconds, until nothing is at work or Ctrl-C.")
+@click.argument("store", type=options.FOLDER, default=Path("avq-runs"))
+@click.option("--watch", is_flag=True, help="Refresh every two seconds, until no run is in progress or Ctrl-C.")
 @options.table_format
 def command(store: Path, watch: bool, style: str) -> None:
-    """Show every run of STORE (default: avq-runs) and what is going on with it, from any terminal.
+    """Show every run of STORE (default: avq-runs) and its state, from any terminal.
 
-    Loss, MAE and perplexity (a number a level) are the last that its training saw on validation images.
+    Loss, MAE and perplexity (one number per level) are the last that its training measured on validation images.
 
     \b
     Examples:
@@ -37,31 +37,30 @@ def command(store: Path, watch: bool, style: str) -> None:
     from avq import status
 
     if watch and style != "table":
-        raise click.UsageError("--watch shows a table; leave --format out.")
+        raise click.UsageError("--watch shows a table; leave out --format.")
     runs = status(store)
     if style != "table":
         print_rows([asdict(run) for run in runs], style)
         return
-    while watch and any(run.state in _AT_WORK for run in runs):
+    while watch and any(run.state in _IN_PROGRESS for run in runs):
         click.clear()
-        _show(runs, style)
+        _show(runs)
         time.sleep(_SECONDS)
         runs = status(store)
     if watch:
         click.clear()
-    _show(runs, style)
+    _show(runs)
 
 
-def _show(runs: list[RunStatus], style: str) -> None:
-    print_rows([_row(run) for run in runs], style)
-    states = list(dict.fromkeys(run.state for run in runs))
-    click.echo("\n" + ", ".join(f"{sum(run.state == state for run in runs)} {state}" for state in states))
+def _show(runs: list[RunStatus]) -> None:
+    print_rows([_row(run) for run in runs], "table")
+    states = Counter(run.state for run in runs)
+    click.echo("\n" + ", ".join(f"{count} {state}" for state, count in states.items()))
 
 
 def _row(run: RunStatus) -> Row:
     from avq.cli.progress import seconds
 
-    ago = f"{seconds(time.time() - run.updated)} ago" if run.updated else ""
     return {
         "run": run.run,
         "state": run.state,
@@ -71,6 +70,6 @@ def _row(run: RunStatus) -> Row:
         "loss": f"{run.loss:.4f}" if run.loss is not None else "",
         "MAE": f"{run.validation_mae:.4f}" if run.validation_mae is not None else "",
         "perplexity": " / ".join(f"{value:.0f}" for value in run.perplexity),
-        "seen": ago,
+        "seen": f"{seconds(time.time() - run.updated)} ago" if run.updated else "",
         "reason": run.reason,
     }

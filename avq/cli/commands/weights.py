@@ -12,10 +12,10 @@ from avq.cli.output import Row, print_rows
 
 @click.group()
 def command() -> None:
-    """Fetch, add or check the weights of the networks that metrics look through (LPIPS, FID and their like).
+    """Fetch, add or check the weights of the networks that metrics use (LPIPS, FID and others).
 
-    They are looked for in --weights-dir, $AVQ_WEIGHTS_DIR, then torch hub's cache; the first of these that is
-    named takes what is fetched or added. A file counts only when its sha256 is the registered one.
+    They are searched in --weights-dir, $AVQ_WEIGHTS_DIR, then torch hub's cache; the first of these that is set
+    receives what is fetched or added. A file is used only if its sha256 is the registered one.
 
     \b
     Examples:
@@ -29,7 +29,7 @@ def command() -> None:
 @click.argument("names", nargs=-1)
 @options.weights_target
 def fetch(names: tuple[str, ...]) -> None:
-    """Download weights by NAME; without one, all that are missing."""
+    """Download weights by NAME; without a NAME, all that are missing."""
     from avq.metrics import fetching
     from avq.metrics.weights import REGISTRY, available, find_weights, get_weights
 
@@ -49,7 +49,7 @@ def fetch(names: tuple[str, ...]) -> None:
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @options.weights_target
 def add(file: Path) -> None:
-    """Copy FILE to where weights are looked for; its content tells what it is."""
+    """Copy FILE to the folder for weights; its content identifies it."""
     from avq.metrics import fetching
 
     name, path = fetching.add(file)
@@ -60,7 +60,7 @@ def add(file: Path) -> None:
 @options.weights_dir
 @options.table_format
 def check(style: str) -> None:
-    """Read every file of weights that is there and compare its sha256; exit code 1 where one is damaged."""
+    """Read every file of weights and compare its sha256; exit code 1 if one is damaged."""
     from avq.errors import AvqError
     from avq.metrics.weights import REGISTRY, look
 
@@ -72,4 +72,6 @@ def check(style: str) -> None:
     print_rows(rows, style)
     damaged = [str(row["file"]) for row in rows if row["state"] == "damaged"]
     if damaged:
-        raise AvqError(f"not what the name says: {', '.join(damaged)}; delete it, then `avq-bench weights fetch`")
+        raise AvqError(
+            f"content does not match the name: {', '.join(damaged)}; delete it, then `avq-bench weights fetch`"
+        )
