@@ -26,8 +26,8 @@ from scipy import special, stats
 from avq import load_results
 from avq.metrics.registry import METRICS
 from avq.reporting.noise import noise, own_noise, p_of_loss, stands_out
-from avq.reporting.statistics import out_of_line, standard_error
-from avq.reporting.values import FLOOR, rows_of, seed_values
+from avq.reporting.statistics import outlier_variances, standard_error
+from avq.reporting.values import BASELINE, rows_of, seed_values
 
 Array = NDArray[np.float64]
 ALPHA, REGRESSION_ALPHA, LOSS = 0.05, 0.01, 0.05
@@ -54,7 +54,7 @@ class Column:
     @property
     def out(self) -> NDArray[np.bool_]:
         """Rows that the real table's pool leaves out."""
-        return self.alone | out_of_line(self.sd**2, np.where(self.alone, 0.0, 1.0 * self.df))
+        return self.alone | outlier_variances(self.sd**2, np.where(self.alone, 0.0, 1.0 * self.df))
 
     def spread(self, model: str) -> Array:
         """The spread by which a model draws each row."""
@@ -73,7 +73,7 @@ def columns_of(long: pd.DataFrame, split: str = "test") -> list[Column]:
         for _, part in values.groupby("level", dropna=False):
             groups = part.groupby("row", sort=False)["value"]
             sd = groups.std(ddof=1).to_numpy()
-            alone = (part.groupby("row", sort=False)["variant"].first() == FLOOR).to_numpy()
+            alone = (part.groupby("row", sort=False)["variant"].first() == BASELINE).to_numpy()
             df = groups.size().to_numpy() - 1.0
             if df.min() > 0:
                 found.append(Column(metric.name, list(groups.groups), groups.mean().to_numpy(), sd, df, alone))
@@ -131,7 +131,7 @@ def simulate_contrasts(
     """The contrasts of one table: each trained row against the first; nothing truly differs, then by 2.5 spreads."""
     mean, variance = drawn(mae, model, tables, seeds, random)
     df = np.full(variance.shape, seeds - 1.0)
-    own = mae.alone | out_of_line(variance, np.where(mae.alone, 0.0, df))
+    own = mae.alone | outlier_variances(variance, np.where(mae.alone, 0.0, df))
     pooled_df = np.where(own, 0.0, df).sum(axis=1, keepdims=True)
     shared = (variance * np.where(own, 0.0, df)).sum(axis=1, keepdims=True) / pooled_df
     variance, df = np.where(own, variance, shared), np.where(own, df, pooled_df)
@@ -170,7 +170,7 @@ def simulate_remedies(mae: Column, model: str, seeds: int, tables: int, seed: in
     rows = np.flatnonzero(~mae.alone)
     mean, variance = mean[:, rows], variance[:, rows]
     df = np.full(variance.shape, seeds - 1.0)
-    own = out_of_line(variance, df)
+    own = outlier_variances(variance, df)
     pooled_df = np.where(own, 0.0, df).sum(axis=1, keepdims=True)
     shared = (variance * np.where(own, 0.0, df)).sum(axis=1, keepdims=True) / pooled_df
     moderate, moderate_df = moderated(variance, seeds - 1.0)

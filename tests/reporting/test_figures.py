@@ -10,13 +10,14 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from contrasts import contrast
 from PIL import Image
 
 from avq.errors import AvqError, NotComparable
 from avq.reporting import figures
 from avq.reporting.figures import Picture
-from avq.reporting.figures.style import FLOOR_INK, looks
-from avq.reporting.statistics import Contrast, judge
+from avq.reporting.figures.style import BASELINE_INK, looks
+from avq.reporting.statistics import judge
 
 
 def pixels(picture: Picture) -> np.ndarray:
@@ -115,11 +116,11 @@ def test_rows_keep_their_looks_by_axis(story: pd.DataFrame) -> None:
     assert shown["aren-1"].color == shown["aren-2"].color
     assert shown["aren-1"].marker != shown["aren-2"].marker
     assert shown["aren-1-rpa-mean"].color != shown["aren-1"].color
-    assert shown["patch-kmeans"].color == FLOOR_INK
+    assert shown["patch-kmeans"].color == BASELINE_INK
 
 
 def test_contrasts_are_drawn_with_their_verdicts(story: pd.DataFrame) -> None:
-    declared = [Contrast("attention", "aren-1-rpa", "aren-1"), Contrast("nothing", "nowhere", "aren-1")]
+    declared = [contrast("attention", "aren-1-rpa", "aren-1"), contrast("nothing", "nowhere", "aren-1")]
     picture = figures.contrast_intervals(judge(story, declared, margin={"mae": 0.001}))
     assert picture is not None
     assert "attention: +0.0" in picture.alt
@@ -138,7 +139,7 @@ def test_values_by_axis_need_an_axis(story: pd.DataFrame) -> None:
     assert "Beside: vqvae: 0.0" in picture.alt
 
 
-def test_what_is_worse_than_the_floor_is_marked_off_the_scale(story: pd.DataFrame) -> None:
+def test_what_is_worse_than_the_baseline_is_marked_off_the_scale(story: pd.DataFrame) -> None:
     story.loc[(story["row"] == "aren-1-rpa") & (story["metric"] == "mae"), "value"] *= 3
     picture = figures.pareto(story)
     assert picture is not None
@@ -148,7 +149,7 @@ def test_what_is_worse_than_the_floor_is_marked_off_the_scale(story: pd.DataFram
     assert f"{mean:.3f}" in {text.get_text() for text in picture.figure.axes[0].texts}
 
 
-def test_where_most_rows_lose_to_the_floor_all_are_shown(story: pd.DataFrame) -> None:
+def test_where_most_rows_lose_to_the_baseline_all_are_shown(story: pd.DataFrame) -> None:
     story.loc[(story["variant"] != "patch-kmeans") & (story["metric"] == "mae"), "value"] *= 3
     picture = figures.pareto(story)
     assert picture is not None

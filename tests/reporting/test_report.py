@@ -1,4 +1,4 @@
-"""A report: its cells say what they load, run again by hand, and leave out what is not at hand."""
+"""A report: its cells say what they load, run again by hand, and leave out what is missing."""
 
 from __future__ import annotations
 
@@ -117,8 +117,8 @@ def test_remarks_of_runs_stand_beside_their_row(long: pd.DataFrame) -> None:
 
 def test_without_a_store_a_line_says_what_is_missing(long: pd.DataFrame, store: Path) -> None:
     report = Report(long, store="/nowhere")
-    assert "not at hand" in repr(report.learning_curves()[0])
-    assert "not at hand" in repr(report.pictures()[0])
+    assert "was not found" in repr(report.learning_curves()[0])
+    assert "was not found" in repr(report.pictures()[0])
     (curves,) = Report(long, store=store).learning_curves()
     assert "aren-1 0.0500" in curves.alt
     assert "patch-kmeans" not in curves.alt

@@ -9,11 +9,13 @@ from collections.abc import Callable
 
 import pandas as pd
 import pytest
+from contrasts import contrast
 
 from avq.errors import NotComparable
 from avq.metrics.registry import METRICS
-from avq.reporting.statistics import Contrast
-from avq.reporting.tables import contrast_table, footer, left_out, render, wide_table
+from avq.reporting.footer import footer
+from avq.reporting.render import render
+from avq.reporting.tables import contrast_table, left_out, wide_table
 
 Lines = Callable[..., dict[str, object]]
 Frames = Callable[..., pd.DataFrame]
@@ -151,9 +153,9 @@ def test_csv_and_json_hold_the_numbers(story: pd.DataFrame) -> None:
 
 def test_contrasts_are_shown_with_interval_and_verdict(story: pd.DataFrame) -> None:
     declared = [
-        Contrast("the paper's attention", "aren-1-rpa", "aren-1"),
-        Contrast("normalised attention", "aren-1-rpa-mean", "aren-1"),
-        Contrast("left out", "aren-3", "aren-1"),
+        contrast("the paper's attention", "aren-1-rpa", "aren-1"),
+        contrast("normalised attention", "aren-1-rpa-mean", "aren-1"),
+        contrast("left out", "aren-3", "aren-1"),
     ]
     table = contrast_table(story, declared, margin={"mae": 0.001})
     assert list(table["verdict"]) == ["worse", "equivalent", "n/a"]
@@ -180,22 +182,22 @@ def test_the_footer_says_what_the_table_rests_on(story: pd.DataFrame) -> None:
     text = footer(story)
     assert "cifar10, test: 100 images; seeds 0, 1, 2; MAE is mae.1:ref=abc;n=100." in text
     assert "3 seeds a side detect a difference of about 2.5 standard deviations" in text
-    assert "Every trained row beats the floor" in text
+    assert "Every trained row beats the k-means baseline" in text
     assert "Times and memory: two cores." in text
 
 
-def test_the_footer_names_rows_below_the_floor(story: pd.DataFrame) -> None:
+def test_the_footer_names_rows_below_the_baseline(story: pd.DataFrame) -> None:
     story.loc[(story["row"] == "vqvae") & (story["metric"] == "mae"), "value"] += 0.02
-    assert "vqvae does not beat the floor (patch-kmeans) in mean MAE." in footer(story)
+    assert "vqvae does not beat the k-means baseline (patch-kmeans) in mean MAE." in footer(story)
 
 
-def test_the_floor_is_that_of_the_nearest_rate(line: Lines, frame: Frames) -> None:
+def test_the_baseline_is_that_of_the_nearest_rate(line: Lines, frame: Frames) -> None:
     low, high = "patch-kmeans[codebook_size=16]", "patch-kmeans[codebook_size=1024]"
     rows = {low: (0.09, 0.25), high: (0.05, 0.625), "good": (0.08, 0.25), "bad": (0.06, 0.6)}
     lines = [line(row, seed, "mae", mae + seed * 1e-4) for row, (mae, _) in rows.items() for seed in range(2)]
     lines += [line(row, 0, "bits-per-pixel", bits) for row, (_, bits) in rows.items()]
     text = footer(frame(lines))
-    assert f"bad does not beat the floor ({high})" in text
+    assert f"bad does not beat the k-means baseline ({high})" in text
     assert "good does not" not in text
 
 
@@ -208,18 +210,18 @@ def test_costs_under_several_protocols_lose_their_column_and_the_footer_says_so(
     assert "Measured under several protocols, so without a column: MACs/image." in footer(story)
 
 
-def test_the_footer_names_rows_that_have_more_bits_than_the_floor(line: Lines, frame: Frames) -> None:
+def test_the_footer_names_rows_that_have_more_bits_than_the_baseline(line: Lines, frame: Frames) -> None:
     rows = {"patch-kmeans": (0.06, 0.5), "plain": (0.05, 0.5), "rich": (0.05, 0.625)}
     lines = [line(row, seed, "mae", mae + seed * 1e-4) for row, (mae, _) in rows.items() for seed in range(2)]
     lines += [line(row, 0, "bits-per-pixel", bits) for row, (_, bits) in rows.items()]
-    assert "More bits per pixel than the floor's 0.500: rich (0.625)." in footer(frame(lines))
+    assert "More bits per pixel than the k-means baseline's 0.500: rich (0.625)." in footer(frame(lines))
 
 
-def test_the_footer_owns_up_to_one_seed_no_floor_and_two_machines(maes: Frames, line: Lines, frame: Frames) -> None:
+def test_the_footer_owns_up_to_one_seed_no_baseline_and_two_machines(maes: Frames, line: Lines, frame: Frames) -> None:
     times = frame([line(row, 0, "training-time", 9.0, machine=row) for row in "ab"])
     text = footer(pd.concat([maes({"a": 0.05, "b": 0.06}, 0.001, 1), times]))
     assert "nothing is decided" in text
-    assert "No floor row" in text
+    assert "No k-means baseline" in text
     assert "2 machines" in text
 
 
@@ -240,7 +242,7 @@ def test_the_footer_names_rows_out_of_line(maes: Frames) -> None:
 
 @pytest.mark.parametrize(("width", "below"), [(200, False), (90, True)])
 def test_reasons_stand_below_contrasts_that_leave_them_no_room(maes: Frames, width: int, below: bool) -> None:
-    declared = [Contrast("first", "a", "b"), Contrast("second", "a", "gone")]
+    declared = [contrast("first", "a", "b"), contrast("second", "a", "gone")]
     text = render(contrast_table(maes({"a": 0.05, "b": 0.06}, 0.001, 3), declared), "table", width)
     assert ("second: there is no row 'gone'" in text.splitlines()) is below
     assert ("why" in text) is not below
