@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -186,9 +186,9 @@ def _cells(metric: Metric, before: pd.DataFrame, now: pd.DataFrame, lost: Collec
         return [key for key in one.index.difference(both.index, sort=False) if key[:2] in rows]
 
     gone = only_in(old, now) if metric.kind not in TOLERANCE else []
-    cells = [_cell(metric, key, "missing", "the baseline has a value", before=old["mean"][key]) for key in gone]
+    cells = [_cell(metric, key, "missing", "the baseline has a value", before=float(old["mean"][key])) for key in gone]
     come = only_in(new, before)
-    cells += [_cell(metric, key, "added", "the baseline has no value", now=new["mean"][key]) for key in come]
+    cells += [_cell(metric, key, "added", "the baseline has no value", now=float(new["mean"][key])) for key in come]
     other = both["protocol_before"] != both["protocol_now"]
     verdict: Verdict = "advice" if metric.kind in TOLERANCE else "other protocol"
     for key, line in both[other].iterrows():
@@ -265,22 +265,15 @@ def _costs(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
 
 
 def _pair(metric: Metric, key: tuple[str, str, int], line: pd.Series, verdict: Verdict, reason: str = "") -> Cell:
-    cell = _cell(metric, key, verdict, reason, line["mean_before"], line["mean_now"])
-    change = cell.now - cell.before
-    loss = {"lower": change, "higher": -change, None: np.nan}[metric.better]
-    return replace(cell, loss=loss, n_before=int(line["n_before"]), n_now=int(line["n_now"]))
+    before, now = float(line["mean_before"]), float(line["mean_now"])
+    loss = {"lower": now - before, "higher": before - now, None: np.nan}[metric.better]
+    counts = {name: int(line[name]) for name in ("n_before", "n_now")}
+    return _cell(metric, key, verdict, reason, before=before, now=now, loss=loss, **counts)
 
 
-def _cell(
-    metric: Metric,
-    key: tuple[str, str, int],
-    verdict: Verdict,
-    reason: str,
-    before: float = np.nan,
-    now: float = np.nan,
-) -> Cell:
+def _cell(metric: Metric, key: tuple[str, str, int], verdict: Verdict, reason: str, **numbers: Any) -> Cell:
     dataset, row, level = key
-    return Cell(dataset, row, metric.name, int(level) or None, verdict, reason, float(before), float(now))
+    return Cell(dataset, row, metric.name, int(level) or None, verdict, reason, **numbers)
 
 
 def _corrected(cells: list[Cell], alpha: float, margin: Mapping[str, float]) -> Iterator[Cell]:

@@ -1,4 +1,4 @@
-"""Long-form frames made up for the tests; the makers are given to tests as fixtures."""
+"""Made-up long-form frames; their makers are fixtures."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def _no_full_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """statsmodels runs a full garbage collection in every correction, which takes longer than all else in a test."""
+    monkeypatch.setattr("gc.collect", lambda: 0)
 
 
 def _line(row: str, seed: int, metric: str, value: float | None, **more: object) -> dict[str, object]:

@@ -18,12 +18,6 @@ ROWS = {f"row-{index}": 0.05 for index in range(6)}
 SD = 0.0004
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Simulations without the full garbage collection that statsmodels runs in every correction."""
-    monkeypatch.setattr("gc.collect", lambda: 0)
-
-
 def verdicts(long: pd.DataFrame, *pairs: tuple[str, str], **how: object) -> list[str]:
     declared = [contrast(f"{a} {b}", a, b) for a, b in pairs]
     return [judgement.verdict for judgement in judge(long, declared, **how)]  # type: ignore[arg-type]
@@ -163,7 +157,6 @@ def test_even_rows_are_seldom_called_out_of_line(maes: Maes) -> None:
     assert called <= 6
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("wild", [1.0, 30.0])
 def test_intervals_cover_and_errors_stay_within_alpha(maes: Maes, wild: float) -> None:
     """200 tables without any effect: about 95 % coverage, and at most about 5 % tables with a false claim."""
@@ -185,7 +178,6 @@ def test_the_detectable_effect_is_what_the_design_says() -> None:
     assert detectable_effect(3, 2) > detectable_effect(3, 20) > detectable_effect(6, 20)
 
 
-@pytest.mark.usefixtures("quick")
 def test_the_detectable_effect_has_the_power_it_claims(maes: Maes) -> None:
     effect = detectable_effect(3, 12) * SD
     found = 0
