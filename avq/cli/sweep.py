@@ -91,8 +91,7 @@ def carry_out(ablation: Ablation, request: Request, style: str, called: str) -> 
     failed = _failed_runs(long)
     if failed:
         raise AvqError(
-            f"{len(failed)} of {len(_runs(long))} runs failed: {', '.join(failed)}; "
-            "the same command tries them again"
+            f"{len(failed)} of {len(_runs(long))} runs failed: {', '.join(failed)}; the same command tries them again"
         )
 
 

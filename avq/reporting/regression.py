@@ -21,7 +21,7 @@ import pandas as pd
 from avq.metrics.registry import METRICS, Metric
 from avq.reporting.health import Note, run_notes
 from avq.reporting.noise import Noise, noise, own_noise, p_of_loss, stands_out
-from avq.reporting.paired import ROUNDING, Key, measured_again, same_checkpoints
+from avq.reporting.paired import CELL, ROUNDING, Key, measured_again, same_checkpoints
 from avq.reporting.statistics import detectable_shift, holm
 from avq.reporting.values import BASELINE, rows_of, seed_values
 
@@ -33,7 +33,6 @@ Verdict = Literal[
 FAILING = ("regressed", "changed", "costlier")
 #: Share by which a cost may rise on the same machine.
 TOLERANCE = {"time": 0.50, "memory": 0.10}
-KEYS = ["dataset", "row", "level"]
 
 
 @dataclass(frozen=True)
@@ -150,11 +149,12 @@ def check(
     """
     before, now = rows_of(baseline, split), rows_of(current, split)
     notes, lost, sound_before, sound_now = run_notes(before, now, alpha)
-    measured = {*before["metric"], *now["metric"]}
     cells: list[Cell] = []
-    for metric in [metric for name, metric in METRICS.items() if name in measured]:
-        frames = (sound_before, sound_now) if metric.kind == "trained" else (before, now)
-        cells += _cells(metric, *frames, lost)
+    for is_trained, frames in ((True, (sound_before, sound_now)), (False, (before, now))):
+        metrics = [name for name, metric in METRICS.items() if (metric.kind == "trained") == is_trained]
+        cells += _cells(*frames, metrics, lost)
+    order = list(METRICS)
+    cells.sort(key=lambda cell: order.index(cell.metric))
     name = str(current["experiment"].iloc[0]) if "experiment" in current else ""
     trained = [name for name, metric in METRICS.items() if metric.kind == "trained" and metric.better is not None]
     costs_alone = not before["metric"].isin(trained).any()
@@ -176,43 +176,45 @@ def smallest_caught(found: Check, metric: str, power: float = 0.95) -> tuple[Cel
     return cell, cell.error * detectable_shift(cell.df, found.alpha / len(found.trained), power)
 
 
-def _cells(metric: Metric, before: pd.DataFrame, now: pd.DataFrame, lost: Collection[tuple[str, str]]) -> list[Cell]:
-    old, new = _summary(metric, before), _summary(metric, now)
+def _cells(
+    before: pd.DataFrame, now: pd.DataFrame, metrics: Collection[str], lost: Collection[tuple[str, str]]
+) -> Iterator[Cell]:
+    """The cells of these metrics, those of one metric in order; trained ones not yet corrected."""
+    old, new = _summary(before, metrics), _summary(now, metrics)
     both = old.join(new, how="inner", lsuffix="_before", rsuffix="_now")
 
-    def only_in(one: pd.DataFrame, other: pd.DataFrame) -> list[tuple[str, str, int]]:
+    def only_in(one: pd.DataFrame, other: pd.DataFrame) -> list[Key]:
         """Keys of one table; a row that is new, gone, or without a sound run is said once, not cell by cell."""
-        rows = set(other[KEYS[:2]].itertuples(index=False, name=None)) - set(lost)
-        return [key for key in one.index.difference(both.index, sort=False) if key[:2] in rows]
+        rows = set(other[["dataset", "row"]].itertuples(index=False, name=None)) - set(lost)
+        return [key for key in one.index.difference(both.index, sort=False) if (key[0], key[1]) in rows]
 
-    gone = only_in(old, now) if metric.kind not in TOLERANCE else []
-    cells = [_cell(metric, key, "missing", "the baseline has a value", before=float(old["mean"][key])) for key in gone]
-    come = only_in(new, before)
-    cells += [_cell(metric, key, "added", "the baseline has no value", now=float(new["mean"][key])) for key in come]
+    for key in only_in(old, now):
+        if METRICS[key[2]].kind not in TOLERANCE:
+            yield _cell(key, "missing", "the baseline has a value", before=float(old["mean"][key]))
+    for key in only_in(new, before):
+        yield _cell(key, "added", "the baseline has no value", now=float(new["mean"][key]))
     other = both["protocol_before"] != both["protocol_now"]
-    verdict: Verdict = "advice" if metric.kind in TOLERANCE else "other protocol"
     for key, line in both[other].iterrows():
-        cells.append(_pair(metric, key, line, verdict, f"{line['protocol_before']} before, {line['protocol_now']} now"))
-    judge = {"trained": _trained, "deterministic": _exact}.get(metric.kind, _costs)
-    for _, group in both[~other].groupby(["dataset", "level"], sort=False):
-        cells += judge(metric, group)
-    return cells
+        verdict: Verdict = "advice" if METRICS[key[2]].kind in TOLERANCE else "other protocol"
+        yield _pair(key, line, verdict, f"{line['protocol_before']} before, {line['protocol_now']} now")
+    for (name, _, _), group in both[~other].groupby(["metric", "dataset", "level"], sort=False):
+        judge = {"trained": _trained, "deterministic": _exact}.get(METRICS[name].kind, _costs)
+        yield from judge(METRICS[name], group)
 
 
-def _summary(metric: Metric, frame: pd.DataFrame) -> pd.DataFrame:
-    """By dataset, row and level (0 for none): `n, mean, variance, values, protocol, kmeans, machine`."""
-    values = seed_values(frame, metric.name)
+def _summary(frame: pd.DataFrame, metrics: Collection[str]) -> pd.DataFrame:
+    """By `CELL` (level 0 for none): `n, mean, variance, values, protocol, kmeans, machine`."""
+    values = seed_values(frame, *metrics)
     values = values.assign(level=values["level"].fillna(0).astype(int))
-    measured = frame[(frame["metric"] == metric.name) & (frame["status"] == "ok")]
-    machines = measured.groupby(KEYS[:2])["machine"].agg(_joined)
-    groups = values.groupby(KEYS, sort=False)
+    machines = frame[frame["status"] == "ok"].groupby(CELL[:3])["machine"].agg(_joined)
+    groups = values.groupby(CELL, sort=False)
     summary = groups["value"].agg(n="size", mean="mean", variance="var")
     return summary.assign(
         variance=summary["variance"].fillna(0.0),
         values=groups["value"].agg(lambda column: tuple(sorted(set(column)))),
         protocol=groups["protocol"].agg(_joined),
         kmeans=groups["variant"].first() == BASELINE,
-        machine=[machines[key[:2]] for key in summary.index],
+        machine=[machines[key[:3]] for key in summary.index],
     )
 
 
@@ -223,7 +225,7 @@ def _joined(names: pd.Series) -> str:
 def _trained(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
     if metric.better is None:
         return
-    cells = [_pair(metric, key, line, "undecided") for key, line in group.iterrows()]
+    cells = [_pair(key, line, "undecided") for key, line in group.iterrows()]
     if metric.not_judged:
         yield from (replace(cell, verdict="not judged", reason=metric.not_judged) for cell in cells)
         return
@@ -244,12 +246,12 @@ def _exact(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
     for key, line in group.iterrows():
         old, new = line["values_before"], line["values_now"]
         same = len(old) == len(new) and bool(np.allclose(old, new, rtol=1e-9, atol=0))
-        yield _pair(metric, key, line, "equal" if same else "changed", "" if same else "it must be equal")
+        yield _pair(key, line, "equal" if same else "changed", "" if same else "it must be equal")
 
 
 def _costs(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
     for key, line in group.iterrows():
-        cell = _pair(metric, key, line, "advice")
+        cell = _pair(key, line, "advice")
         if metric.not_judged:
             yield replace(cell, reason=metric.not_judged)
         elif metric.better is None:
@@ -264,16 +266,16 @@ def _costs(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
             yield replace(cell, verdict="costlier" if reason else "similar", reason=reason)
 
 
-def _pair(metric: Metric, key: tuple[str, str, int], line: pd.Series, verdict: Verdict, reason: str = "") -> Cell:
+def _pair(key: Key, line: pd.Series, verdict: Verdict, reason: str = "") -> Cell:
     before, now = float(line["mean_before"]), float(line["mean_now"])
-    loss = {"lower": now - before, "higher": before - now, None: np.nan}[metric.better]
+    loss = {"lower": now - before, "higher": before - now, None: np.nan}[METRICS[key[2]].better]
     counts = {name: int(line[name]) for name in ("n_before", "n_now")}
-    return _cell(metric, key, verdict, reason, before=before, now=now, loss=loss, **counts)
+    return _cell(key, verdict, reason, before=before, now=now, loss=loss, **counts)
 
 
-def _cell(metric: Metric, key: tuple[str, str, int], verdict: Verdict, reason: str, **numbers: Any) -> Cell:
-    dataset, row, level = key
-    return Cell(dataset, row, metric.name, int(level) or None, verdict, reason, **numbers)
+def _cell(key: Key, verdict: Verdict, reason: str, **numbers: Any) -> Cell:
+    dataset, row, metric, level = key
+    return Cell(dataset, row, metric, int(level) or None, verdict, reason, **numbers)
 
 
 def _corrected(cells: list[Cell], alpha: float, margin: Mapping[str, float]) -> Iterator[Cell]:

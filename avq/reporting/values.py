@@ -41,23 +41,23 @@ def failures(frame: pd.DataFrame) -> pd.DataFrame:
     return lines.assign(whole=lines["whole"].isna())
 
 
-def seed_values(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Valid values of `metric`, one per seed and level: `dataset, row, variant, level, seed, protocol, value`.
+def seed_values(frame: pd.DataFrame, *metrics: str) -> pd.DataFrame:
+    """Valid values, one per metric, level and seed: `metric, dataset, row, variant, level, seed, protocol, value`.
 
     Raises:
         NotComparable: a row has two values for one seed, so two experiments or presets were mixed.
     """
-    keys = ["dataset", "row", "level", "seed"]
-    good = frame[(frame["metric"] == metric) & (frame["status"] == "ok") & frame["value"].notna()]
+    keys = ["metric", "dataset", "row", "level", "seed"]
+    good = frame[frame["metric"].isin(metrics) & (frame["status"] == "ok") & frame["value"].notna()]
     good = good.drop_duplicates([*keys, "protocol", "value"])
     twice = good[good.duplicated([*keys, "protocol"], keep=False)]
     if len(twice):
         first = twice.iloc[0]
         raise NotComparable(
-            f"row '{first['row']}' has several values of {metric} for seed {first['seed']}: results of "
+            f"row '{first['row']}' has several values of {first['metric']} for seed {first['seed']}: results of "
             "different experiments, presets or machines are mixed; give one of them."
         )
-    return good[["dataset", "row", "variant", "level", "seed", "protocol", "value"]]
+    return good[["metric", "dataset", "row", "variant", "level", "seed", "protocol", "value"]]
 
 
 def whole_values(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
