@@ -39,13 +39,11 @@ def _maes(means: Mapping[str, float], sd: float | Mapping[str, float], seeds: in
     """MAE of rows with planted means and spreads between seeds."""
     generator = np.random.default_rng(rng)
     spreads = sd if isinstance(sd, Mapping) else dict.fromkeys(means, sd)
-    return _frame(
-        [
-            _line(row, seed, "mae", mean + spreads[row] * float(generator.standard_normal()))
-            for row, mean in means.items()
-            for seed in range(seeds)
-        ]
-    )
+    return _frame([
+        _line(row, seed, "mae", mean + spreads[row] * float(generator.standard_normal()))
+        for row, mean in means.items()
+        for seed in range(seeds)
+    ])  # fmt: skip
 
 
 def _story(seeds: int = 3) -> pd.DataFrame:
@@ -63,32 +61,24 @@ def _story(seeds: int = 3) -> pd.DataFrame:
                 lines.append(_line(row, seed, "mae", None, status="failed", reason=why, protocol=""))
                 continue
             mae = mean + 0.0003 * float(generator.standard_normal())
-            lines += [
-                _line(row, seed, "mae", mae, stderr=0.0002),
-                _line(row, seed, "mae-sigma", 0.018),
-                _line(row, seed, "psnr", 20 - 200 * (mae - 0.05)),
-                _line(row, seed, "bits-per-pixel", 0.5),
-                _line(row, seed, "bits-per-pixel-entropy", 0.47),
-                _line(row, seed, "eye-mae", None, status="n/a", reason="the images have no mask of a second eye"),
-            ]
+            lines.append(_line(row, seed, "mae", mae, stderr=0.0002))
+            values = {"mae-sigma": 0.018, "psnr": 20 - 200 * (mae - 0.05), "bits-per-pixel": 0.5,
+                      "bits-per-pixel-entropy": 0.47}  # fmt: skip
+            lines += [_line(row, seed, metric, value) for metric, value in values.items()]
+            why = "the images have no mask of a second eye"
+            lines.append(_line(row, seed, "eye-mae", None, status="n/a", reason=why))
             for level in range(1, levels + 1):
-                lines += [
-                    _line(row, seed, "active-codes", 250 - 40 * level, level=level),
-                    _line(row, seed, "perplexity", 200 - 50 * level, level=level),
-                ]
+                values = {"active-codes": 250 - 40 * level, "perplexity": 200 - 50 * level}
+                values |= {"attention-gain": 0.84 * level} if "rpa" in row else {}
+                lines += [_line(row, seed, metric, value, level=level) for metric, value in values.items()]
                 if row != "patch-kmeans":
                     lines.append(_line(row, seed, "receptive-field", 32 * level, level=level, split=""))
-                if "rpa" in row:
-                    lines.append(_line(row, seed, "attention-gain", 0.84 * level, level=level))
             if row != "patch-kmeans":
-                lines += [
-                    _line(row, seed, "params-trainable", 250_000.0 + 41_234 * index, split=""),
-                    _line(row, seed, "macs", 4.1e7 + 3e6 * index, split=""),
-                    _line(row, seed, "train-images-per-s", 812.0 - 40 * index, split=""),
-                    _line(row, seed, "inference-images-per-s", 3100.0 - 90 * index, split=""),
-                    _line(row, seed, "peak-memory", 712.0, split=""),
-                    _line(row, seed, "training-time", 95.0 + index + seed, split="train"),
-                ]
+                costs = {"params-trainable": 250_000.0 + 41_234 * index, "macs": 4.1e7 + 3e6 * index,
+                         "train-images-per-s": 812.0 - 40 * index, "inference-images-per-s": 3100.0 - 90 * index,
+                         "peak-memory": 712.0}  # fmt: skip
+                lines += [_line(row, seed, metric, value, split="") for metric, value in costs.items()]
+                lines.append(_line(row, seed, "training-time", 95.0 + index + seed, split="train"))
     return _frame(lines)
 
 

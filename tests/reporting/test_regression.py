@@ -204,7 +204,6 @@ def test_every_form_says_the_same(story: pd.DataFrame) -> None:
     assert stored["exit_code"] == 1
     assert {(c["row"], c["metric"]) for c in stored["cells"] if c["fails"]} == {("vqvae", "mae")}
     suite = ElementTree.fromstring(show(found, "junit").encode()).find("testsuite")
-    assert suite is not None
     assert int(suite.get("tests", 0)) == len(suite.findall("testcase")) == len(stored["cells"]) + len(stored["rows"])
     assert suite.get("failures") == "1" == str(len(suite.findall("testcase/failure")))
     assert suite.get("skipped") == str(len(suite.findall("testcase/skipped")))

@@ -146,5 +146,4 @@ def test_what_scale_measured_has_its_picture_and_table_and_no_sections_of_traini
     assert "avq-bench scale --latent-sizes 16,32\n" in made
     assert report.attention_scaling() is not None
     table = report.scaling_table()
-    assert table is not None
     assert "32x32" in table._repr_html_()

@@ -34,14 +34,11 @@ def test_higher_is_better_for_psnr(maes: Maes) -> None:
     assert judgement.verdict == "better"
 
 
-def test_equal_rows_stay_undecided_without_a_margin_and_with_a_small_one(maes: Maes) -> None:
-    long = maes(ROWS, SD, 3)
-    assert verdicts(long, ("row-0", "row-1")) == ["undecided"]
-    assert verdicts(long, ("row-0", "row-1"), margin={"mae": SD / 10}) == ["undecided"]
-
-
-def test_equal_rows_are_equivalent_within_a_large_margin(maes: Maes) -> None:
-    assert verdicts(maes(ROWS, SD, 3), ("row-0", "row-1"), margin={"mae": 10 * SD}) == ["equivalent"]
+@pytest.mark.parametrize(
+    ("margin", "verdict"), [({}, "undecided"), ({"mae": SD / 10}, "undecided"), ({"mae": 10 * SD}, "equivalent")]
+)
+def test_equal_rows_are_equivalent_within_a_large_margin_only(maes: Maes, margin: dict, verdict: str) -> None:
+    assert verdicts(maes(ROWS, SD, 3), ("row-0", "row-1"), margin=margin) == [verdict]
 
 
 def test_a_sure_difference_within_the_margin_is_equivalent_and_says_so(maes: Maes) -> None:
@@ -51,11 +48,8 @@ def test_a_sure_difference_within_the_margin_is_equivalent_and_says_so(maes: Mae
     assert "within the margin" in judgement.reason
 
 
-def test_one_seed_decides_nothing(maes: Maes) -> None:
+def test_one_seed_decides_nothing_about_its_row(maes: Maes) -> None:
     assert verdicts(maes({"a": 0.04, "b": 0.06}, SD, 1), ("a", "b")) == ["undecided (one seed)"]
-
-
-def test_one_seed_in_one_row_decides_nothing_about_that_row(maes: Maes) -> None:
     long = maes({**ROWS, "lone": 0.03}, SD, 3)
     long = long[(long["row"] != "lone") | (long["seed"] == 0)]
     assert verdicts(long, ("lone", "row-0"), ("row-1", "row-0")) == ["undecided (one seed)", "undecided"]
@@ -66,8 +60,7 @@ def test_other_protocols_are_not_comparable(maes: Maes) -> None:
     long.loc[long["row"] == "other", "protocol"] = "mae.1:ref=xyz;n=7"
     (judgement,) = judge(long, [contrast("c", "other", "row-0")])
     assert judgement.verdict == "not comparable"
-    assert "xyz" in judgement.reason
-    assert "abc" in judgement.reason
+    assert judgement.reason == "protocols differ: mae.1:ref=abc;n=100 and mae.1:ref=xyz;n=7"
 
 
 @pytest.mark.parametrize(
@@ -145,22 +138,22 @@ def test_the_baseline_is_left_out_of_the_pool(maes: Maes) -> None:
     assert pool.shared.df == 12
 
 
-def test_a_wild_row_is_judged_by_its_own_spread(maes: Maes) -> None:
-    means = {**ROWS, "wild": 0.06, "better": 0.0475}
-    long = maes(means, {**dict.fromkeys(means, SD), "wild": 0.02}, 3)
-    assert pool_spreads(long).outliers == {"wild"}
-    assert verdicts(long, ("better", "row-0"), ("wild", "row-0")) == ["better", "undecided"]
+def test_a_row_of_outlier_variance_is_judged_by_its_own_spread(maes: Maes) -> None:
+    means = {**ROWS, "outlier": 0.06, "better": 0.0475}
+    long = maes(means, {**dict.fromkeys(means, SD), "outlier": 0.02}, 3)
+    assert pool_spreads(long).outliers == {"outlier"}
+    assert verdicts(long, ("better", "row-0"), ("outlier", "row-0")) == ["better", "undecided"]
 
 
-def test_even_rows_are_seldom_called_out_of_line(maes: Maes) -> None:
+def test_even_rows_are_seldom_called_outliers(maes: Maes) -> None:
     called = sum(bool(pool_spreads(maes(ROWS, SD, 3, rng)).outliers) for rng in range(200))
     assert called <= 6
 
 
-@pytest.mark.parametrize("wild", [1.0, 30.0])
-def test_intervals_cover_and_errors_stay_within_alpha(maes: Maes, wild: float) -> None:
+@pytest.mark.parametrize("outlier", [1.0, 30.0])
+def test_intervals_cover_and_errors_stay_within_alpha(maes: Maes, outlier: float) -> None:
     """200 tables without any effect: about 95 % coverage, and at most about 5 % tables with a false claim."""
-    spread = {**dict.fromkeys(ROWS, SD), "row-5": wild * SD}
+    spread = {**dict.fromkeys(ROWS, SD), "row-5": outlier * SD}
     declared = [contrast(str(i), f"row-{i}", "row-0") for i in range(1, 6)]
     covered, false = [], 0
     for rng in range(200):
@@ -180,10 +173,6 @@ def test_the_detectable_effect_is_what_the_design_says() -> None:
 
 def test_the_detectable_effect_has_the_power_it_claims(maes: Maes) -> None:
     effect = detectable_effect(3, 12) * SD
-    found = 0
-    for rng in range(150):
-        (judgement,) = judge(
-            maes({**ROWS, "row-1": 0.05 + effect}, SD, 3, 5000 + rng), [contrast("c", "row-1", "row-0")]
-        )
-        found += judgement.p < 0.05
-    assert found / 150 == pytest.approx(0.8, abs=0.09)
+    tables = (maes({**ROWS, "row-1": 0.05 + effect}, SD, 3, 5000 + rng) for rng in range(150))
+    found = [judge(table, [contrast("c", "row-1", "row-0")])[0].p < 0.05 for table in tables]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.09)
