@@ -44,7 +44,7 @@ def run_notes(before: pd.DataFrame, now: pd.DataFrame, alpha: float) -> Health:
     """
     rows_before, rows_now = _rows(before), _rows(now)
     notes = [Note("missing", *key, "the baseline has this row") for key in rows_before if key not in rows_now]
-    notes += [Note("added", *key, "the baseline has no such row") for key in rows_now if key not in rows_before]
+    notes += [Note("added", *key, "the baseline does not have this row") for key in rows_now if key not in rows_before]
     bad: dict[Kind, list[pd.DataFrame]] = {
         "failed": [_failed(frame) for frame in (before, now)],
         "collapsed": [collapsed_runs(frame) for frame in (before, now)],

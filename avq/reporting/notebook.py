@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -158,7 +158,7 @@ def build(inputs: Inputs, reports: Sequence[Report], folder: Path, command: str)
     commands = "\n".join([*(report.command() for report in reports), command])
     cells.append(new_markdown_cell(f"The same again, from training to this page:\n\n```bash\n{commands}\n```"))
     for number, cell in enumerate(cells):
-        cell["id"] = f"cell-{number:02}"  # the same input gives the same notebook
+        cell["id"] = f"cell-{number:02}"  # the same input makes the same notebook
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     return new_notebook(cells=cells, metadata={"title": _plain_title(reports), "kernelspec": kernel})
 
@@ -214,7 +214,8 @@ def need_packages() -> None:
     Raises:
         UsageError: a package of the extra `report` is missing.
     """
-    missing = [name for name in ("nbformat", "nbclient", "nbconvert", "ipykernel", "jinja2") if find_spec(name) is None]
+    needed = ("nbformat", "nbclient", "nbconvert", "ipykernel", "jinja2")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(f"a report needs {', '.join(missing)}: pip install 'avq-bench[report]'")
 

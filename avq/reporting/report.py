@@ -59,15 +59,15 @@ class Report:
 
     Args:
         results: long-form results (`avq.load_results`), of one experiment or of several.
-        ablation: what declared the contrasts; None where the file is unknown: then nothing is judged.
+        ablation: what declared the contrasts; None (an unknown file) judges nothing.
         experiment: which one, where `results` hold several.
         split: whose measures.
         store: the store that holds the runs, for learning curves, pictures and versions; None leaves these out.
         data_root: as for `avq.run`; for pictures.
-        all_pictures: show images of datasets that lie in a person's folders too, whose terms may forbid it.
+        all_pictures: show images of datasets in a person's folders too, whose terms may forbid it.
 
     Raises:
-        UsageError: no such experiment, or several and none was named.
+        UsageError: an unknown experiment, or several and no name.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Report:
         return self.ablation.question if self.ablation is not None else self.experiment
 
     def answers(self) -> Page:
-        """The answer to the question: what the declared comparisons say, each with how sure it is."""
+        """The answer to the question: what the declared comparisons found, each with how sure it is."""
         found, lead = answers(self.judged), [summary(self.judged), *best_rows(self.long, split=self.split)]
         items = "".join(
             f'<li class="{one.verdict.split()[0]}"><strong>{html.escape(one.name)}: '
@@ -136,7 +136,7 @@ class Report:
         return styled.listing(pd.DataFrame({"what": list(facts), "value": [str(v) for v in facts.values()]}), "setting")
 
     def rows(self) -> Table:
-        """What each row is, with the remarks that its runs left (a published variant narrowed, a stale run)."""
+        """What each row is, with the remarks of its runs (a published variant narrowed, a stale run)."""
         from avq.models.zoo import VARIANTS
 
         lines = self.long.drop_duplicates("row")[["row", "variant"]]

@@ -83,7 +83,7 @@ def first_runs(long: pd.DataFrame, store: Path) -> dict[str, Path]:
 
 
 def mean_errors(long: pd.DataFrame, split: str = "test") -> dict[str, str]:
-    """By row, a note such as `MAE 0.0466`: its mean over seeds."""
+    """By row, its mean over seeds as a note: `MAE 0.0466`."""
     mae = long[(long["metric"] == "mae") & (long["split"] == split) & (long["status"] == "ok")]
     means = mae.groupby("row")["value"].mean()
     return {str(row): f"{METRICS['mae'].label} {format_value('mae', value)}" for row, value in means.items()}

@@ -18,12 +18,12 @@ def select(
     metrics: Sequence[str] | None = None,
     where: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """The records of some rows (label or variant), metrics, and values of columns such as an axis.
+    """The records of some rows (label or variant) and metrics, and with some values of columns (an axis, say).
 
-    Failed runs stay, whatever the metrics, so that no table hides them.
+    Failed runs stay for any metrics, so that no table hides them.
 
     Raises:
-        UsageError: a name that nothing has; the nearest is suggested.
+        UsageError: an unknown name; the nearest is suggested.
     """
     chosen = long
     for column, value in (where or {}).items():

@@ -1,4 +1,4 @@
-"""Verdicts: right for planted effects, quiet where nothing is, honest where data cannot decide."""
+"""Verdicts: right for planted effects, none where nothing differs, undecided where the data do not decide."""
 
 from __future__ import annotations
 

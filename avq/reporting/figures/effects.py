@@ -14,13 +14,11 @@ from avq.metrics.format import format_value
 from avq.metrics.registry import METRICS, Metric
 from avq.reporting.figures.data import one_dataset, sight, with_intervals
 from avq.reporting.figures.style import (
-    BAD,
     BASELINE_INK,
     DIRECTIONS,
-    EVEN,
-    GOOD,
     INK,
     QUIET,
+    VERDICTS,
     Look,
     Picture,
     axes_of,
@@ -33,8 +31,6 @@ from avq.reporting.figures.style import (
 )
 from avq.reporting.statistics import Judgement
 from avq.reporting.values import BASELINE
-
-INKS = {"better": GOOD, "worse": BAD, "equivalent": EVEN}
 
 
 def contrast_intervals(judged: Sequence[Judgement]) -> Picture | None:
@@ -62,7 +58,7 @@ def _contrasts(axes: Axes, part: Sequence[Judgement], metric: Metric) -> None:
         axes.axvspan(-margin, margin, color="#e3eaf3", zorder=0)
     axes.axvline(0, color=INK, linewidth=1, zorder=1)
     for at, one in enumerate(part):
-        ink = INKS.get(one.verdict, QUIET)
+        ink = VERDICTS.get(one.verdict, QUIET)
         if not math.isnan(one.low):
             axes.plot([one.low, one.high], [at, at], color=ink, linewidth=3.2, solid_capstyle="butt")
         axes.plot(one.difference, at, "o", color=ink, markerfacecolor="white" if ink == QUIET else ink, markersize=6.5)

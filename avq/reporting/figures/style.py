@@ -19,7 +19,8 @@ from PIL import Image
 from avq.reporting.values import BASELINE
 
 INK, QUIET, BASELINE_INK = "#22272e", "#79838e", "#b5482f"
-GOOD, BAD, EVEN = "#1a7f5a", "#b5482f", "#3a6ea5"  # every use has a word beside it, for those who see no colours
+EVEN = "#3a6ea5"
+VERDICTS = {"better": "#1a7f5a", "worse": "#b5482f", "equivalent": EVEN}  # with a word beside each use
 WIDTH = 5.0  # inches: drawn so small that the letters can be read where a phone shows it 360 px wide
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",

@@ -22,7 +22,7 @@ def validation_curves(log: pd.DataFrame, long: pd.DataFrame, metric: str = "vali
         metric: name of the column, in METRICS.
 
     Returns:
-        None where there is no curve.
+        None without any value.
     """
     entry, log = METRICS.find(metric), log.dropna(subset=[metric])
     if log.empty:
