@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pandas as pd
 import pytest
-from contrasts import contrast
+from made_records import contrast, maes
 
 from avq.reporting.answers import answers, best_rows, summary
 from avq.reporting.statistics import judge
 
-Maes = Callable[..., pd.DataFrame]
 ROWS = {f"row-{index}": 0.05 for index in range(6)}
 
 
@@ -28,25 +25,25 @@ def answer(long: pd.DataFrame, a: str, b: str, **how: object):
         ("row-1", "equivalent", "row-1 is as good as row-0: they differ by less than 0.004"),
     ],
 )
-def test_what_is_decided_is_said(maes: Maes, a: str, verdict: str, words: str) -> None:
+def test_what_is_decided_is_said(a: str, verdict: str, words: str) -> None:
     found = answer(maes({**ROWS, "good": 0.04, "bad": 0.06}, 0.0004, 3), a, "row-0", margin={"mae": 0.004})
     assert found.verdict == verdict
     assert found.sentence.startswith(words)
 
 
-def test_direction_and_size_are_right(maes: Maes) -> None:
+def test_direction_and_size_are_right() -> None:
     sentence = answer(maes({**ROWS, "good": 0.04}, 1e-6, 3), "good", "row-0").sentence
     assert "MAE 0.01000 (20.0 %) lower (95 % interval −0.01" in sentence
 
 
-def test_what_is_undecided_claims_nothing(maes: Maes) -> None:
+def test_what_is_undecided_claims_nothing() -> None:
     found = answer(maes(ROWS, 0.0004, 3), "row-1", "row-0")
     assert found.verdict == "undecided"
     assert "do not decide whether that is chance, which does not mean that there is no difference" in found.sentence
     assert "better" not in found.sentence
 
 
-def test_an_interval_that_leaves_out_zero_but_is_undecided_is_explained(maes: Maes) -> None:
+def test_an_interval_that_leaves_out_zero_but_is_undecided_is_explained() -> None:
     long = maes({**ROWS, "near": 0.05045}, 0.0004, 3)
     declared = [contrast("c", "near", "row-0"), *(contrast(f"{i}", f"row-{i}", "row-0") for i in range(1, 6))]
     judged = judge(long, declared)
@@ -54,12 +51,12 @@ def test_an_interval_that_leaves_out_zero_but_is_undecided_is_explained(maes: Ma
     assert "leaves out zero" in answers(judged)[0].sentence
 
 
-def test_one_seed_and_missing_rows_say_so(maes: Maes) -> None:
+def test_one_seed_and_missing_rows_say_so() -> None:
     assert "one seed a side" in answer(maes(ROWS, 0.0004, 1), "row-0", "row-1").sentence
     assert answer(maes(ROWS, 0.0004, 3), "nowhere", "row-1").sentence == "Not judged: there is no row 'nowhere'."
 
 
-def test_the_summary_counts_every_verdict(maes: Maes) -> None:
+def test_the_summary_counts_every_verdict() -> None:
     long = maes({**ROWS, "good": 0.04}, 0.0004, 3)
     pairs = (("good", "row-0"), ("row-1", "row-0"), ("nowhere", "row-0"))
     said = summary(judge(long, [contrast(a, a, b) for a, b in pairs]))

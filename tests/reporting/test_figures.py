@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from contrasts import contrast
+from made_records import contrast, frame, line
 from PIL import Image
 
 from avq.errors import AvqError, NotComparable
@@ -154,7 +153,7 @@ def test_where_most_rows_lose_to_the_baseline_all_are_shown(story: pd.DataFrame)
     assert high > means.max()
 
 
-def test_the_pareto_front_holds_what_no_other_row_beats(story: pd.DataFrame, line: Callable[..., dict], frame) -> None:
+def test_the_pareto_front_holds_what_no_other_row_beats(story: pd.DataFrame) -> None:
     lines = [
         line(row, 0, metric, value, split="test" if metric in ("mae", "bits-per-pixel") else "")
         for row, mae, size, rate in (
@@ -179,7 +178,7 @@ def test_rate_distortion_needs_a_rate(story: pd.DataFrame) -> None:
     assert figures.rate_distortion(story[story["metric"] != "bits-per-pixel-entropy"]) is None
 
 
-def test_codebook_bars_are_perplexity_over_the_size_of_the_codebook(line: Callable[..., dict], frame) -> None:
+def test_codebook_bars_are_perplexity_over_the_size_of_the_codebook() -> None:
     values = (("active-codes", 128.0), ("codebook-utilization", 0.5), ("perplexity", 64.0))
     picture = figures.codebook_usage(frame([line("r", 0, metric, value, level=1) for metric, value in values]))
     (bar,) = picture.figure.axes[0].patches

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pandas as pd
 import pytest
+from made_records import frame, line
 
 from avq.errors import NotComparable, UsageError
 from avq.reporting.rates import rate_distortion
 from avq.reporting.render import render
 
-Lines = Callable[..., dict[str, object]]
-Frames = Callable[..., pd.DataFrame]
 ROWS = {
     "rich": (1.0, 0.03), "wasteful": (1.0, 0.05), "middle": (0.5, 0.04), "patch-kmeans": (0.5, 0.06),
     "lean": (0.25, 0.07), "dear": (0.7, 0.041),
@@ -20,7 +17,7 @@ ROWS = {
 
 
 @pytest.fixture
-def rates(line: Lines, frame: Frames) -> pd.DataFrame:
+def rates() -> pd.DataFrame:
     lines = []
     for row, (bits, mae) in ROWS.items():
         lines += [line(row, seed, "bits-per-pixel", bits) for seed in (0, 1)]

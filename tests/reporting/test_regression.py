@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
+from made_records import frame, line, maes
 
 from avq.reporting.regression import Check, check
 from avq.reporting.regression_output import changes, show
 
-Frames = Callable[..., pd.DataFrame]
-Line = Callable[..., dict[str, object]]
 ROWS = {f"row-{index}": 0.05 for index in range(6)}
 SD = 0.0003
 
@@ -48,14 +46,14 @@ def test_the_same_table_is_good(story: pd.DataFrame) -> None:
 @pytest.mark.parametrize(
     ("mean", "code", "found_as"), [(0.05, 0, "undecided"), (0.0535, 1, "regressed"), (0.0465, 0, "better")]
 )
-def test_a_loss_in_one_row_is_found_and_only_there(maes: Frames, mean: float, code: int, found_as: str) -> None:
+def test_a_loss_in_one_row_is_found_and_only_there(mean: float, code: int, found_as: str) -> None:
     """Fresh seeds and a gain are good."""
     found = check(maes(ROWS, SD, 3, 1), maes({**ROWS, "row-2": mean}, SD, 3, 2))
     assert (found.exit_code, verdict(found, "row-2", "mae")) == (code, found_as)
     assert [cell.row for cell in found.cells if cell.verdict == "regressed"] == ["row-2"] * code
 
 
-def test_higher_is_better_for_psnr(maes: Frames) -> None:
+def test_higher_is_better_for_psnr() -> None:
     rows = dict.fromkeys(ROWS, 24.0)
     before, now = maes(rows, 0.05, 3, 1), maes({**rows, "row-1": 22.5}, 0.05, 3, 2)
     found = check(before.assign(metric="psnr"), now.assign(metric="psnr"))
@@ -63,7 +61,7 @@ def test_higher_is_better_for_psnr(maes: Frames) -> None:
     assert check(now.assign(metric="psnr"), before.assign(metric="psnr")).exit_code == 0
 
 
-def test_a_sure_loss_within_the_margin_passes(maes: Frames) -> None:
+def test_a_sure_loss_within_the_margin_passes() -> None:
     before, now = maes(ROWS, 1e-5, 3, 1), maes({**ROWS, "row-2": 0.0502}, 1e-5, 3, 2)
     assert check(before, now).exit_code == 1
     found = check(before, now, margin={"mae": 0.001})
@@ -71,7 +69,7 @@ def test_a_sure_loss_within_the_margin_passes(maes: Frames) -> None:
     assert "within the margin" in next(cell.reason for cell in found.cells if cell.row == "row-2")
 
 
-def test_a_row_of_outlier_variance_is_judged_by_its_own_spread(maes: Frames) -> None:
+def test_a_row_of_outlier_variance_is_judged_by_its_own_spread() -> None:
     spreads = {**dict.fromkeys(ROWS, SD), "outlier": 0.01}
     means = {**ROWS, "outlier": 0.08}
     found = check(maes(means, spreads, 3, 1), maes({**means, "outlier": 0.084, "row-1": 0.0535}, spreads, 3, 2))
@@ -79,14 +77,14 @@ def test_a_row_of_outlier_variance_is_judged_by_its_own_spread(maes: Frames) -> 
     assert verdict(found, "row-1", "mae") == "regressed"
 
 
-def test_one_seed_now_is_judged_by_the_baselines_spread(maes: Frames) -> None:
+def test_one_seed_now_is_judged_by_the_baselines_spread() -> None:
     now = maes({**ROWS, "row-2": 0.06}, SD, 1, 2)
     found = check(maes(ROWS, SD, 5, 1), now)
     assert verdict(found, "row-2", "mae") == "regressed"
     assert verdict(found, "row-1", "mae") == "undecided"
 
 
-def test_one_seed_a_side_is_not_comparable(maes: Frames) -> None:
+def test_one_seed_a_side_is_not_comparable() -> None:
     found = check(maes(ROWS, SD, 1, 1), maes(ROWS, SD, 1, 2))
     assert found.exit_code == 3
     assert "one seed a side" in found.incomparable
@@ -102,7 +100,7 @@ def test_deterministic_values_must_be_equal(story: pd.DataFrame, metric: str) ->
     "metric", ["params-trainable", "params-codebook", "params-buffers", "macs", "receptive-field", "latent-height",
                "latent-width", "attention-memory-analytic"],
 )  # fmt: skip
-def test_a_change_of_any_deterministic_cost_fails(maes: Frames, line: Line, frame: Frames, metric: str) -> None:
+def test_a_change_of_any_deterministic_cost_fails(metric: str) -> None:
     """As the isolated benchmark records them: of no seed and no split."""
     level = 2 if metric in ("receptive-field", "latent-height", "latent-width", "attention-memory-analytic") else None
     lines = [line(row, 0, metric, 64.0 + i, split="", level=level) for i, row in enumerate(ROWS)]
@@ -130,7 +128,7 @@ def test_a_missing_metric_fails_and_a_new_one_does_not(story: pd.DataFrame) -> N
     assert check(less, story).exit_code == 0
 
 
-def test_failed_runs_are_judged_apart(story: pd.DataFrame, line: Line, frame: Frames) -> None:
+def test_failed_runs_are_judged_apart(story: pd.DataFrame) -> None:
     assert check(story, story).exit_code == 0  # one of three failed before, and does now
     sound = story[~((story["row"] == "aren-1") & (story["seed"] == 1))]
     lost = line("aren-1", 1, "mae", None, status="failed", reason="nan", protocol="")
@@ -142,7 +140,7 @@ def test_failed_runs_are_judged_apart(story: pd.DataFrame, line: Line, frame: Fr
     assert with_allowed(found, "failed") == 0
 
 
-def test_a_row_that_failed_altogether_is_said_once(story: pd.DataFrame, line: Line, frame: Frames) -> None:
+def test_a_row_that_failed_altogether_is_said_once(story: pd.DataFrame) -> None:
     lost = [line("vqvae", seed, "mae", None, status="failed", reason="nan", protocol="") for seed in range(3)]
     found = check(story, frame([*story[story["row"] != "vqvae"].to_dict("records"), *lost]))
     assert found.exit_code == 1
@@ -183,7 +181,7 @@ def test_costs_count_on_the_same_machine_only(story: pd.DataFrame) -> None:
     assert (found.exit_code, verdict(found, "aren-1", "train-images-per-s")) == (0, "advice")
 
 
-def test_a_rounding_difference_without_any_spread_is_no_loss(maes: Frames) -> None:
+def test_a_rounding_difference_without_any_spread_is_no_loss() -> None:
     before, now = maes(ROWS, 0.0, 3), maes(ROWS, 0.0, 3)
     now["value"] += 1e-10
     assert check(before, now).exit_code == 0

@@ -6,7 +6,7 @@ import re
 
 import pandas as pd
 import pytest
-from contrasts import contrast
+from made_records import contrast, frame, line
 
 from avq.reporting.styled import BEST, QUIET, cost_table, listing, quality_table, verdict_table
 from avq.reporting.tables import contrast_table
@@ -29,7 +29,7 @@ def test_the_best_mean_of_a_rate_is_bold(story: pd.DataFrame) -> None:
     assert bold == ["aren-2"]
 
 
-def test_the_baseline_is_no_best_of_costs(story: pd.DataFrame, line, frame) -> None:
+def test_the_baseline_is_no_best_of_costs(story: pd.DataFrame) -> None:
     story = pd.concat([story, frame([line("patch-kmeans", 0, "params-trainable", 0.0, split="")])], ignore_index=True)
     table = cost_table(story)
     bold = [row for row, css in styles(table, "trainable values ↓").items() if BEST in css]
