@@ -22,20 +22,20 @@ class Noise(NamedTuple):
 
 
 def noise(variance: Array, df: Array, scale: Array, alone: NDArray[np.bool_]) -> Noise:
-    """Standard errors from variances between seeds, pooled over all rows but those of outlier variance.
+    """Standard errors from variances between seeds (both tables together), pooled as `pooled`.
 
-    Args:
-        variance: of each row, both tables together, `[..., rows]`; leading axes are tables of their own.
-        df: its degrees of freedom, of the same shape.
-        scale: 1 / seeds before + 1 / seeds now, of the same shape.
-        alone: rows that are never pooled (the k-means baseline).
+    `scale` is 1 / seeds before + 1 / seeds now; all are of one shape.
     """
     variance, df, _ = pooled(variance, df, alone)
     return own_noise(variance, df, scale)
 
 
 def pooled(variance: Array, df: Array, alone: NDArray[np.bool_]) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """The variance by which each row is judged, its degrees of freedom, and which rows have their own."""
+    """The variance by which each row is judged, its degrees of freedom, and which rows have their own.
+
+    Those of outlier variance, and those that are `alone` (the k-means baseline). All `[..., rows]`; leading axes are
+    tables of their own.
+    """
     own = alone | outlier_variances(variance, np.where(alone, 0.0, df))
     weights = np.where(own, 0.0, df)
     pooled_df = weights.sum(axis=-1, keepdims=True)

@@ -39,7 +39,7 @@ def measured_again(
     differ, are left out.
 
     Args:
-        before, now: records, of sound runs only.
+        before, now: records of sound runs.
         checkpoints: of `same_checkpoints`.
         margin: by metric.
     """

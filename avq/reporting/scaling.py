@@ -85,7 +85,7 @@ def _shown_growth(long: pd.DataFrame) -> pd.DataFrame:
 
 
 def notes(long: pd.DataFrame) -> list[str]:
-    """Plain lines: how the implementations compare, what the columns are, where they come from."""
+    """Plain lines: how the implementations compare, what the columns are, where they were measured."""
     table = points(long)
     measured = long[_is_cost(long["metric"]) & ~long["metric"].str.contains("predicted|exponent")]
     conditions = dict.fromkeys(text.partition(":")[2] for text in measured["protocol"] if text)

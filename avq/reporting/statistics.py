@@ -105,11 +105,8 @@ def outlier_variances(variance: Array, df: Array) -> NDArray[np.bool_]:
     """Which rows do not share one variance with the others.
 
     Rows are taken by their variance from the smaller half upwards; the first that fails an F-test against those below
-    it is an outlier, and so are all after it. A row without degrees of freedom never is.
-
-    Args:
-        variance: of each row, `[..., rows]`; leading axes are tables of their own.
-        df: its degrees of freedom, of the same shape.
+    it is an outlier, and so are all after it. A row without degrees of freedom never is. `variance` and `df` are
+    `[..., rows]`; leading axes are tables of their own.
     """
     if not variance.size:
         return np.zeros(variance.shape, dtype=bool)
@@ -146,7 +143,7 @@ def judge(
             that a part of a table is judged as strictly as the whole.
         alpha: family-wise error rate.
         margin: by metric, the difference within which two rows are "as good as"; none, no equivalence.
-        split: the split whose values are compared.
+        split: whose values are compared.
     """
     frame = rows_of(long, split)
     tables = {measure: _Values(frame, *measure) for measure in {(one.metric, one.level) for one in declared}}
@@ -234,12 +231,7 @@ def standard_error(
 
 
 def holm(p_values: Sequence[float] | Array, family: int = 0) -> list[float]:
-    """Holm's correction; NaN where there is no p value.
-
-    Args:
-        p_values: what was tested, NaN where nothing was.
-        family: over how many tests, where these are more than the p values: the others count as showing nothing.
-    """
+    """Holm's correction over the p values, NaN aside; a larger `family` adds tests that show nothing."""
     corrected = np.array(p_values, dtype=np.float64)
     known = ~np.isnan(corrected)
     if known.any():
@@ -265,11 +257,7 @@ def _verdict(raw: Judgement, p_holm: float, p_equivalence: float, alpha: float) 
 def detectable_effect(seeds: int, df: float, alpha: float = 0.05, power: float = 0.8) -> float:
     """The difference, in standard deviations between seeds, that a two-sided t test finds with `power`.
 
-    Args:
-        seeds: seeds a side, at least two.
-        df: degrees of freedom of the pooled variance.
-        alpha: error rate of the one test, before any correction for several contrasts.
-        power: chance of finding it.
+    For two seeds a side or more, `df` degrees of freedom of the pooled variance, and `alpha` before any correction.
     """
     return detectable_shift(df, alpha / 2, power) / math.sqrt(seeds / 2)  # the far tail adds nothing at this power
 

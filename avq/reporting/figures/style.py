@@ -154,11 +154,9 @@ def legend(figure: Figure, shown: Mapping[str, Look], columns: int = 3, filled: 
 def off_the_scale(
     axes: Axes, limits: tuple[float, float] | None, table: pd.DataFrame, shown: Mapping[str, Look]
 ) -> None:
-    """Set the limits of a panel's y axis, and mark what lies beyond them at the edge, with its value.
+    """Set the limits of a panel's y axis (None: leave them), and mark means beyond them at the edge, with their value.
 
-    Args:
-        limits: None leaves the panel as it is.
-        table: by row, `x` and `mean`.
+    `table` has `x` and `mean` by row.
     """
     if limits is None:
         return

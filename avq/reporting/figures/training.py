@@ -16,13 +16,8 @@ _MOST_LEVELS = 4  # panels side by side that still leave room for their numbers
 def validation_curves(log: pd.DataFrame, long: pd.DataFrame, metric: str = "validation-mae") -> Picture | None:
     """Curves on validation images: a thin line a seed, a thick one for the mean, a panel a value of the first axis.
 
-    Args:
-        log: columns `row`, `seed`, `step` and the column `metric`; lines without a value are skipped.
-        long: the experiment's table, which says how rows lie on the axes.
-        metric: name of the column, in METRICS.
-
-    Returns:
-        None without any value.
+    `log` has columns `row`, `seed`, `step` and `metric`; lines without a value are skipped, and there is no picture
+    without any. `long`, the experiment's table, places rows on the axes.
     """
     entry, log = METRICS.find(metric), log.dropna(subset=[metric])
     if log.empty:
