@@ -1,4 +1,4 @@
-"""What docs/simulated.md says is what the simulation gives, and the goals of `check` hold in it."""
+"""What docs/simulated.md says is what the simulation returns, and the goals of `check` hold in it."""
 
 from __future__ import annotations
 

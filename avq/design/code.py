@@ -21,8 +21,7 @@ from avq.errors import UsageError
 ROOT = Path(__file__).resolve().parent.parent
 # They carry words, files and names, and no number: what a card says of images is in the images' fingerprint.
 _SILENT = frozenset(
-    f"avq.{name}"
-    for name in ("aliases", "data.cards", "errors", "files", "plugins", "registry", "resources", "toml")
+    f"avq.{name}" for name in ("aliases", "data.cards", "errors", "files", "plugins", "registry", "resources", "toml")
 )
 _WORDS = ("help", "summary")  # keywords whose text a person reads and no code acts upon
 _FIELD = "setting"  # what makes a field of settings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -12,14 +11,13 @@ from scipy import stats
 from avq.reporting.values import failures
 
 Kind = Literal["added", "missing", "failed", "collapsed"]
-#: What `avq.metrics.codebook` writes beside the values of such a level.
-COLLAPSED = "collapsed codebook"
 ROW = ["dataset", "row"]
+RUN = [*ROW, "seed"]
 
 
 @dataclass(frozen=True)
 class Note:
-    """One row that is judged apart; `fails` tells whether it fails the check unless it is allowed."""
+    """One row that is judged apart; `fails` says whether it fails the check unless it is allowed."""
 
     kind: Kind
     dataset: str
@@ -29,7 +27,7 @@ class Note:
 
 
 class Health(NamedTuple):
-    """Notes; rows of which no sound run is left now; the records of the sound runs, before and now."""
+    """Notes; rows without a sound run now; the records of the sound runs, before and now."""
 
     notes: list[Note]
     lost: set[tuple[str, str]]
@@ -46,24 +44,30 @@ def run_notes(before: pd.DataFrame, now: pd.DataFrame, alpha: float) -> Health:
     """
     rows_before, rows_now = _rows(before), _rows(now)
     notes = [Note("missing", *key, "the baseline has this row") for key in rows_before if key not in rows_now]
-    notes += [Note("added", *key, "the baseline has no such row") for key in rows_now if key not in rows_before]
-    bad: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = {
-        "failed": (_failed(before), _failed(now)),
-        "collapsed": (collapsed_runs(before), collapsed_runs(now)),
+    notes += [Note("added", *key, "the baseline does not have this row") for key in rows_now if key not in rows_before]
+    bad: dict[Kind, list[pd.DataFrame]] = {
+        "failed": [_failed(frame) for frame in (before, now)],
+        "collapsed": [collapsed_runs(frame) for frame in (before, now)],
     }
     for kind, (old, new) in bad.items():
-        notes += _more(kind, rows_now, before, now, old, new, alpha)  # type: ignore[arg-type]
-    sound_before = _without(before, pd.concat([pair[0] for pair in bad.values()]))
-    sound_now = _without(now, pd.concat([pair[1] for pair in bad.values()]))
-    runs = sound_now.loc[(sound_now["status"] == "ok") & sound_now["seed"].notna(), ROW].drop_duplicates()
-    lost = set(rows_now) - set(_rows(runs))
-    return Health(notes, lost, sound_before, sound_now)
+        for key in rows_now:
+            bad_before, bad_now = _of(old, key), _of(new, key)
+            if len(bad_now):
+                counts = (len(bad_now), _of(now, key)["seed"].nunique(), len(bad_before),
+                          _of(before, key)["seed"].nunique())  # fmt: skip
+                reason = f"{counts[0]} of {counts[1]} runs now, {counts[2]} of {counts[3]} before"
+                fails = not len(bad_before) or _more(*counts) < alpha
+                notes.append(Note(kind, *key, f"{reason}; {'; '.join(bad_now['reason'])}", fails))
+    sound_before, sound_now = (
+        _without(frame, pd.concat([pair[at] for pair in bad.values()])) for at, frame in enumerate((before, now))
+    )
+    runs = sound_now[(sound_now["status"] == "ok") & sound_now["seed"].notna()]
+    return Health(notes, set(rows_now) - set(_rows(runs)), sound_before, sound_now)
 
 
 def collapsed_runs(frame: pd.DataFrame) -> pd.DataFrame:
-    """Runs (`dataset, row, seed, reason`) with a codebook that the evaluation named as collapsed."""
-    named = frame[(frame["metric"] == "perplexity") & frame["reason"].str.contains(COLLAPSED, regex=False)]
-    return _by_run(named)
+    """Runs (`dataset, row, seed, reason`) with a codebook that `avq.metrics.codebook` named as collapsed."""
+    return _by_run(frame[(frame["metric"] == "perplexity") & frame["reason"].str.contains("collapsed codebook")])
 
 
 def _failed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -72,29 +76,15 @@ def _failed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_run(lines: pd.DataFrame) -> pd.DataFrame:
-    runs = lines.drop_duplicates([*ROW, "seed"])
+    runs = lines.drop_duplicates(RUN)
     reasons = [f"seed {seed}: {why}" for seed, why in zip(runs["seed"], runs["reason"], strict=True)]
-    return runs[[*ROW, "seed"]].assign(reason=reasons)
+    return runs[RUN].assign(reason=reasons)
 
 
-def _more(
-    kind: Kind,
-    rows: list[tuple[str, str]],
-    before: pd.DataFrame,
-    now: pd.DataFrame,
-    old: pd.DataFrame,
-    new: pd.DataFrame,
-    alpha: float,
-) -> Iterator[Note]:
-    for key in rows:
-        bad_now, bad_before = _of(new, key), _of(old, key)
-        if not len(bad_now):
-            continue
-        n_now, n_before = (_of(frame, key)["seed"].nunique() for frame in (now, before))
-        counts = [[len(bad_now), n_now - len(bad_now)], [len(bad_before), n_before - len(bad_before)]]
-        fails = not len(bad_before) or bool(stats.fisher_exact(counts, alternative="greater").pvalue < alpha)
-        told = f"{len(bad_now)} of {n_now} runs now, {len(bad_before)} of {n_before} before"
-        yield Note(kind, *key, f"{told}; {'; '.join(bad_now['reason'])}", fails)
+def _more(bad_now: int, n_now: int, bad_before: int, n_before: int) -> float:
+    """Fisher's exact p of no more bad runs now than before."""
+    counts = [[bad_now, n_now - bad_now], [bad_before, n_before - bad_before]]
+    return float(stats.fisher_exact(counts, alternative="greater").pvalue)
 
 
 def _rows(frame: pd.DataFrame) -> list[tuple[str, str]]:
@@ -106,6 +96,6 @@ def _of(frame: pd.DataFrame, key: tuple[str, str]) -> pd.DataFrame:
 
 
 def _without(frame: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    bad = set(runs[[*ROW, "seed"]].itertuples(index=False, name=None))
-    keys = frame[[*ROW, "seed"]].astype(object).where(frame[[*ROW, "seed"]].notna(), None)
+    bad = set(runs[RUN].itertuples(index=False, name=None))
+    keys = frame[RUN].astype(object).where(frame[RUN].notna(), None)
     return frame[[key not in bad for key in keys.itertuples(index=False, name=None)]]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from avq.metrics.format import format_value
-from avq.metrics.registry import METRICS, Metric
+from avq.metrics.registry import Metric
+from avq.reporting.formatting import column_of
 
 _SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _SPECIAL |= {mark: f"\\{mark}" for mark in "&%$#_{}"}
@@ -18,27 +19,22 @@ def latex(table: pd.DataFrame) -> str:
     In bold is the best mean of each trained metric that has a better direction, and what prints the same; that is
     no claim of a difference, which the contrasts make.
     """
-    shown = {
-        escape(name): [escape(str(value)) for value in table[name]] for name in table if name in ("dataset", "row")
-    }
+    texts = [name for name in ("dataset", "row") if name in table]
+    shown = {name: [escape(str(value)) for value in table[name]] for name in texts}
     for name in map(str, table.columns):
-        metric = METRICS.get(name.partition("@")[0])
-        if metric is not None and not name.endswith(":sd"):
-            level = name.partition("@")[2]
+        metric, level = column_of(name)
+        if metric is not None:
             label = escape(metric.label + (f", level {level}" if level else "")) + _ARROWS[metric.better]
             shown[label] = _cells(table, name, metric)
-    names = list(shown)
-    texts = sum(name in ("dataset", "row") for name in names)
-    lines = [
-        r"\begin{tabular}{" + "l" * texts + "r" * (len(names) - texts) + "}",
+    return "\n".join([
+        r"\begin{tabular}{" + "l" * len(texts) + "r" * (len(shown) - len(texts)) + "}",
         r"\toprule",
-        " & ".join(names) + r" \\",
+        " & ".join(shown) + r" \\",
         r"\midrule",
         *(" & ".join(line) + r" \\" for line in zip(*shown.values(), strict=True)),
         r"\bottomrule",
         r"\end{tabular}",
-    ]
-    return "\n".join(lines)
+    ])  # fmt: skip
 
 
 def escape(text: str) -> str:
@@ -47,21 +43,17 @@ def escape(text: str) -> str:
 
 
 def _cells(table: pd.DataFrame, name: str, metric: Metric) -> list[str]:
-    values = pd.to_numeric(table[name]).astype(float)
+    values = table[name].astype("float64")
     texts = [format_value(metric.name, value) for value in values]
     best = None
     if metric.better is not None and metric.kind == "trained" and values.notna().any():
-        at = values.argmin() if metric.better == "lower" else values.argmax()
-        best = texts[int(at)]
+        best = texts[values.argmin() if metric.better == "lower" else values.argmax()]
     spreads = table[f"{name}:sd"] if f"{name}:sd" in table else [float("nan")] * len(texts)
     cells = []
     for text, spread in zip(texts, spreads, strict=True):
-        if text == "-":
-            cells.append("--")
-            continue
-        number = (
-            rf"\mathbf{{{text}}}" if text == best else text.replace(" ", r"\,\mathrm{") + ("}" if " " in text else "")
-        )
+        number, _, prefix = text.partition(" ")
+        number += rf"\,\mathrm{{{prefix}}}" if prefix else ""
+        number = rf"\mathbf{{{text}}}" if text == best else number
         error = "" if pd.isna(spread) else rf" \pm {format_value(metric.name, float(spread))}"
-        cells.append(f"${number}{error}$")
+        cells.append("--" if text == "-" else f"${number}{error}$")
     return cells

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avq.errors import AvqError, UsageError
 from avq.reporting.report import Report
@@ -27,10 +28,7 @@ class Inputs:
 
     Attributes:
         results: a store, an experiment's folder, or long-form results.
-        store: the store that holds the runs; None without learning curves, pictures and versions.
-        data_root: folder of the datasets, for pictures.
-        split: whose measures.
-        all_pictures: show images of datasets that lie in a person's folders too.
+        store, data_root, split, all_pictures: as for `avq.reporting.report.Report`.
     """
 
     results: Path
@@ -40,9 +38,8 @@ class Inputs:
     all_pictures: bool = False
 
 
-@dataclass(frozen=True)
-class _Section:
-    """A heading, how to read what follows, the calls that show it, and when there is something to show."""
+class _Section(NamedTuple):
+    """A heading, how to read what follows, the calls that show it, and whether they have something to show."""
 
     title: str
     words: str
@@ -64,8 +61,8 @@ _SECTIONS = (
         "What was compared",
         "A *tokenizer* squeezes an image into a few codes and rebuilds it; each **row** below is one way to build it, "
         "trained from several random starts (**seeds**). **MAE** is the mean absolute error of the rebuilt pixels, "
-        "0 is perfect. The **floor** (patch-kmeans) is plain clustering of image patches: a trained row that does "
-        "not beat it has learned nothing worth a table.",
+        "0 is perfect. The **k-means baseline** (patch-kmeans) is plain clustering of image patches: a trained row "
+        "that does not beat it has learned nothing worth a table.",
         ("setting()", "rows()"),
         _trained,
     ),
@@ -73,7 +70,7 @@ _SECTIONS = (
         "The declared comparisons",
         "One line a comparison: the difference a − b between two rows, dot and 95 % interval from the spread between "
         "seeds. Left of zero, a has the lower value. The shaded band is the margin that the ablation calls too "
-        "small to matter. *Undecided* means that these seeds cannot tell, not that there is no difference.",
+        "small to matter. *Undecided* means that these seeds do not decide, not that there is no difference.",
         ("effects()", "verdict_table()"),
         lambda report: bool(report.judged),
     ),
@@ -87,15 +84,16 @@ _SECTIONS = (
     _Section(
         "Rate and distortion",
         "A better rebuilt image is no gain if it was paid for in bits. Lower left is better. Markers stand at the rate "
-        "that the codes really carry (entropy), ticks at the nominal rate; in the shaded corner the floor does as "
-        "well.",
+        "that the codes really carry (entropy), ticks at the nominal rate; in the shaded corner the k-means baseline "
+        "does as well.",
         ("rate_distortion()",),
         _measured("bits-per-pixel-entropy"),
     ),
     _Section(
         "Quality and cost",
-        "What the rows cost, measured one at a time on a quiet machine. The line is the *Pareto front*: rows that no "
-        "other row beats in both (black edge). Hollow rows spend another number of bits and are on no front.",
+        "What the rows cost, from an isolated benchmark: one at a time, nothing beside it. The line is the *Pareto "
+        "front*: rows that no other row beats in both (black edge). Hollow rows spend another number of bits and are "
+        "on no front.",
         ("cost_table()", "pareto()"),
         _measured("params-trainable", "train-images-per-s", "peak-memory"),
     ),
@@ -160,7 +158,7 @@ def build(inputs: Inputs, reports: Sequence[Report], folder: Path, command: str)
     commands = "\n".join([*(report.command() for report in reports), command])
     cells.append(new_markdown_cell(f"The same again, from training to this page:\n\n```bash\n{commands}\n```"))
     for number, cell in enumerate(cells):
-        cell["id"] = f"cell-{number:02}"  # the same input gives the same notebook
+        cell["id"] = f"cell-{number:02}"  # the same input makes the same notebook
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     return new_notebook(cells=cells, metadata={"title": _plain_title(reports), "kernelspec": kernel})
 
@@ -216,9 +214,8 @@ def need_packages() -> None:
     Raises:
         UsageError: a package of the extra `report` is missing.
     """
-    from importlib.util import find_spec
-
-    missing = [name for name in ("nbformat", "nbclient", "nbconvert", "ipykernel", "jinja2") if find_spec(name) is None]
+    needed = ("nbformat", "nbclient", "nbconvert", "ipykernel", "jinja2")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(f"a report needs {', '.join(missing)}: pip install 'avq-bench[report]'")
 
@@ -233,28 +230,26 @@ def _title(reports: Sequence[Report]) -> str:
 
 
 def _first_cell(inputs: Inputs, reports: Sequence[Report], names: Sequence[str], folder: Path) -> str:
-    results = _literal(inputs.results, folder)
-    more: dict[str, Any] = {"store": inputs.store, "data_root": inputs.data_root}
-    arguments = [f"{name}={_literal(path, folder)}" for name, path in more.items() if path is not None]
-    arguments += [f"split={inputs.split!r}"] if inputs.split != "test" else []
-    arguments += ["all_pictures=True"] if inputs.all_pictures else []
-    kept = "results" if inputs.store is None else "store"
+    def literal(path: Path) -> str:
+        """A path as a cell states it: relative to the notebook, so that it holds on another machine too."""
+        return repr(Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix())
+
     lines = [
         "import avq",
         "from avq.store.declared import ablation_of",
         "from avq.reporting.report import Report",
         "",
-        f"results = {results}",
-        *([f"store = {_literal(inputs.store, folder)}"] if inputs.store is not None else []),
-        "table = avq.load_results(results)",
+        f"results = {literal(inputs.results)}",
     ]
+    more, source = "", "results"
+    if inputs.store is not None:
+        lines.append(f"store = {literal(inputs.store)}")
+        more, source = ", store=store", "store"
+    lines.append("table = avq.load_results(results)")
+    more += f", data_root={literal(inputs.data_root)}" if inputs.data_root is not None else ""
+    more += f", split={inputs.split!r}" if inputs.split != "test" else ""
+    more += ", all_pictures=True" if inputs.all_pictures else ""
     for name, report in zip(names, reports, strict=True):
-        one = f"experiment={report.experiment!r}"
-        joined = ", ".join([one, *(text if not text.startswith("store=") else "store=store" for text in arguments)])
-        lines.append(f"{name} = Report(table, ablation_of({kept}, {report.experiment!r}), {joined})")
+        experiment = repr(report.experiment)
+        lines.append(f"{name} = Report(table, ablation_of({source}, {experiment}), experiment={experiment}{more})")
     return "\n".join(lines)
-
-
-def _literal(path: Path, folder: Path) -> str:
-    """A path as a cell states it: relative to the notebook, so that it holds on another machine too."""
-    return repr(Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix())

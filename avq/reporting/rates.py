@@ -1,13 +1,15 @@
-"""Rate against distortion: what each row's bits buy, the floor among them."""
+"""Rate against distortion: what each row's bits buy, the k-means baseline among them."""
 
 from __future__ import annotations
+
+import itertools
 
 import pandas as pd
 
 from avq.errors import UsageError
 from avq.metrics.registry import METRICS
 from avq.reporting.tables import wide_table
-from avq.reporting.values import FLOOR, rows_of
+from avq.reporting.values import BASELINE, rows_of
 
 RATE, ENTROPY = "bits-per-pixel", "bits-per-pixel-entropy"
 
@@ -16,9 +18,9 @@ def rate_distortion(long: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     """One line a row in the order of its nominal rate, then of its MAE.
 
     Columns: `dataset` (where there are several), `row`, `seeds`, `bits-per-pixel`, `bits-per-pixel-entropy`, and those
-    distortions that were measured, mean over seeds with `:sd` beside it; last `note`: `floor`, `front` where no
-    other row has at most its nominal rate and a lower mean MAE, and `no rate` for rows whose rate is not known, which
-    come last of their dataset. A front is a comparison of means: whether two rows differ, the contrasts say.
+    distortions that were measured, mean over seeds with `:sd` beside it; last `note`: `baseline`, `front` where no
+    other row has at most its nominal rate and a lower mean MAE, and `no rate` for rows of unknown rate, which
+    come last of their dataset. A front compares means: whether two rows differ, the contrasts say.
 
     Raises:
         UsageError: no row has both a rate and a distortion.
@@ -33,24 +35,23 @@ def rate_distortion(long: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     keys = [name for name in ("dataset", RATE, "mae") if name in table]
     table = table.sort_values(keys, kind="stable", ignore_index=True)
     frame = rows_of(long, split)
-    floors = set(frame.loc[frame["variant"] == FLOOR, "row"])
-    front = _front(table) if "mae" in table else set()
-    marks = {"floor": table["row"].isin(floors), "front": table.index.isin(list(front)), "no rate": table[RATE].isna()}
-    return table.assign(note=[
-        ", ".join(word for word, holds in zip(marks, line, strict=True) if holds)
-        for line in zip(*marks.values(), strict=True)
-    ])  # fmt: skip
+    marks = {
+        "baseline": table["row"].isin(frame.loc[frame["variant"] == BASELINE, "row"]),
+        "front": table.index.isin(_front(table) if "mae" in table else []),
+        "no rate": table[RATE].isna(),
+    }
+    notes = zip(*marks.values(), strict=True)
+    return table.assign(note=[", ".join(itertools.compress(marks, line)) for line in notes])
 
 
-def _front(table: pd.DataFrame) -> set[object]:
+def _front(table: pd.DataFrame) -> list[object]:
     """Lines that no other line of their dataset beats: at most the rate, and a lower MAE."""
-    parts = [part for _, part in table.groupby("dataset", sort=False)] if "dataset" in table else [table]
-    kept: set[object] = set()
-    for part in parts:
+    front: list[object] = []
+    for _, part in table.groupby("dataset" if "dataset" in table else [0] * len(table), sort=False):
         best = float("inf")
-        for _, same in part.groupby(part[RATE].round(9), sort=True):  # from the lowest rate up
+        for _, same in part.groupby(part[RATE].round(9)):  # from the lowest rate up
             lowest = same["mae"].min()
             if lowest < best:
-                kept |= set(same.index[same["mae"] == lowest])
+                front += same.index[same["mae"] == lowest].to_list()
                 best = lowest
-    return kept
+    return front

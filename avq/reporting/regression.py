@@ -1,9 +1,9 @@
 """Has a table become worse than its baseline? Every cell is judged, under one error rate for the whole table.
 
 Trained metrics: a one-sided t test over seeds in the direction that is worse, with the variance between seeds
-pooled over both tables and all rows (`statistics.out_of_line` leaves rows out), and Holm's correction over every
-trained cell of the table, so that alpha is the share of unchanged *tables* that fail, not of cells. A row of
-unruly spread may look in line by chance; so a loss must also stand out of the row's own spread (`noise.OWN_SPREAD`).
+pooled over both tables and all rows but those of outlier variance, and Holm's correction over every
+trained cell of the table, so that alpha is the share of unchanged *tables* that fail, not of cells. A row of outlier
+variance may look like the others by chance; so a loss must also stand out of the row's own spread (`noise.OWN_SPREAD`).
 One shown to be smaller than the margin of the ablation file does not count. Deterministic metrics must be equal;
 costs are judged on the same machine only. Checkpoints that both tables measured are compared one by one (`paired`).
 How often this errs and what it catches: docs/check.md.
@@ -13,18 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from avq.metrics.registry import METRICS, Metric
 from avq.reporting.health import Note, run_notes
-from avq.reporting.noise import Array, Noise, noise, own_noise, p_of_loss, stands_out
-from avq.reporting.paired import ROUNDING, Key, measured_again, same_checkpoints
-from avq.reporting.statistics import detectable_shift
-from avq.reporting.values import FLOOR, rows_of, seed_values
+from avq.reporting.noise import Noise, noise, own_noise, p_of_loss, stands_out
+from avq.reporting.paired import CELL, ROUNDING, Key, measured_again, same_checkpoints
+from avq.reporting.statistics import detectable_shift, holm
+from avq.reporting.values import BASELINE, rows_of, seed_values
 
 Verdict = Literal[
     "regressed", "no worse", "undecided", "better", "not judged", "same",
@@ -32,10 +31,8 @@ Verdict = Literal[
     "missing", "added", "other protocol",
 ]  # fmt: skip
 FAILING = ("regressed", "changed", "costlier")
-ALLOWABLE = ("added", "missing", "failed", "collapsed", "protocol", "timing")
 #: Share by which a cost may rise on the same machine.
 TOLERANCE = {"time": 0.50, "memory": 0.10}
-KEYS = ["dataset", "row", "level"]
 
 
 @dataclass(frozen=True)
@@ -43,11 +40,11 @@ class Cell:
     """One metric of one row (and level), before and now.
 
     Attributes:
-        before, now: means over seeds; NaN where there is none.
+        before, now: means over seeds; NaN for no value.
         loss: by how much it is worse, in the metric's unit; negative where it is better.
         error: standard error of `loss`, with `df` degrees of freedom.
-        p_own: as `p`, by the row's own spread alone; NaN where it has none.
         p: one-sided, of no loss; `p_holm` corrected over the trained cells of the table.
+        p_own: as `p`, by the row's own spread alone; NaN without one.
         margin: the loss too small to matter; NaN where the ablation file declares none.
     """
 
@@ -81,7 +78,7 @@ class Check:
 
     Attributes:
         notes: rows and runs that are judged apart: added, missing, failed, collapsed.
-        allowed: kinds of findings (`ALLOWABLE`) that do not fail the check.
+        allowed: kinds of findings that do not fail: those of `notes`, `protocol` and `timing`.
         costs_alone: the baseline holds nothing that was trained (`avq-bench scale`), so that costs are all there is.
     """
 
@@ -145,7 +142,7 @@ def check(
         alpha: the share of unchanged tables that may fail for a trained metric.
         margin: by metric, the loss that is too small to matter.
         split: whose trained metrics are judged.
-        allowed: kinds of findings that do not fail; of `ALLOWABLE`.
+        allowed: kinds of findings that do not fail, as `Check.allowed`.
 
     Raises:
         NotComparable: one of them mixes several experiments, presets or protocols in one row.
@@ -153,11 +150,13 @@ def check(
     before, now = rows_of(baseline, split), rows_of(current, split)
     notes, lost, sound_before, sound_now = run_notes(before, now, alpha)
     cells: list[Cell] = []
-    for metric in METRICS.values():
-        frames = (sound_before, sound_now) if metric.kind == "trained" else (before, now)
-        cells += _cells(metric, *frames, lost)
+    for is_trained, frames in ((True, (sound_before, sound_now)), (False, (before, now))):
+        metrics = [name for name, metric in METRICS.items() if (metric.kind == "trained") == is_trained]
+        cells += _cells(*frames, metrics, lost)
+    order = list(METRICS)
+    cells.sort(key=lambda cell: order.index(cell.metric))
     name = str(current["experiment"].iloc[0]) if "experiment" in current else ""
-    trained = {metric.name for metric in METRICS.values() if metric.kind == "trained" and metric.better is not None}
+    trained = [name for name, metric in METRICS.items() if metric.kind == "trained" and metric.better is not None]
     costs_alone = not before["metric"].isin(trained).any()
     proof = same_checkpoints(rows_of(baseline, "validation"), rows_of(current, "validation"))
     sure = measured_again(sound_before, sound_now, proof, margin or {})
@@ -166,129 +165,117 @@ def check(
 
 
 def smallest_caught(found: Check, metric: str, power: float = 0.95) -> tuple[Cell, float] | None:
-    """The loss in `metric` that the check finds with `power` in its least sure pooled cell; None where none is tested.
+    """The loss in `metric` that the check finds with `power` in its least sure pooled cell; None if none was tested.
 
     By the first and strictest step of Holm's correction, so that no other cell has to have changed.
     """
     cells = [cell for cell in found.trained if cell.metric == metric and cell.error > 0]
-    most = max((cell.df for cell in cells), default=0.0)
-    pooled = [cell for cell in cells if cell.df == most]
-    if not pooled:
+    if not cells:
         return None
-    cell = max(pooled, key=lambda one: one.error)
+    cell = max(cells, key=lambda one: (one.df, one.error))  # most degrees of freedom: pooled
     return cell, cell.error * detectable_shift(cell.df, found.alpha / len(found.trained), power)
 
 
-def _cells(metric: Metric, before: pd.DataFrame, now: pd.DataFrame, lost: Collection[tuple[str, str]]) -> list[Cell]:
-    old, new = _summary(metric, before), _summary(metric, now)
+def _cells(
+    before: pd.DataFrame, now: pd.DataFrame, metrics: Collection[str], lost: Collection[tuple[str, str]]
+) -> Iterator[Cell]:
+    """The cells of these metrics, those of one metric in order; trained ones not yet corrected."""
+    old, new = _summary(before, metrics), _summary(now, metrics)
     both = old.join(new, how="inner", lsuffix="_before", rsuffix="_now")
-    there_before, there_now = (frame.set_index(["dataset", "row"]).index.unique() for frame in (before, now))
-    # A row that is new, gone, or without a sound run is said once, not cell by cell.
-    gone = [key for key in old.index.difference(both.index, sort=False) if key[:2] in there_now and key[:2] not in lost]
-    come = [
-        key for key in new.index.difference(both.index, sort=False) if key[:2] in there_before and key[:2] not in lost
-    ]
-    cells = [
-        _cell(metric, key, "missing", "the baseline has a value", before=old["mean"][key])
-        for key in (gone if metric.kind not in TOLERANCE else ())
-    ]
-    cells += [_cell(metric, key, "added", "the baseline has no value", now=new["mean"][key]) for key in come]
+
+    def only_in(one: pd.DataFrame, other: pd.DataFrame) -> list[Key]:
+        """Keys of one table; a row that is new, gone, or without a sound run is said once, not cell by cell."""
+        rows = set(other[["dataset", "row"]].itertuples(index=False, name=None)) - set(lost)
+        return [key for key in one.index.difference(both.index, sort=False) if (key[0], key[1]) in rows]
+
+    for key in only_in(old, now):
+        if METRICS[key[2]].kind not in TOLERANCE:
+            yield _cell(key, "missing", "the baseline has a value", before=float(old["mean"][key]))
+    for key in only_in(new, before):
+        yield _cell(key, "added", "the baseline has no value", now=float(new["mean"][key]))
     other = both["protocol_before"] != both["protocol_now"]
     for key, line in both[other].iterrows():
-        verdict: Verdict = "advice" if metric.kind in TOLERANCE else "other protocol"
-        reason = f"{line['protocol_before']} before, {line['protocol_now']} now"
-        cells.append(_pair(metric, key, line, verdict, reason))
-    for _, group in both[~other].groupby(["dataset", "level"], sort=False):
-        judge = {"trained": _trained, "deterministic": _exact}.get(metric.kind, _costs)
-        cells += judge(metric, group)
-    return cells
+        verdict: Verdict = "advice" if METRICS[key[2]].kind in TOLERANCE else "other protocol"
+        yield _pair(key, line, verdict, f"{line['protocol_before']} before, {line['protocol_now']} now")
+    for (name, _, _), group in both[~other].groupby(["metric", "dataset", "level"], sort=False):
+        judge = {"trained": _trained, "deterministic": _exact}.get(METRICS[name].kind, _costs)
+        yield from judge(METRICS[name], group)
 
 
-def _summary(metric: Metric, frame: pd.DataFrame) -> pd.DataFrame:
-    """By dataset, row and level (0 for none): `n, mean, variance, values, protocol, floor, machine`."""
-    values = seed_values(frame, metric.name)
+def _summary(frame: pd.DataFrame, metrics: Collection[str]) -> pd.DataFrame:
+    """By `CELL` (level 0 for none): `n, mean, variance, values, protocol, kmeans, machine`."""
+    values = seed_values(frame, *metrics)
     values = values.assign(level=values["level"].fillna(0).astype(int))
-    groups = values.groupby(KEYS, sort=False)
+    machines = frame[frame["status"] == "ok"].groupby(CELL[:3])["machine"].agg(_joined)
+    groups = values.groupby(CELL, sort=False)
     summary = groups["value"].agg(n="size", mean="mean", variance="var")
-    measured = frame[(frame["metric"] == metric.name) & (frame["status"] == "ok")]
-    machines = measured.groupby(["dataset", "row"])["machine"].agg(lambda names: " and ".join(sorted(set(names))))
     return summary.assign(
         variance=summary["variance"].fillna(0.0),
         values=groups["value"].agg(lambda column: tuple(sorted(set(column)))),
-        protocol=groups["protocol"].agg(lambda names: " and ".join(sorted(set(names)))),
-        floor=groups["variant"].first() == FLOOR,
-        machine=[machines[key[:2]] for key in summary.index],
+        protocol=groups["protocol"].agg(_joined),
+        kmeans=groups["variant"].first() == BASELINE,
+        machine=[machines[key[:3]] for key in summary.index],
     )
+
+
+def _joined(names: pd.Series) -> str:
+    return " and ".join(sorted(set(names)))
 
 
 def _trained(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
     if metric.better is None:
         return
+    cells = [_pair(key, line, "undecided") for key, line in group.iterrows()]
     if metric.not_judged:
-        for key, line in group.iterrows():
-            yield _pair(metric, key, line, "not judged", metric.not_judged)
+        yield from (replace(cell, verdict="not judged", reason=metric.not_judged) for cell in cells)
         return
     n_before, n_now = (group[name].to_numpy(float) for name in ("n_before", "n_now"))
-    df = n_before + n_now - 2
+    df, scale = n_before + n_now - 2, 1 / n_before + 1 / n_now
     squares = group["variance_before"] * (n_before - 1) + group["variance_now"] * (n_now - 1)
     variance = squares.to_numpy() / np.maximum(df, 1)
-    found = noise(variance, df, 1 / n_before + 1 / n_now, group["floor_before"].to_numpy(bool))
-    loss = _loss(metric, group)
+    found = noise(variance, df, scale, group["kmeans_before"].to_numpy(bool))
+    loss = np.array([cell.loss for cell in cells])
     loss = np.where(loss > ROUNDING * group["mean_before"].abs(), loss, np.minimum(loss, 0.0))
-    p, p_own = p_of_loss(loss, found), p_of_loss(loss, own_noise(variance, df, 1 / n_before + 1 / n_now))
-    for at, (key, line) in enumerate(group.iterrows()):
-        cell = _pair(metric, key, line, "undecided", "")
-        yield replace(
-            cell, error=float(found.error[at]), df=float(found.df[at]), p=float(p[at]), p_own=float(p_own[at])
-        )
+    p_values = p_of_loss(loss, found), p_of_loss(loss, own_noise(variance, df, scale))
+    for cell, *numbers in zip(cells, *found, *p_values, strict=True):
+        error, freedom, p, p_own = map(float, numbers)
+        yield replace(cell, error=error, df=freedom, p=p, p_own=p_own)
 
 
 def _exact(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
     for key, line in group.iterrows():
         old, new = line["values_before"], line["values_now"]
         same = len(old) == len(new) and bool(np.allclose(old, new, rtol=1e-9, atol=0))
-        yield _pair(metric, key, line, "equal" if same else "changed", "" if same else "it must be equal")
+        yield _pair(key, line, "equal" if same else "changed", "" if same else "it must be equal")
 
 
 def _costs(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
-    tolerance = TOLERANCE[metric.kind]
     for key, line in group.iterrows():
-        cell = _pair(metric, key, line, "similar", "")
+        cell = _pair(key, line, "advice")
         if metric.not_judged:
-            yield replace(cell, verdict="advice", reason=metric.not_judged)
+            yield replace(cell, reason=metric.not_judged)
         elif metric.better is None:
-            yield replace(cell, verdict="advice", reason="a prediction for a machine, not a cost")
+            yield replace(cell, reason="a prediction for a machine, not a cost")
         elif line["machine_before"] != line["machine_now"]:
-            yield replace(cell, verdict="advice", reason=f"{line['machine_before']} before, {line['machine_now']} now")
+            yield replace(cell, reason=f"{line['machine_before']} before, {line['machine_now']} now")
         else:
             less, more = (cell.now, cell.before) if metric.better == "higher" else (cell.before, cell.now)
             ratio = more / less if less else np.inf if more else 1.0  # a small latent may take nothing to speak of
+            tolerance = TOLERANCE[metric.kind]
             reason = f"beyond the {tolerance:.0%} that a cost may rise on one machine" if ratio > 1 + tolerance else ""
             yield replace(cell, verdict="costlier" if reason else "similar", reason=reason)
 
 
-def _loss(metric: Metric, group: pd.DataFrame) -> Array:
-    change = (group["mean_now"] - group["mean_before"]).to_numpy(float)
-    return np.asarray(change if metric.better == "lower" else -change)
+def _pair(key: Key, line: pd.Series, verdict: Verdict, reason: str = "") -> Cell:
+    before, now = float(line["mean_before"]), float(line["mean_now"])
+    loss = {"lower": now - before, "higher": before - now, None: np.nan}[METRICS[key[2]].better]
+    counts = {name: int(line[name]) for name in ("n_before", "n_now")}
+    return _cell(key, verdict, reason, before=before, now=now, loss=loss, **counts)
 
 
-def _pair(metric: Metric, key: tuple[str, str, int], line: pd.Series, verdict: Verdict, reason: str) -> Cell:
-    cell = _cell(metric, key, verdict, reason, line["mean_before"], line["mean_now"])
-    change = cell.now - cell.before
-    loss = {"lower": change, "higher": -change, None: np.nan}[metric.better]
-    return replace(cell, loss=loss, n_before=int(line["n_before"]), n_now=int(line["n_now"]))
-
-
-def _cell(
-    metric: Metric,
-    key: tuple[str, str, int],
-    verdict: Verdict,
-    reason: str,
-    before: float = np.nan,
-    now: float = np.nan,
-) -> Cell:
-    dataset, row, level = key
-    return Cell(dataset, row, metric.name, int(level) or None, verdict, reason, float(before), float(now))
+def _cell(key: Key, verdict: Verdict, reason: str, **numbers: Any) -> Cell:
+    dataset, row, metric, level = key
+    return Cell(dataset, row, metric, int(level) or None, verdict, reason, **numbers)
 
 
 def _corrected(cells: list[Cell], alpha: float, margin: Mapping[str, float]) -> Iterator[Cell]:
@@ -298,12 +285,12 @@ def _corrected(cells: list[Cell], alpha: float, margin: Mapping[str, float]) -> 
     bounds = np.array([margin.get(cell.metric, np.nan) for cell in tested])
     found = Noise(error, df)
     p_values = np.array([cell.p for cell in tested]), p_of_loss(-loss, found), p_of_loss(bounds - loss, found)
-    shown = iter(zip(*map(_holm, p_values), bounds.tolist(), strict=True))
+    judged = iter(zip(*map(holm, p_values), bounds.tolist(), strict=True))
     for cell in cells:
         if np.isnan(cell.p):
             yield replace(cell, reason="no spread between seeds") if cell.verdict == "undecided" else cell
             continue
-        p, gain, p_within, bound = next(shown)
+        p, gain, p_within, bound = next(judged)
         verdict: Verdict = "undecided"
         reason = ""
         if p_within < alpha:
@@ -318,18 +305,9 @@ def _corrected(cells: list[Cell], alpha: float, margin: Mapping[str, float]) -> 
 
 
 def _again(cell: Cell, sure: Mapping[Key, Literal["same", "regressed"]]) -> Cell:
-    """The cell as the same checkpoints have it, where they tell: no test over seeds is needed then."""
+    """The cell as the same checkpoints have it, where both tables measured them: that needs no test over seeds."""
     verdict = sure.get((cell.dataset, cell.row, cell.metric, cell.level or 0))
     if verdict is None or cell.verdict in ("not judged", "other protocol"):
         return cell
     reason = "the same checkpoints, measured differently" if verdict == "regressed" else ""
     return replace(cell, verdict=verdict, reason=reason, p_holm=np.nan)
-
-
-def _holm(p_values: Array) -> list[float]:
-    """Holm's correction over the p values that are there."""
-    known = ~np.isnan(p_values)
-    corrected = p_values.copy()
-    if known.any():
-        corrected[known] = multipletests(p_values[known], method="holm")[1]
-    return [float(p) for p in corrected]

@@ -22,6 +22,8 @@ from avq.reporting.render import Format, text_table
 Style = Literal["table", "json", "junit", "markdown"]
 HEAD = {0: "good", 1: "regressed", 3: "not comparable"}
 SIGN = {0: "✅", 1: "❌", 3: "⚠️"}
+KINDS = {"trained": "trained", "deterministic": "deterministic", "time": "cost", "memory": "cost"}
+PASSED = ("no worse", "better", "undecided", "equal", "similar", "same")
 
 
 def show(check: Check, style: Style, width: int = 110) -> str:
@@ -44,40 +46,45 @@ def changes(check: Check) -> pd.DataFrame:
 
 
 def _text(check: Check, style: Format, width: int) -> str:
-    bold = "**" if style == "markdown" else ""
-    title = f"{check.experiment}: {bold}{HEAD[check.exit_code]}{bold}"
-    parts = [f"### {SIGN[check.exit_code]} {title}" if style == "markdown" else title]
+    in_markdown = style == "markdown"
+    verdict = HEAD[check.exit_code]
+    title = f"### {SIGN[check.exit_code]} {check.experiment}: **{verdict}**"
+    parts = [title if in_markdown else f"{check.experiment}: {verdict}"]
     if check.incomparable:
         parts.append(f"Not comparable: {check.incomparable}.")
     failing = [cell for cell in check.cells if check.fails(cell)]
-    foreign = [cell for cell in check.cells if cell.verdict == "other protocol"]
     better = [cell for cell in check.cells if cell.verdict == "better"]
     for heading, cells in (("What fails", failing), ("Better than the baseline", better)):
         if cells:
             parts += [heading + ":", text_table(_shown(cells), style, width)]
     if check.notes:
-        parts += ["Rows and runs:", text_table(_notes(check), style, width)]
-    parts += _protocols(foreign)
-    lines = summary(check)
-    parts.append("\n".join(f"- {line}" if style == "markdown" else line for line in lines))
-    if style == "markdown":
-        parts.append(_details(check))
+        notes = [{"row": note.row, "what": _what(check, note), "why": note.reason} for note in check.notes]
+        parts += ["Rows and runs:", text_table(pd.DataFrame(notes), style, width)]
+    other = Counter(
+        (METRICS[cell.metric].label, cell.reason) for cell in check.cells if cell.verdict == "other protocol"
+    )
+    parts += [f"{label} is not compared in {count} cells: {why}." for (label, why), count in other.items()]
+    parts.append("\n".join(f"- {line}" if in_markdown else line for line in summary(check)))
+    if in_markdown and check.trained:
+        table = text_table(_shown(check.trained), "markdown", width)
+        head = f"<details><summary>All {len(check.trained)} tested cells</summary>"
+        parts.append(f"{head}\n\n{table}\n\n</details>")
     return "\n\n".join(parts)
 
 
 def summary(check: Check) -> list[str]:
     """The counts of every kind of verdict, and which loss this check would have caught."""
-    kinds = {"trained": "trained", "deterministic": "deterministic", "time": "cost", "memory": "cost"}
     lines = []
-    for kind in dict.fromkeys(kinds.values()):
-        counts = Counter(cell.verdict for cell in check.cells if kinds[METRICS[cell.metric].kind] == kind)
-        told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
-        if told:
-            lines.append(f"{sum(counts.values())} {kind} cells: {told}.")
+    for kind in dict.fromkeys(KINDS.values()):
+        counts = Counter(cell.verdict for cell in check.cells if KINDS[METRICS[cell.metric].kind] == kind)
+        if counts:
+            verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+            lines.append(f"{sum(counts.values())} {kind} cells: {verdicts}.")
     if check.trained:
-        share = f"{100 * check.alpha:g} %"
-        lines.append(f"Trained cells: one-sided over seeds, Holm over {len(check.trained)} cells; at most {share} ")
-        lines[-1] += "of unchanged tables fail."
+        lines.append(
+            f"Trained cells: one-sided over seeds, Holm over {len(check.trained)} cells; at most "
+            f"{100 * check.alpha:g} % of unchanged tables fail."
+        )
     caught = smallest_caught(check, "mae")
     if caught is not None:
         cell, loss = caught
@@ -107,31 +114,17 @@ def _shown(cells: Sequence[Cell], columns: Sequence[str] = ("before", "now", "ch
     return pd.DataFrame(lines)
 
 
-def _notes(check: Check) -> pd.DataFrame:
-    return pd.DataFrame({"row": note.row, "what": _what(check, note), "why": note.reason} for note in check.notes)
-
-
 def _what(check: Check, note: Note) -> str:
     if check.fails(note):
         return note.kind
     return f"{note.kind} (allowed)" if note.fails else f"{note.kind} (as before)"
 
 
-def _protocols(cells: Sequence[Cell]) -> list[str]:
-    """One line a metric and pair of protocols, with the number of rows: they change together."""
-    counts = Counter((METRICS[cell.metric].label, cell.reason) for cell in cells)
-    return [f"{label} is not compared in {count} cells: {reason}." for (label, reason), count in counts.items()]
-
-
-def _details(check: Check) -> str:
-    """All trained cells, folded away."""
-    if not check.trained:
-        return ""
-    table = text_table(_shown(check.trained), "markdown", 110)
-    return f"<details><summary>All {len(check.trained)} tested cells</summary>\n\n{table}\n\n</details>"
-
-
 def _as_object(check: Check) -> dict[str, Any]:
+    cells = [
+        {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in line.items()}
+        for line in map(dataclasses.asdict, check.cells)
+    ]
     return {
         "experiment": check.experiment,
         "verdict": HEAD[check.exit_code],
@@ -139,50 +132,42 @@ def _as_object(check: Check) -> dict[str, Any]:
         "alpha": check.alpha,
         "incomparable": check.incomparable,
         "rows": [{**dataclasses.asdict(note), "fails": check.fails(note)} for note in check.notes],
-        "cells": [
-            {key: _finite(value) for key, value in dataclasses.asdict(cell).items()} | {"fails": check.fails(cell)}
-            for cell in check.cells
-        ],
+        "cells": [line | {"fails": check.fails(cell)} for line, cell in zip(cells, check.cells, strict=True)],
         "notes": summary(check),
     }
 
 
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _junit(check: Check) -> str:
-    """A test case a cell and a note; cells that nothing was said about are skipped."""
+    """A test case a cell and a note; a cell without a verdict that passes or fails is skipped."""
     suite = ElementTree.Element("testsuite", name=f"avq-bench check {check.experiment}")
     counts: Counter[str] = Counter()
+
+    def add(found: Cell | Note, name: str, outcome: str, **attributes: str) -> None:
+        place = f"{check.experiment}.{found.dataset}.{found.row}"
+        case = ElementTree.SubElement(suite, "testcase", classname=place, name=name, time="0")
+        counts[outcome] += 1
+        if outcome:
+            ElementTree.SubElement(case, outcome, attributes)
+
     for cell in check.cells:
-        case = ElementTree.SubElement(
-            suite, "testcase", classname=f"{check.experiment}.{cell.dataset}.{cell.row}", name=cell.column, time="0"
-        )
         old, new = (format_value(cell.metric, value) for value in (cell.before, cell.now))
-        told = f"{cell.verdict}: {old} before, {new} now"
-        told += f"; {cell.reason}" if cell.reason else ""
-        unsaid = cell.verdict not in (*FAILING, "no worse", "better", "undecided", "equal", "similar", "same")
+        message = f"{cell.verdict}: {old} before, {new} now" + (f"; {cell.reason}" if cell.reason else "")
         if check.fails(cell):
-            counts["failures"] += 1
-            ElementTree.SubElement(case, "failure", type=cell.verdict, message=told)
+            add(cell, cell.column, "failure", type=cell.verdict, message=message)
         elif cell.verdict == "other protocol" and "protocol" not in check.allowed:
-            counts["errors"] += 1
-            ElementTree.SubElement(case, "error", type="not comparable", message=told)
-        elif unsaid:
-            counts["skipped"] += 1
-            ElementTree.SubElement(case, "skipped", message=told)
+            add(cell, cell.column, "error", type="not comparable", message=message)
+        elif cell.verdict not in (*FAILING, *PASSED):
+            add(cell, cell.column, "skipped", message=message)
+        else:
+            add(cell, cell.column, "")
     for note in check.notes:
-        case = ElementTree.SubElement(
-            suite, "testcase", classname=f"{check.experiment}.{note.dataset}.{note.row}", name=note.kind, time="0"
-        )
-        kind = "failure" if check.fails(note) else "skipped"
-        counts["failures" if kind == "failure" else "skipped"] += 1
-        attributes = {"message": note.reason} | ({"type": note.kind} if kind == "failure" else {})
-        ElementTree.SubElement(case, kind, attributes)
-    for name in ("failures", "errors", "skipped"):
-        suite.set(name, str(counts[name]))
-    suite.set("tests", str(len(check.cells) + len(check.notes)))
+        if check.fails(note):
+            add(note, note.kind, "failure", message=note.reason, type=note.kind)
+        else:
+            add(note, note.kind, "skipped", message=note.reason)
+    for name, outcome in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(name, str(counts[outcome]))
+    suite.set("tests", str(counts.total()))
     root = ElementTree.Element("testsuites")
     root.append(suite)
     ElementTree.indent(root)

@@ -6,20 +6,16 @@ import io
 import json
 import math
 import re
-from collections.abc import Hashable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from avq.metrics.format import format_value
-from avq.metrics.registry import METRICS, Metric
-from avq.reporting.formatting import p_value, signed
+from avq.reporting.formatting import add_column, column_of, contrasts
 
 Format = Literal["table", "csv", "json", "markdown"]
-ARROWS = {"lower": "\u00a0↓", "higher": "\u00a0↑", None: ""}  # a label is broken at plain spaces only
 WRAPPED = ("contrast", "why")
 ROOM_FOR_WHY = 24  # characters a line: fewer make a column of single words
 NUMBER = re.compile(r"[+-]?[\d.]+( [±/a-zA-Z].*)?|<[\d.]+|-|\d+/\d+")
@@ -39,7 +35,8 @@ def render(table: pd.DataFrame, style: Format = "table", width: int = 110) -> st
         records = table.astype(object).where(table.notna(), None).to_dict("records")
         return json.dumps(records, indent=2, ensure_ascii=False, default=float)
     if "verdict" in table:
-        return _contrasts_text(_contrasts(table), style, width)
+        shown = contrasts(table).drop(columns=["n", "p (equivalence)"], errors="ignore")
+        return _contrasts_text(shown, style, width)
     if "dataset" not in table or "row" not in table:
         return _one_dataset(table, style, width)
     groups = table.groupby("dataset", sort=False)
@@ -86,11 +83,9 @@ def _shown(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     shown: dict[str, list[str]] = {}
     costs: dict[str, None] = {}
     for name in map(str, table.columns):
-        metric = METRICS.get(name.split("@")[0])
+        metric, _ = column_of(name)
         if metric:
-            label = metric.label + ARROWS[metric.better]
-            cells = _cells(table, name, metric)
-            shown[label] = _beside(shown[label], cells) if label in shown else cells
+            label = add_column(shown, table, name, metric)
             if metric.is_cost:
                 costs[label] = None
         elif name == "seeds" and "failed" in table:
@@ -101,45 +96,12 @@ def _shown(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     return pd.DataFrame(shown), list(costs)
 
 
-def _cells(table: pd.DataFrame, name: str, metric: Metric) -> list[str]:
-    """Values of one column; with their spread where a direction is better, so that rows will be compared."""
-    values = [None if pd.isna(value) else float(value) for value in table[name]]
-    if metric.better is None or f"{name}:sd" not in table:
-        return [format_value(metric.name, value) for value in values]
-    spreads = map(float, table[f"{name}:sd"])
-    return [format_value(metric.name, v, spread) for v, spread in zip(values, spreads, strict=True)]
-
-
-def _beside(lower: Sequence[str], upper: Sequence[str]) -> list[str]:
-    """Levels in one cell, bottom first; a row with fewer levels just has fewer numbers."""
-    return [a if b == "-" else f"{a} / {b}" for a, b in zip(lower, upper, strict=True)]
-
-
-def _contrasts(table: pd.DataFrame) -> pd.DataFrame:
-    shown = pd.DataFrame([_contrast(line) for line in table.to_dict("records")])
-    return shown if "why" in shown and (shown["why"] != "").any() else shown.drop(columns="why", errors="ignore")
-
-
 def _contrasts_text(shown: pd.DataFrame, style: Format, width: int) -> str:
     """The contrasts; where `width` leaves their reasons no room, these stand below the table."""
     if style != "table" or "why" not in shown or _width(shown.drop(columns="why")) + ROOM_FOR_WHY <= width:
         return text_table(shown, style, width)
     reasons = [f"{name}: {why}" for name, why in zip(shown["contrast"], shown["why"], strict=True) if why]
     return "\n".join([text_table(shown.drop(columns="why"), style, width), "", *reasons])
-
-
-def _contrast(line: dict[Hashable, Any]) -> dict[str, str]:
-    metric, verdict = METRICS[line["metric"]], line["verdict"]
-    low, high = (signed(line[name], metric) for name in ("low", "high"))
-    return {
-        **{name: line[name] for name in ("contrast", "a", "b")},
-        "metric": metric.label,
-        "a\u00a0-\u00a0b": signed(line["difference"], metric),
-        f"{100 * (1 - line['alpha']):g}\u00a0%\u00a0interval": "-" if low == "-" else f"{low} to {high}",
-        "p (Holm)": p_value(line["p_holm"]),
-        "verdict": f"a is {verdict}" if verdict in ("better", "worse") else verdict,
-        "why": line["reason"],
-    }
 
 
 def _plain(value: object) -> str:
@@ -152,14 +114,13 @@ def _is_text(column: pd.Series) -> bool:
 
 def _width(shown: pd.DataFrame) -> int:
     """Characters that a table needs when labels are broken at spaces, and of the cells only `WRAPPED` ones."""
-    return sum(
-        2 + max(len(text) for cell in (str(name), *shown[name]) for text in _pieces(cell, str(name), cell == name))
-        for name in shown
-    )
-
-
-def _pieces(cell: str, name: str, is_label: bool) -> list[str]:
-    return cell.split(" ") if is_label or name in WRAPPED else [cell]
+    longest = 0
+    for name in shown:
+        pieces = str(name).split(" ")
+        for cell in shown[name]:
+            pieces += cell.split(" ") if name in WRAPPED else [cell]
+        longest += 2 + max(map(len, pieces))
+    return longest
 
 
 def text_table(shown: pd.DataFrame, style: Format, width: int) -> str:
@@ -169,11 +130,7 @@ def text_table(shown: pd.DataFrame, style: Format, width: int) -> str:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for name in shown:
         side: Literal["left", "right"] = "left" if _is_text(shown[name]) else "right"
-        table.add_column(
-            str(name).replace(" ", "\n"),
-            justify=side,
-            no_wrap=name not in WRAPPED,
-        )
+        table.add_column(str(name).replace(" ", "\n"), justify=side, no_wrap=name not in WRAPPED)
     for line in shown.itertuples(index=False):
         table.add_row(*map(str, line))
     out = io.StringIO()
@@ -184,10 +141,7 @@ def text_table(shown: pd.DataFrame, style: Format, width: int) -> str:
 
 
 def _markdown(shown: pd.DataFrame) -> str:
+    head = [str(name).replace("\u00a0", " ") for name in shown]
     rule = ["---" if _is_text(shown[name]) else "---:" for name in shown]
-    lines = [
-        [str(name).replace("\u00a0", " ") for name in shown],
-        rule,
-        *(list(line) for line in shown.itertuples(index=False)),
-    ]
+    lines = [head, rule, *shown.itertuples(index=False)]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)

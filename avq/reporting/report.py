@@ -2,54 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
 import html
-import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
 import avq
 from avq.errors import AvqError, UsageError
+from avq.files import read_json
 from avq.reporting import figures, scaling, styled
 from avq.reporting.answers import answers, best_rows, summary
 from avq.reporting.samples import mean_errors, samples
-from avq.reporting.statistics import DeclaredContrast, Judgement, judge
+from avq.reporting.statistics import Judgement, judge
 from avq.reporting.styled import Table
+from avq.reporting.tables import judged_table
+
+if TYPE_CHECKING:
+    from avq.design.ablation import Ablation
 
 _IMAGES = 5  # test images in a grid: with their errors beside them, as many as a phone shows
 _PACKAGES = ("torch", "torchvision", "numpy", "pandas", "scipy", "seaborn", "matplotlib")
 
 
-class Statistics(Protocol):
-    """How an ablation makes claims."""
-
-    @property
-    def alpha(self) -> float: ...
-    @property
-    def margin(self) -> Mapping[str, float]: ...
-
-
-class Question(Protocol):
-    """What a report needs of an ablation (`avq.design.ablation.Ablation`)."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def question(self) -> str: ...
-    @property
-    def contrasts(self) -> Sequence[DeclaredContrast]: ...
-    @property
-    def statistics(self) -> Statistics: ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Page:
+class Page(NamedTuple):
     """A piece of HTML, and the same in plain words."""
 
     markup: str
@@ -63,7 +43,7 @@ class Page:
 
 
 class Several(tuple[Any, ...]):
-    """Several things shown one after the other; none says what is missing."""
+    """Things shown one after the other."""
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
@@ -77,21 +57,21 @@ class Report:
 
     Args:
         results: long-form results (`avq.load_results`), of one experiment or of several.
-        ablation: what declared the contrasts; None where the file is unknown: then nothing is judged.
-        experiment: which one, where there are several.
+        ablation: what declared the contrasts; None (an unknown file) judges nothing.
+        experiment: which one, where `results` hold several.
         split: whose measures.
-        store: the store that holds the runs, for learning curves, pictures and versions; None, without them.
+        store: the store that holds the runs, for learning curves, pictures and versions; None leaves these out.
         data_root: as for `avq.run`; for pictures.
-        all_pictures: show images of datasets that lie in a person's folders too, whose terms may forbid it.
+        all_pictures: show images of datasets in a person's folders too, whose terms may forbid it.
 
     Raises:
-        UsageError: no such experiment, or several and none was named.
+        UsageError: an unknown experiment, or several and no name.
     """
 
     def __init__(
         self,
         results: pd.DataFrame,
-        ablation: Question | None = None,
+        ablation: Ablation | None = None,
         *,
         experiment: str = "",
         split: str = "test",
@@ -125,7 +105,7 @@ class Report:
         return self.ablation.question if self.ablation is not None else self.experiment
 
     def answers(self) -> Page:
-        """The answer to the question: what the declared comparisons say, each with how sure it is."""
+        """The answer to the question: what the declared comparisons found, each with how sure it is."""
         found, lead = answers(self.judged), [summary(self.judged), *best_rows(self.long, split=self.split)]
         items = "".join(
             f'<li class="{one.verdict.split()[0]}"><strong>{html.escape(one.name)}: '
@@ -133,16 +113,14 @@ class Report:
             f"{html.escape(one.sentence)}</li>"
             for one in found
         )
-        markup = "".join(f"<p>{html.escape(line)}</p>" for line in lead) + (
-            items and f'<ul class="answers">{items}</ul>'
-        )
+        markup = "".join(f"<p>{html.escape(line)}</p>" for line in lead)
+        markup += f'<ul class="answers">{items}</ul>' if items else ""
         text = [*lead, *(f"{one.sign} {one.name}: {one.verdict}. {one.sentence}" for one in found)]
         return Page(f'<div class="answer"><h3>What was found</h3>{markup}</div>', "\n".join(text))
 
     def setting(self) -> Table:
         """What was trained on what, and how it was judged, in a few lines."""
         first = self.long.iloc[0]
-        seeds = sorted(int(seed) for seed in self.long["seed"].dropna().unique())
         judged = self.long[(self.long["metric"] == "mae") & (self.long["split"] == self.split)]
         counts = " or ".join(f"{n:,}" for n in sorted(judged["n"].dropna().unique()))
         facts = {
@@ -151,12 +129,12 @@ class Report:
             "dataset": ", ".join(dict.fromkeys(self.long["dataset"])),
             "judged on": f"{counts} {self.split} images".strip(),
             "rows": str(self.long["row"].nunique()),
-            "seeds": ", ".join(map(str, seeds)),
+            "seeds": ", ".join(map(str, self._seeds)),
         }
         return styled.listing(pd.DataFrame({"what": list(facts), "value": [str(v) for v in facts.values()]}), "setting")
 
     def rows(self) -> Table:
-        """What each row is, with the remarks that its runs left (a published variant narrowed, a stale run)."""
+        """What each row is, with the remarks of its runs (a published variant narrowed, a stale run)."""
         from avq.models.zoo import VARIANTS
 
         lines = self.long.drop_duplicates("row")[["row", "variant"]]
@@ -180,14 +158,7 @@ class Report:
 
     def verdict_table(self) -> Table | None:
         """Every declared comparison with its numbers."""
-        from avq.reporting.tables import contrast_table
-
-        if not self.judged or self.ablation is None:
-            return None
-        names = {one.name for one in self.judged}
-        declared = [one for one in self.ablation.contrasts if one.name in names]
-        margin = self.ablation.statistics.margin
-        return styled.verdict_table(contrast_table(self.long, declared, self.alpha, margin, self.split))
+        return styled.verdict_table(judged_table(self.judged))
 
     def effects(self) -> figures.Picture | None:
         """The declared comparisons, drawn."""
@@ -227,17 +198,16 @@ class Report:
         """Validation error while training, a picture a dataset; without the store, a line says so."""
         logs = self._logs()
         if logs.empty:
-            return _missing("learning curves", "the store with the logs of these runs is not at hand")
+            return _missing("learning curves", "the store with the logs of these runs was not found")
         return self._each(lambda part: figures.validation_curves(logs[logs["run"].isin(part["run"])], part))
 
     def pictures(self) -> Several:
         """The first test images, what every row makes of them, and the errors.
 
-        Without the store, or with images or a checkpoint that cannot be read, a line says so: a report without
-        pictures is a report.
+        Where the store, an image or a checkpoint cannot be read, a line says so.
         """
         if self.store is None:
-            return _missing("pictures", "the store with the checkpoints is not at hand")
+            return _missing("pictures", "the store with the checkpoints was not found")
         notes = mean_errors(self.long, self.split)
         try:
             sets = list(samples(self.long, self.store, self.data_root, _IMAGES, self._may_be_shown))
@@ -248,7 +218,7 @@ class Report:
         return Several(figures.error_grid(one.original, one.rows, notes) for one in sets)
 
     def environment(self) -> Table:
-        """On what the runs were trained (as their store knows) and on what this report was made."""
+        """On what the runs were trained (from their store) and on what this report was made."""
         trained = self._trained_on()
         packages = {name: _version(name) for name in _PACKAGES}
         made = {"avq-bench": avq.__version__, "python": platform.python_version()} | packages
@@ -258,17 +228,16 @@ class Report:
 
     def command(self) -> str:
         """The command that trains these runs again (from its store, where nothing changed)."""
-        plan = self._plan()
+        plan = read_json(self.store / "experiments" / self.experiment / "plan.json") if self.store is not None else {}
         if "command" in plan:  # no ablation's
             return str(plan["command"])
-        first = self.long.iloc[0]
-        seeds = sorted(int(seed) for seed in self.long["seed"].dropna().unique())
+        first, seeds = self.long.iloc[0], self._seeds
         words = ["avq-bench", "run", self.ablation.name if self.ablation is not None else "ABLATION"]
         words += ["--preset", str(first["preset"])] if first["preset"] else []
         words += ["--dataset", str(first["dataset"])] if self.long["dataset"].nunique() == 1 else []
         if seeds:
-            plain = seeds == list(range(len(seeds)))
-            words += ["--seeds", str(len(seeds)) if plain else ",".join(map(str, seeds)) + "," * (len(seeds) == 1)]
+            counted = seeds == list(range(len(seeds)))
+            words += ["--seeds", str(len(seeds)) if counted else ",".join(map(str, seeds)) + "," * (len(seeds) == 1)]
         given = {
             name: one["value"]
             for row in plan.get("rows", [])
@@ -276,20 +245,29 @@ class Report:
             if one.get("origin") == "--set"
         }
         words += [f"--set {name}={value}" for name, value in given.items()]
-        words += ["--output", str(self.store)] if self.store is not None else []
-        return " ".join([*words, *(["--data-root", str(self.data_root)] if self.data_root is not None else [])])
+        for name, path in (("--output", self.store), ("--data-root", self.data_root)):
+            words += [name, str(path)] if path is not None else []
+        return " ".join(words)
 
-    def _each(self, draw: Any) -> Several:
-        """A picture a dataset, without those that there is nothing for."""
+    @property
+    def _seeds(self) -> list[int]:
+        return sorted(int(seed) for seed in self.long["seed"].dropna().unique())
+
+    def _each(self, draw: Callable[[pd.DataFrame], figures.Picture | None]) -> Several:
+        """A picture a dataset, without datasets that have nothing to show."""
         parts = [part for _, part in self.long.groupby("dataset", sort=False)]
         return Several(picture for part in parts if (picture := draw(part)) is not None)
+
+    def _folder(self, run: object) -> Path:
+        assert self.store is not None
+        return self.store / "runs" / str(run)
 
     def _logs(self) -> pd.DataFrame:
         """The training logs at hand: `run, row, seed` and the columns of `log.csv`."""
         found = []
-        runs = self.long[self.long["seed"].notna()].drop_duplicates(["run", "row", "seed"])
-        for line in runs[["run", "row", "seed"]].to_dict("records") if self.store is not None else []:
-            path = self.store / "runs" / str(line["run"]) / "log.csv"  # type: ignore[operator]
+        runs = self.long.loc[self.long["seed"].notna(), ["run", "row", "seed"]].drop_duplicates()
+        for line in runs.to_dict("records") if self.store is not None else []:
+            path = self._folder(line["run"]) / "log.csv"
             # What is fitted, not trained, has an empty one.
             if path.is_file() and path.read_text(encoding="utf-8").strip():
                 found.append(pd.read_csv(path).assign(**line))
@@ -298,14 +276,13 @@ class Report:
     def _trained_on(self) -> dict[str, str]:
         about: dict[str, list[str]] = {}
         for run in self.long["run"].unique() if self.store is not None else []:
-            for name, value in _flat(_json(self.store / "runs" / str(run) / "environment.json")):  # type: ignore[operator]
-                about.setdefault(name, []).append(value)
+            for name, value in read_json(self._folder(run) / "environment.json").items():
+                for key, one in (value if isinstance(value, dict) else {name: value}).items():
+                    if one is not None:
+                        about.setdefault(key, []).append(str(one))
         about.setdefault("machine", list(self.long["machine"]))
         about["code"] = list(self.long["code"])
         return {name: " and ".join(filter(None, dict.fromkeys(values))) for name, values in about.items()}
-
-    def _plan(self) -> dict[str, Any]:
-        return _json(self.store / "experiments" / self.experiment / "plan.json") if self.store is not None else {}
 
     def _may_be_shown(self, dataset: str) -> bool:
         from avq.data.cards import get_card
@@ -319,22 +296,6 @@ class Report:
 def _missing(what: str, why: str) -> Several:
     line = f"No {what}: {why}."
     return Several([Page(f"<p>{html.escape(line)}</p>", line)])
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _flat(about: Mapping[str, Any]) -> list[tuple[str, str]]:
-    lines = []
-    for name, value in about.items():
-        pairs = value.items() if isinstance(value, dict) else [(name, value)]
-        lines += [(key, str(one)) for key, one in pairs if one is not None]
-    return lines
 
 
 def _version(package: str) -> str:

@@ -1,9 +1,10 @@
-"""What kept checkpoints make of the first test images."""
+"""Reconstructions of the first test images by stored checkpoints."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,8 +51,13 @@ def samples(
     from avq.evaluation.evaluate import sample_reconstructions
     from avq.training.checkpoint import load_model
 
-    for settings, runs in _by_data(first_runs(long, store)).items():
-        config = DataConfig(**json.loads(settings))
+    by_data: dict[str, dict[str, Path]] = defaultdict(dict)  # runs that share their images
+    for row, folder in first_runs(long, store).items():
+        described = run_at(folder)
+        settings = dict(described.data) if described is not None else {}
+        by_data[json.dumps(settings, sort_keys=True)][row] = folder
+    for key, runs in by_data.items():
+        config = DataConfig(**json.loads(key))
         if not wanted(config.dataset):
             continue
         few = replace(config, train_images=count, validation_images=count, test_images=count)
@@ -60,9 +66,8 @@ def samples(
             row: sample_reconstructions(load_model(run / "checkpoint.safetensors"), dataset, count)
             for row, run in runs.items()
         }
-        original = dataset.test.images[:count].numpy()
         rows = {row: images.numpy() for row, (_, images) in made.items()}
-        yield Samples(dataset.name, dataset.image_size, original, rows)
+        yield Samples(dataset.name, dataset.image_size, dataset.test.images[:count].numpy(), rows)
 
 
 def first_runs(long: pd.DataFrame, store: Path) -> dict[str, Path]:
@@ -70,26 +75,15 @@ def first_runs(long: pd.DataFrame, store: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     trained = long[long["seed"].notna()].sort_values("seed", kind="stable")
     for row in long["row"].unique():
-        for run in trained.loc[trained["row"] == row, "run"].unique():
-            folder = store / "runs" / str(run)
-            if (folder / "checkpoint.safetensors").is_file():
-                found[str(row)] = folder
-                break
+        folders = (store / "runs" / str(run) for run in trained.loc[trained["row"] == row, "run"].unique())
+        folder = next((folder for folder in folders if (folder / "checkpoint.safetensors").is_file()), None)
+        if folder is not None:
+            found[str(row)] = folder
     return found
 
 
 def mean_errors(long: pd.DataFrame, split: str = "test") -> dict[str, str]:
-    """By row, a note such as `MAE 0.0466`: its mean over seeds."""
+    """By row, its mean over seeds as a note: `MAE 0.0466`."""
     mae = long[(long["metric"] == "mae") & (long["split"] == split) & (long["status"] == "ok")]
     means = mae.groupby("row")["value"].mean()
     return {str(row): f"{METRICS['mae'].label} {format_value('mae', value)}" for row, value in means.items()}
-
-
-def _by_data(runs: Mapping[str, Path]) -> dict[str, dict[str, Path]]:
-    """The runs that share their images, by their data settings as JSON."""
-    groups: dict[str, dict[str, Path]] = {}
-    for row, folder in runs.items():
-        run = run_at(folder)
-        settings = dict(run.data) if run is not None else {}
-        groups.setdefault(json.dumps(settings, sort_keys=True), {})[row] = folder
-    return groups

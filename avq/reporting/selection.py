@@ -18,12 +18,12 @@ def select(
     metrics: Sequence[str] | None = None,
     where: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """The records of some rows (label or variant), metrics, and values of columns such as an axis.
+    """The records of some rows (label or variant) and metrics, and with some values of columns (an axis, say).
 
-    Failed runs stay, whatever the metrics, so that no table hides them.
+    Failed runs stay for any metrics, so that no table hides them.
 
     Raises:
-        UsageError: a name that nothing has; the nearest is suggested.
+        UsageError: an unknown name; the nearest is suggested.
     """
     chosen = long
     for column, value in (where or {}).items():
@@ -39,18 +39,16 @@ def select(
             if name not in known:
                 raise unknown("row", name, known)
         chosen = chosen[chosen["row"].isin(rows) | chosen["variant"].isin(rows)]
-    if metrics:
-        for name in metrics:
-            METRICS.find(name)
-        chosen = chosen[chosen["metric"].isin(metrics) | (chosen["status"] == "failed")]
-    return chosen
+    for name in metrics or ():
+        METRICS.find(name)
+    return chosen[chosen["metric"].isin(metrics) | (chosen["status"] == "failed")] if metrics else chosen
 
 
 def pivot(long: pd.DataFrame, down: str, across: str, metric: str = "mae", split: str = "test") -> pd.DataFrame:
     """Mean and spread over seeds of one metric: a line a value of `down`, a column a value of `across`.
 
-    Columns: `down`, then for each value v of `across` the column `v` and `v:sd`. Rows of the ablation that lie
-    outside its grid have no place in it.
+    Columns: `down`, then for each value v of `across` the column `v` and `v:sd`. Rows of the ablation
+    outside its grid are left out.
 
     Raises:
         UsageError: no such axis; several rows in one place (then a filter is missing); a metric with levels.
@@ -77,18 +75,17 @@ def pivot(long: pd.DataFrame, down: str, across: str, metric: str = "mae", split
     if there.empty:
         raise UsageError(f"no value of {metric} lies on both axes {down} and {across}.")
     groups = there.groupby([down, across], sort=False)["value"].agg(["mean", "std"])
-    table = pd.DataFrame({down: list(dict.fromkeys(there[down]))})
+    columns: dict[str, list[object]] = {down: list(dict.fromkeys(there[down]))}
     for name in dict.fromkeys(there[across]):
-        cells = groups.xs(name, level=across)
-        table[f"{across}={name}"] = list(cells["mean"].reindex(table[down]))
-        table[f"{across}={name}:sd"] = list(cells["std"].reindex(table[down]))
-    return table
+        cells = groups.xs(name, level=across).reindex(columns[down])
+        columns |= {f"{across}={name}": list(cells["mean"]), f"{across}={name}:sd": list(cells["std"])}
+    return pd.DataFrame(columns)
 
 
 def shown(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     """A pivot's cells as text: mean ± standard deviation."""
-    means = [name for name in table.columns[1:] if not name.endswith(":sd")]
-    texts = {str(table.columns[0]): table.iloc[:, 0].astype(str)}
+    first, *means = (name for name in table if not name.endswith(":sd"))
+    texts = {first: table[first].astype(str)}
     for name in means:
         pairs = zip(table[name], table[f"{name}:sd"], strict=True)
         texts[name] = [format_value(metric, mean, spread) for mean, spread in pairs]

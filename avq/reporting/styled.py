@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from avq.metrics.format import format_value
 from avq.metrics.registry import METRICS, Metric
 from avq.reporting.footer import footer
-from avq.reporting.formatting import MINUS, p_value, signed
+from avq.reporting.formatting import MINUS, add_column, column_of, contrasts
 from avq.reporting.tables import wide_table
-from avq.reporting.values import FLOOR, rows_of
+from avq.reporting.values import BASELINE, rows_of
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
-ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
 BEST, QUIET = "font-weight: bold", "color: #79838e"
 
 
@@ -51,42 +49,43 @@ def quality_table(long: pd.DataFrame, split: str = "test", alpha: float = 0.05) 
     Raises:
         NotComparable: a column would hold two protocols.
     """
-    part = long[~long["metric"].map(_kind).isin(("time", "memory"))]
+    timed = [name for name, metric in METRICS.items() if metric.kind in ("time", "memory")]
+    part = long[~long["metric"].isin(timed)]
     wide = wide_table(part, split)
-    names = [n for n in wide if _is_value(n) and not _is_cost(n)]
     failed = [f"{line['row']}: {line['reason']}" for line in wide.to_dict("records") if line.get("reason")]
-    counts = ["row", "seeds", *(["failed"] if "failed" in wide else [])]
-    lead = ["dataset"] if "dataset" in wide else []
-    notes = ["Bold: the best mean among the rows of one nominal rate. Whether it differs from its neighbours, "
-             "the declared comparisons say.", *footer(part, split, alpha).splitlines(), *failed]  # fmt: skip
-    return Table(_styled(wide, [*lead, *counts], names, "quality", _floors(long)), notes, protocols(part, names, split))
+    counts = [name for name in ("dataset", "row", "seeds", "failed") if name in wide]
+    bold = (
+        "Bold: the best mean among the rows of one nominal rate. Whether it differs from its neighbours, the declared "
+        "comparisons say."
+    )
+    notes = [bold, *footer(part, split, alpha).splitlines(), *failed]
+    return _metrics_table(long, wide, counts, _columns(wide, costs=False), "quality", notes, split)
 
 
 def cost_table(long: pd.DataFrame, split: str = "test") -> Table | None:
     """What each row costs; in bold the least. None where nothing was measured. Errors as `quality_table`."""
     part = long[long["metric"].isin([name for name, metric in METRICS.items() if metric.is_cost])]
     wide = wide_table(part, split) if len(part) else pd.DataFrame()
-    names = [n for n in wide if _is_value(n) and _is_cost(n)]
+    names = _columns(wide, costs=True)
     if not names:
         return None
     wide = wide[wide[names].notna().any(axis=1)].reset_index(drop=True)
-    lead = ["dataset"] if "dataset" in wide else []
-    notes = [
-        "Bold: the best of the column, the floor aside. Times and memory come from a quiet pass of their own, but for "
-        "training s, the wall-clock time of runs that shared the machine.",
-        *footer(part, split).splitlines(),
-    ]
-    return Table(_styled(wide, [*lead, "row"], names, "cost", _floors(long)), notes, protocols(part, names, split))
+    bold = (
+        "Bold: the best of the column, the k-means baseline aside. Times and memory come from an isolated benchmark, "
+        "but for training s, the wall-clock time of runs that shared the machine."
+    )
+    counts = [name for name in ("dataset", "row") if name in wide]
+    return _metrics_table(long, wide, counts, names, "cost", [bold, *footer(part, split).splitlines()], split)
 
 
 def verdict_table(judged: pd.DataFrame) -> Table | None:
     """The declared contrasts (`contrast_table`), undecided ones in grey. None where none was declared."""
     if judged.empty:
         return None
-    lines = [_contrast(line) for line in judged.to_dict("records")]
-    shown = pd.DataFrame(lines)
-    empty = [name for name, nothing in (("why", ""), ("p (equivalence)", "-")) if (shown[name] == nothing).all()]
-    shown = shown.drop(columns=empty)
+    shown = contrasts(judged, MINUS).rename(columns={"contrast": "comparison"})
+    shown.columns = shown.columns.str.replace("\u00a0", " ")
+    if (shown["p (equivalence)"] == "-").all():
+        shown = shown.drop(columns="p (equivalence)")
     grey = judged["verdict"].isin(("better", "worse", "equivalent")).map({True: "", False: QUIET})
     css = pd.DataFrame({name: grey.to_numpy() for name in shown}, index=shown.index)
     css.loc[judged["verdict"].isin(("better", "worse")).to_numpy(), "verdict"] = BEST
@@ -95,13 +94,12 @@ def verdict_table(judged: pd.DataFrame) -> Table | None:
     within = ", ".join(f"{line['margin']:g} in {METRICS[line['metric']].label}" for line in margins.to_dict("records"))
     notes = [
         f"Grey: undecided or not judged. Better and worse: p below {alpha:g} after Holm's correction over the "
-        f"comparisons that can be tested; the intervals are not corrected. n is the number of seeds.",
-        *(
-            [f"Equivalent: shown, by a test of its own, to differ by less than the ablation file's margin, {within}."]
-            if within
-            else []
-        ),
+        f"comparisons that can be tested; the intervals are not corrected. n is the number of seeds."
     ]
+    if within:
+        notes.append(
+            f"Equivalent: shown, by a test of its own, to differ by less than the ablation file's margin, {within}."
+        )
     return Table(_plain(shown, css, "contrasts"), notes)
 
 
@@ -110,63 +108,46 @@ def listing(table: pd.DataFrame, name: str, notes: Sequence[str] = ()) -> Table:
     return Table(_plain(table, pd.DataFrame("", table.index, table.columns), name), notes)
 
 
-def protocols(long: pd.DataFrame, names: Sequence[str], split: str) -> list[str]:
-    """How the numbers of each column were obtained: `MAE: mae.1:…;n=10000`."""
+def _metrics_table(
+    long: pd.DataFrame,
+    wide: pd.DataFrame,
+    counts: Sequence[str],
+    names: Sequence[str],
+    title: str,
+    notes: Sequence[str],
+    split: str,
+) -> Table:
+    """The chosen columns as text under their labels, the best in bold, and how the numbers were obtained."""
+    baselines = set(long.loc[long["variant"] == BASELINE, "row"])
     frame = rows_of(long, split)
     frame = frame[frame["status"] == "ok"]
-    lines = []
-    for metric in dict.fromkeys(name.split("@")[0] for name in names):
-        found = [text for text in frame.loc[frame["metric"] == metric, "protocol"].unique() if text]
-        lines += [f"{METRICS[metric].label}: {' and '.join(found)}"] if found else []
-    return lines
+    shown: dict[str, list[str]] = {name: [str(value) for value in wide[name]] for name in counts}
+    css: dict[str, list[str]] = {name: [""] * len(wide) for name in counts}
+    protocols: dict[str, None] = {}
+    for name in names:
+        metric, _ = column_of(name)
+        assert metric is not None
+        label = add_column(shown, wide, name, metric)
+        css.setdefault(label, _best(wide, name, metric, baselines))
+        found = [text for text in frame.loc[frame["metric"] == metric.name, "protocol"].unique() if text]
+        protocols |= {f"{metric.label}: {' and '.join(found)}": None} if found else {}
+    texts, styles = (pd.DataFrame(columns) for columns in (shown, css))
+    for one in (texts, styles):
+        one.columns = one.columns.str.replace("\u00a0", " ")
+    return Table(_plain(texts, styles, title), notes, list(protocols))
 
 
-def _contrast(line: dict[Any, Any]) -> dict[str, str]:
-    metric = METRICS[line["metric"]]
-    bounds = [signed(line[name], metric, MINUS) for name in ("low", "high")]
-    return {
-        "comparison": line["contrast"],
-        "a": line["a"],
-        "b": line["b"],
-        "metric": metric.label,
-        "n": f"{line['n_a']} / {line['n_b']}" if line["n_a"] else "-",
-        "a − b": signed(line["difference"], metric, MINUS),
-        f"{100 * (1 - line['alpha']):g} % interval": "-" if "-" in bounds else " to ".join(bounds),
-        "p (Holm)": p_value(line["p_holm"]),
-        "p (equivalence)": p_value(line["p_equivalence"]),
-        "verdict": f"a is {line['verdict']}" if line["verdict"] in ("better", "worse") else line["verdict"],
-        "why": line["reason"],
-    }
-
-
-def _styled(wide: pd.DataFrame, counts: Sequence[str], names: Sequence[str], name: str, floors: set[str]) -> Styler:
-    """The chosen columns as text under their labels; levels side by side, bottom first; the best in bold."""
-    shown: dict[str, list[str]] = {column: [str(value) for value in wide[column]] for column in counts}
-    css: dict[str, list[str]] = {column: [""] * len(wide) for column in counts}
-    for column in names:
-        metric = METRICS[column.split("@")[0]]
-        label = metric.label + ARROWS[metric.better]
-        spread = wide.get(f"{column}:sd") if metric.better else None
-        cells = [
-            format_value(metric.name, value, None if spread is None else float(spread.iloc[i]))
-            for i, value in enumerate(wide[column].astype("float64"))
-        ]
-        if label in shown:
-            shown[label] = [a if b == "-" else f"{a} / {b}" for a, b in zip(shown[label], cells, strict=True)]
-        else:
-            shown[label], css[label] = cells, _best(wide, column, metric, floors)
-    return _plain(pd.DataFrame(shown), pd.DataFrame(css), name)
-
-
-def _best(wide: pd.DataFrame, column: str, metric: Metric, floors: set[str]) -> list[str]:
+def _best(wide: pd.DataFrame, column: str, metric: Metric, baselines: set[str]) -> list[str]:
     """Bold where the mean is the best of two or more rows at the same rate on the same dataset."""
     if metric.better is None or "@" in column:
         return [""] * len(wide)
-    keys = [wide[name].round(6) if name == "bits-per-pixel" else wide[name] for name in ("dataset", "bits-per-pixel")
-            if name in wide and (name == "dataset" or not _is_cost(column))]  # fmt: skip
-    # What the floor costs is no merit.
-    values = wide[column].where(wide["row"].map(lambda row: row not in floors)) if _is_cost(column) else wide[column]
-    groups = values.groupby(keys, dropna=False) if keys else values.groupby([0] * len(wide))
+    keys = [wide["dataset"]] if "dataset" in wide else []
+    values = wide[column]
+    if metric.is_cost:
+        values = values[~wide["row"].isin(baselines)].reindex(wide.index)  # what the baseline costs is no merit
+    elif "bits-per-pixel" in wide:
+        keys.append(wide["bits-per-pixel"].round(6))
+    groups = values.groupby(keys or [0] * len(wide), dropna=False)
     best = groups.transform("min" if metric.better == "lower" else "max")
     alone = groups.transform("count") < 2
     return [BEST if hit else "" for hit in (values == best) & ~alone]
@@ -186,17 +167,7 @@ def _plain(shown: pd.DataFrame, css: pd.DataFrame, name: str) -> Styler:
     return styler.set_table_styles([{"selector": "th", "props": "text-align: left"}])
 
 
-def _floors(long: pd.DataFrame) -> set[str]:
-    return set(long.loc[long["variant"] == FLOOR, "row"])
-
-
-def _kind(metric: str) -> str:
-    return METRICS[metric].kind if metric in METRICS else ""
-
-
-def _is_value(name: object) -> bool:
-    return str(name).split("@")[0] in METRICS and not str(name).endswith(":sd")
-
-
-def _is_cost(name: object) -> bool:
-    return METRICS[str(name).split("@")[0]].is_cost
+def _columns(wide: pd.DataFrame, costs: bool) -> list[str]:
+    """The columns of metrics that are costs, or that are none."""
+    found = {str(name): column_of(name)[0] for name in wide}
+    return [name for name, metric in found.items() if metric is not None and metric.is_cost == costs]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from avq.metrics.registry import METRICS
-from avq.reporting.footer import footer
-from avq.reporting.render import render
-from avq.reporting.statistics import DeclaredContrast, judge
+from avq.reporting.statistics import Judgement, judge
 from avq.reporting.values import failures, one_protocol, protocols_differ, rows_of, seed_values
 
-__all__ = ["contrast_table", "footer", "left_out", "render", "wide_table"]
+if TYPE_CHECKING:
+    from avq.design.ablation import Contrast
+
+ROW = ["dataset", "row"]
 
 
 def wide_table(long: pd.DataFrame, split: str = "test", asked: Sequence[str] = ()) -> pd.DataFrame:
@@ -31,8 +33,7 @@ def wide_table(long: pd.DataFrame, split: str = "test", asked: Sequence[str] = (
         NotComparable: a column of a trained metric would hold two protocols, or a row two values for one seed.
     """
     frame = rows_of(long, split)
-    keys = frame[["dataset", "row"]].drop_duplicates()
-    index = pd.MultiIndex.from_frame(keys)
+    index = pd.MultiIndex.from_frame(frame[ROW].drop_duplicates())
     columns = _counts(frame, index)
     for metric in METRICS.values():
         if not metric.shown and metric.name not in asked:
@@ -43,13 +44,12 @@ def wide_table(long: pd.DataFrame, split: str = "test", asked: Sequence[str] = (
         one_protocol(values, metric.name)
         for level, group in values.groupby("level", dropna=False, sort=True):
             name = metric.name if pd.isna(level) else f"{metric.name}@{int(level)}"
-            by_row = group.groupby(["dataset", "row"], sort=False)["value"]
+            by_row = group.groupby(ROW, sort=False)["value"]
             columns[name] = by_row.mean().reindex(index)
             if metric.kind == "trained" and pd.isna(level):
                 columns[f"{name}:sd"] = by_row.std(ddof=1).reindex(index)
-    reasons = failures(frame).drop_duplicates(["dataset", "row"]).set_index(["dataset", "row"])["reason"]
-    reason = reasons.reindex(index).fillna("")
-    table = pd.DataFrame(columns, index=index).assign(reason=reason).reset_index()
+    reasons = failures(frame).drop_duplicates(ROW).set_index(ROW)["reason"].reindex(index).fillna("")
+    table = pd.DataFrame(columns, index=index).assign(reason=reasons).reset_index()
     return table if table["dataset"].nunique() > 1 else table.drop(columns="dataset")
 
 
@@ -62,25 +62,30 @@ def left_out(long: pd.DataFrame, split: str = "test", asked: Sequence[str] = ())
 
 def _counts(frame: pd.DataFrame, index: pd.MultiIndex) -> dict[str, pd.Series]:
     lost = failures(frame)
-    failed = lost[lost["whole"]].groupby(["dataset", "row"])["seed"].nunique().reindex(index, fill_value=0)
-    ran = frame[frame["status"] == "ok"].groupby(["dataset", "row"])["seed"].nunique()
+    failed = lost[lost["whole"]].groupby(ROW)["seed"].nunique().reindex(index, fill_value=0)
+    ran = frame[frame["status"] == "ok"].groupby(ROW)["seed"].nunique()
     counts = {"seeds": ran.reindex(index, fill_value=0).astype(int)}
     return counts | ({"failed": failed.astype(int)} if failed.any() else {})
 
 
 def contrast_table(
     long: pd.DataFrame,
-    contrasts: Sequence[DeclaredContrast],
+    contrasts: Sequence[Contrast],
     alpha: float = 0.05,
     margin: Mapping[str, float] | None = None,
     split: str = "test",
 ) -> pd.DataFrame:
-    """The declared contrasts, judged (`avq.reporting.statistics.judge`): one line each, in the order declared.
+    """The declared contrasts, judged (`avq.reporting.statistics.judge`), as `judged_table`."""
+    return judged_table(judge(long, contrasts, alpha, margin, split))
+
+
+def judged_table(judged: Sequence[Judgement]) -> pd.DataFrame:
+    """One line a contrast, in the order declared.
 
     Columns: `contrast, a, b, metric, n_a, n_b, mean_a, mean_b, difference, low, high, p, p_holm, margin,
     p_equivalence, verdict, reason, alpha`.
     """
-    lines = [dataclasses.asdict(one) for one in judge(long, contrasts, alpha, margin, split)]
-    numbers = ("n_a", "n_b", "mean_a", "mean_b", "difference", "low", "high", "p", "p_holm", "margin")
-    order = ["name", "a", "b", "metric", *numbers, "p_equivalence", "verdict", "reason", "alpha"]
-    return pd.DataFrame(lines, columns=order).rename(columns={"name": "contrast"})
+    last = ("verdict", "reason", "alpha")
+    names = [field.name for field in dataclasses.fields(Judgement) if field.name not in last]
+    table = pd.DataFrame([dataclasses.asdict(one) for one in judged], columns=[*names, *last])
+    return table.rename(columns={"name": "contrast"})

@@ -1,4 +1,4 @@
-"""The one way from long-form records to the values behind a cell: selection, failures, protocols."""
+"""From long-form records to the values behind a cell: selection, failures, protocols."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import pandas as pd
 from avq.errors import NotComparable
 from avq.metrics.registry import METRICS
 
-FLOOR = "patch-kmeans"  # the variant that every trained row has to beat (design.md, section 3, rule 1)
+BASELINE = "patch-kmeans"  # the variant that every trained row has to beat (docs/evidence.md, rule 1)
 
 
 def rows_of(long: pd.DataFrame, split: str) -> pd.DataFrame:
-    """The records that a table of `split` is made of, one dataset and row label in every line.
+    """The records that a table of `split` is made of: measured on it, on no split, and costs of any split.
 
-    That is what was measured on `split`, what belongs to no split, and costs from any split. A table without
-    a `row` column (one run's record) is labelled by its variant. Lines of unknown metrics are left out
-    (`unknown_metrics`).
+    Every line has a dataset and a row label (its variant where there is no `row` column: one run's record). Unknown
+    metrics are left out (`unknown_metrics`).
     """
     frame = long.copy()
     for name in ("dataset", "split", "reason", "protocol", "variant"):
@@ -34,7 +33,7 @@ def unknown_metrics(*tables: pd.DataFrame) -> list[str]:
 
 
 def failures(frame: pd.DataFrame) -> pd.DataFrame:
-    """One line (`dataset, row, seed, metric, reason, whole`) a failed run (`whole`) or a failed cell."""
+    """One line (`dataset, row, seed, metric, reason, whole`) per failed run (`whole`) or failed cell."""
     run = ["dataset", "row", "seed"]
     failed = frame[frame["status"] == "failed"].drop_duplicates([*run, "reason"])
     sound = frame.loc[frame["status"] != "failed", run].drop_duplicates().assign(whole=False)
@@ -42,25 +41,34 @@ def failures(frame: pd.DataFrame) -> pd.DataFrame:
     return lines.assign(whole=lines["whole"].isna())
 
 
-def seed_values(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Valid values of `metric`, one a seed and level.
-
-    Columns: `dataset, row, variant, level, seed, protocol, value`.
+def seed_values(frame: pd.DataFrame, *metrics: str) -> pd.DataFrame:
+    """Valid values, one per metric, level and seed: `metric, dataset, row, variant, level, seed, protocol, value`.
 
     Raises:
         NotComparable: a row has two values for one seed, so two experiments or presets were mixed.
     """
-    keys = ["dataset", "row", "level", "seed"]
-    good = frame[(frame["metric"] == metric) & (frame["status"] == "ok") & frame["value"].notna()]
+    keys = ["metric", "dataset", "row", "level", "seed"]
+    good = frame[frame["metric"].isin(metrics) & (frame["status"] == "ok") & frame["value"].notna()]
     good = good.drop_duplicates([*keys, "protocol", "value"])
     twice = good[good.duplicated([*keys, "protocol"], keep=False)]
     if len(twice):
         first = twice.iloc[0]
         raise NotComparable(
-            f"row '{first['row']}' has several values of {metric} for seed {first['seed']}: results of "
+            f"row '{first['row']}' has several values of {first['metric']} for seed {first['seed']}: results of "
             "different experiments, presets or machines are mixed; give one of them."
         )
-    return good[["dataset", "row", "variant", "level", "seed", "protocol", "value"]]
+    return good[["metric", "dataset", "row", "variant", "level", "seed", "protocol", "value"]]
+
+
+def whole_values(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """`seed_values` of the model as a whole, without those of single levels."""
+    values = seed_values(frame, metric)
+    return values[values["level"].isna()]
+
+
+def mean_by_row(values: pd.DataFrame) -> pd.Series:
+    """Mean over seeds by row, in the order of the rows."""
+    return values.groupby("row", sort=False)["value"].mean()
 
 
 def protocols_differ(values: pd.DataFrame) -> bool:
@@ -74,8 +82,6 @@ def one_protocol(values: pd.DataFrame, metric: str) -> None:
     Raises:
         NotComparable: values of one dataset were obtained under different protocol ids; both are named.
     """
-    if not protocols_differ(values):
-        return
     for _, group in values.groupby("dataset", sort=False):
         found = group.drop_duplicates("protocol")
         if len(found) > 1:

@@ -16,6 +16,7 @@ from avq.store.record import COLUMNS, to_csv, typed
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+
 def assemble(
     plan: Plan,
     store: Store,

@@ -159,4 +159,3 @@ def _with_current_names(frame: DataFrame) -> DataFrame:
 def is_failure(frame: DataFrame) -> bool:
     """Whether this is the record of a run that failed as a whole."""
     return bool((frame["status"] == "failed").all())
-

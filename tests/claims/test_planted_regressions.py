@@ -18,16 +18,22 @@ HERE = Path(__file__).parent / "planted"
 BASELINE = Path(__file__).parents[2] / "results" / "cpu" / "ablation_levels-smoke-synthetic-faces.csv"
 
 
-def judged(now: pd.DataFrame) -> Check:
+def stored(name: str) -> pd.DataFrame:
+    return avq.load_results(HERE / f"{name}.csv")
+
+
+def judged(now: pd.DataFrame, before: pd.DataFrame | None = None) -> Check:
+    """By the ablation's alpha and margins; against the committed table where no other is given."""
     statistics = load_ablation("ablation_levels").statistics
-    before = avq.load_results(BASELINE)
-    before = before[before["row"].isin(set(now["row"]))]
+    if before is None:
+        before = avq.load_results(BASELINE)
+        before = before[before["row"].isin(set(now["row"]))]
     return check(before, now, alpha=statistics.regression_alpha, margin=statistics.margin, allowed=["timing"])
 
 
 @pytest.mark.parametrize("record", ["no_restarts", "wrong_beta"])
 def test_a_planted_mistake_is_caught_by_trained_metrics(record: str) -> None:
-    found = judged(avq.load_results(HERE / f"{record}.csv"))
+    found = judged(stored(record))
     assert found.exit_code == 1
     assert [cell.column for cell in found.cells if cell.verdict == "regressed"] or any(
         note.kind in ("collapsed", "failed") and note.fails for note in found.notes
@@ -35,38 +41,32 @@ def test_a_planted_mistake_is_caught_by_trained_metrics(record: str) -> None:
 
 
 def test_unchanged_code_with_fresh_seeds_passes() -> None:
-    found = judged(avq.load_results(HERE / "unchanged.csv"))
+    found = judged(stored("unchanged"))
     assert [cell for cell in found.cells if found.fails(cell)] == []
     assert found.exit_code == 0
 
 
-def kept(name: str) -> pd.DataFrame:
-    return avq.load_results(HERE / f"{name}.csv")
-
-
-def kept_checkpoints(before: pd.DataFrame, now: pd.DataFrame) -> dict[tuple[str, str], str]:
+def by_cell(before: pd.DataFrame, now: pd.DataFrame) -> dict[tuple[str, str], str]:
     """Verdicts on checkpoints trained as they should be, measured as they are and with what attention adds doubled."""
-    statistics = load_ablation("ablation_levels").statistics
-    found = check(before, now, alpha=statistics.regression_alpha, margin=statistics.margin)
-    return {(cell.row, cell.column): cell.verdict for cell in found.cells}
+    return {(cell.row, cell.column): cell.verdict for cell in judged(now, before).cells}
 
 
-def test_a_doubled_output_on_kept_checkpoints_is_caught_and_only_where_it_does_harm() -> None:
+def test_a_doubled_output_on_stored_checkpoints_is_caught_and_only_where_it_does_harm() -> None:
     """MAE 0.057 to 0.132, by 0.024 more or less a seed: as the checkpoints are the same ones, no noise hides it."""
-    found = kept_checkpoints(kept("kept"), kept("kept_doubled"))
+    found = by_cell(stored("kept"), stored("kept_doubled"))
     worse = {name for name, verdict in found.items() if verdict == "regressed"}
     assert worse == {("aren-1-rpa", metric) for metric in ("mae", "psnr", "ssim", "perplexity@1")}
     assert {found["aren-1", metric] for metric in ("mae", "psnr", "ssim", "perplexity@1")} == {"same"}
 
 
-def test_without_proof_of_the_same_checkpoint_three_unruly_seeds_do_not_show_it() -> None:
-    now = kept("kept_doubled")
+def test_without_proof_of_the_same_checkpoint_three_seeds_of_outlier_variance_do_not_show_it() -> None:
+    now = stored("kept_doubled")
     now.loc[now["metric"] == "validation-mae", "value"] += 1e-9
-    assert kept_checkpoints(kept("kept"), now)["aren-1-rpa", "mae"] == "undecided"
+    assert by_cell(stored("kept"), now)["aren-1-rpa", "mae"] == "undecided"
 
 
 @pytest.mark.parametrize("row", ["aren-1-rpa", "aren-1-rpa-mean"])
-def test_the_attention_gain_of_kept_checkpoints_tells_it_exactly(row: str) -> None:
-    before, now = kept("kept"), kept("kept_doubled")
+def test_the_attention_gain_of_stored_checkpoints_shows_it_exactly(row: str) -> None:
+    before, now = stored("kept"), stored("kept_doubled")
     gains = [frame[(frame["row"] == row) & (frame["metric"] == "attention-gain")] for frame in (before, now)]
     assert (gains[1]["value"].to_numpy() / gains[0]["value"].to_numpy()) == pytest.approx(2, rel=1e-4)

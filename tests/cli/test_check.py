@@ -120,7 +120,7 @@ def test_rates_against_distortions(call):
     assert max(map(len, done.stdout.splitlines())) <= 120
     whole = call("table", str(TABLE), "--view", "rate-distortion", "--format", "csv").stdout
     rows = list(csv.DictReader(io.StringIO(whole)))
-    assert [row["row"] for row in rows if "floor" in row["note"]] == ["patch-kmeans"]
+    assert [row["row"] for row in rows if "baseline" in row["note"]] == ["patch-kmeans"]
     assert rows[-1]["row"] == "vqvae2"  # the only one with more than half a bit
     assert {row["experiment"] for row in rows} == {"ablation_levels-small-cifar10"}
     wrong = ("table", str(TABLE), "--view", "rate-distortion", "--metrics", "mae")

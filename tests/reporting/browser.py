@@ -20,7 +20,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 
 class Browser:
-    """One page in a browser of its own. `events` keeps all that the browser told, in order."""
+    """One page in a browser of its own. `events` holds all that the browser reported, in order."""
 
     def __init__(self, profile: Path) -> None:
         assert CHROMIUM is not None
@@ -74,7 +74,7 @@ class Browser:
             self.events.append(self._next())
 
     def value(self, expression: str) -> Any:
-        """What a JavaScript expression gives."""
+        """What a JavaScript expression returns."""
         answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
@@ -88,7 +88,7 @@ class Browser:
     def _next(self) -> dict[str, Any]:
         deadline = time.monotonic() + 120
         while b"\0" not in self._rest:
-            assert time.monotonic() < deadline, "the browser says nothing"
+            assert time.monotonic() < deadline, "the browser does not answer"
             piece = os.read(self._in, 1 << 20)
             assert piece, "the browser has ended"
             self._rest += piece

@@ -1,110 +1,17 @@
-"""Long-form frames made up for the tests; the makers are given to tests as fixtures."""
-
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
-import numpy as np
+import made_records
 import pandas as pd
 import pytest
 
 
-def _line(row: str, seed: int, metric: str, value: float | None, **more: object) -> dict[str, object]:
-    cell = {
-        "row": row, "variant": row.split("[")[0], "dataset": "cifar10", "split": "test", "seed": seed,
-        "level": None, "metric": metric, "protocol": f"{metric}.1:ref=abc;n=100", "value": value, "unit": "",
-        "stderr": None, "n": 100, "status": "ok", "reason": "", "machine": "two cores",
-        "run": f"{row}-s{seed}", "code": "0123",
-    }  # fmt: skip
-    return {**cell, **more}
-
-
-def _frame(lines: Sequence[Mapping[str, object]]) -> pd.DataFrame:
-    """As `avq.store.record.typed` leaves it."""
-    table = pd.DataFrame(lines)
-    for name in ("seed", "level", "n"):
-        table[name] = table[name].astype("float64").astype("Int64")
-    for name in ("value", "stderr"):
-        table[name] = table[name].astype("float64")
-    return table
-
-
-def _maes(means: Mapping[str, float], sd: float | Mapping[str, float], seeds: int, rng: int = 0) -> pd.DataFrame:
-    """MAE of rows with planted means and spreads between seeds."""
-    generator = np.random.default_rng(rng)
-    spreads = sd if isinstance(sd, Mapping) else dict.fromkeys(means, sd)
-    return _frame(
-        [
-            _line(row, seed, "mae", mean + spreads[row] * float(generator.standard_normal()))
-            for row, mean in means.items()
-            for seed in range(seeds)
-        ]
-    )
-
-
-def _story(seeds: int = 3) -> pd.DataFrame:
-    """A small ablation as it comes out of a store, with costs, levels and a failed run."""
-    generator = np.random.default_rng(1)
-    rows = {
-        "vqvae": (0.0512, 1), "aren-1": (0.0466, 1), "aren-1-rpa": (0.0571, 1), "aren-1-rpa-mean": (0.0465, 1),
-        "aren-2": (0.0462, 2), "aren-2-rpa-mean": (0.0460, 2), "patch-kmeans": (0.0596, 1),
-    }  # fmt: skip
-    lines = []
-    for index, (row, (mean, levels)) in enumerate(rows.items()):
-        for seed in range(seeds):
-            if row == "aren-1-rpa" and seed == 2:
-                why = "loss became NaN at step 410 (losses.reconstruction)"
-                lines.append(_line(row, seed, "mae", None, status="failed", reason=why, protocol=""))
-                continue
-            mae = mean + 0.0003 * float(generator.standard_normal())
-            lines += [
-                _line(row, seed, "mae", mae, stderr=0.0002),
-                _line(row, seed, "mae-sigma", 0.018),
-                _line(row, seed, "psnr", 20 - 200 * (mae - 0.05)),
-                _line(row, seed, "bits-per-pixel", 0.5),
-                _line(row, seed, "bits-per-pixel-entropy", 0.47),
-                _line(row, seed, "eye-mae", None, status="n/a", reason="the images have no mask of a second eye"),
-            ]
-            for level in range(1, levels + 1):
-                lines += [
-                    _line(row, seed, "active-codes", 250 - 40 * level, level=level),
-                    _line(row, seed, "perplexity", 200 - 50 * level, level=level),
-                ]
-                if row != "patch-kmeans":
-                    lines.append(_line(row, seed, "receptive-field", 32 * level, level=level, split=""))
-                if "rpa" in row:
-                    lines.append(_line(row, seed, "attention-gain", 0.84 * level, level=level))
-            if row != "patch-kmeans":
-                lines += [
-                    _line(row, seed, "params-trainable", 250_000.0 + 41_234 * index, split=""),
-                    _line(row, seed, "macs", 4.1e7 + 3e6 * index, split=""),
-                    _line(row, seed, "train-images-per-s", 812.0 - 40 * index, split=""),
-                    _line(row, seed, "inference-images-per-s", 3100.0 - 90 * index, split=""),
-                    _line(row, seed, "peak-memory", 712.0, split=""),
-                    _line(row, seed, "training-time", 95.0 + index + seed, split="train"),
-                ]
-    return _frame(lines)
-
-
-@pytest.fixture
-def line() -> Callable[..., dict[str, object]]:
-    """`line(row, seed, metric, value, **cells)`: one record."""
-    return _line
-
-
-@pytest.fixture
-def frame() -> Callable[..., pd.DataFrame]:
-    """`frame(lines)`: records as a table."""
-    return _frame
-
-
-@pytest.fixture
-def maes() -> Callable[..., pd.DataFrame]:
-    """`maes(means, sd, seeds, rng)`: MAE of rows with planted means and spreads."""
-    return _maes
+@pytest.fixture(autouse=True)
+def _no_full_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """statsmodels runs a full garbage collection in every correction, which takes longer than all else in a test."""
+    monkeypatch.setattr("gc.collect", lambda: 0)
 
 
 @pytest.fixture
 def story() -> pd.DataFrame:
     """A small ablation of three seeds with everything in it."""
-    return _story()
+    return made_records.story()

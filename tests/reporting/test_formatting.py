@@ -1,3 +1,5 @@
+"""How p values and differences are printed."""
+
 from __future__ import annotations
 
 import math

@@ -1,18 +1,15 @@
-"""Rate-distortion rows: their order, the floor, and the front."""
+"""Rate-distortion rows: their order, the baseline, and the front."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pandas as pd
 import pytest
+from made_records import frame, line
 
 from avq.errors import NotComparable, UsageError
 from avq.reporting.rates import rate_distortion
 from avq.reporting.render import render
 
-Lines = Callable[..., dict[str, object]]
-Frames = Callable[..., pd.DataFrame]
 ROWS = {
     "rich": (1.0, 0.03), "wasteful": (1.0, 0.05), "middle": (0.5, 0.04), "patch-kmeans": (0.5, 0.06),
     "lean": (0.25, 0.07), "dear": (0.7, 0.041),
@@ -20,7 +17,7 @@ ROWS = {
 
 
 @pytest.fixture
-def rates(line: Lines, frame: Frames) -> pd.DataFrame:
+def rates() -> pd.DataFrame:
     lines = []
     for row, (bits, mae) in ROWS.items():
         lines += [line(row, seed, "bits-per-pixel", bits) for seed in (0, 1)]
@@ -34,7 +31,7 @@ def rates(line: Lines, frame: Frames) -> pd.DataFrame:
 def test_rows_stand_by_rate_and_the_front_is_marked(rates: pd.DataFrame) -> None:
     table = rate_distortion(rates)
     assert list(zip(table["row"], table["note"], strict=True)) == [
-        ("lean", "front"), ("middle", "front"), ("patch-kmeans", "floor"), ("dear", ""), ("rich", "front"),
+        ("lean", "front"), ("middle", "front"), ("patch-kmeans", "baseline"), ("dear", ""), ("rich", "front"),
         ("wasteful", ""), ("no codes", "no rate"),
     ]  # fmt: skip
     assert "ssim" not in table
@@ -42,10 +39,10 @@ def test_rows_stand_by_rate_and_the_front_is_marked(rates: pd.DataFrame) -> None
     assert table["mae:sd"][0] == pytest.approx(0.5**0.5 * 1e-3)
 
 
-def test_a_floor_may_be_the_front(rates: pd.DataFrame) -> None:
+def test_a_baseline_may_be_the_front(rates: pd.DataFrame) -> None:
     rates.loc[(rates["row"] == "patch-kmeans") & (rates["metric"] == "mae"), "value"] = 0.02
     notes = rate_distortion(rates).set_index("row")["note"]
-    assert notes["patch-kmeans"] == "floor, front"
+    assert notes["patch-kmeans"] == "baseline, front"
     assert notes["rich"] == notes["middle"] == ""
 
 

@@ -1,4 +1,4 @@
-"""A report: its cells say what they load, run again by hand, and leave out what is not at hand."""
+"""A report: its cells say what they load, run again by hand, and leave out what is missing."""
 
 from __future__ import annotations
 
@@ -117,8 +117,8 @@ def test_remarks_of_runs_stand_beside_their_row(long: pd.DataFrame) -> None:
 
 def test_without_a_store_a_line_says_what_is_missing(long: pd.DataFrame, store: Path) -> None:
     report = Report(long, store="/nowhere")
-    assert "not at hand" in repr(report.learning_curves()[0])
-    assert "not at hand" in repr(report.pictures()[0])
+    assert "was not found" in repr(report.learning_curves()[0])
+    assert "was not found" in repr(report.pictures()[0])
     (curves,) = Report(long, store=store).learning_curves()
     assert "aren-1 0.0500" in curves.alt
     assert "patch-kmeans" not in curves.alt
@@ -146,5 +146,4 @@ def test_what_scale_measured_has_its_picture_and_table_and_no_sections_of_traini
     assert "avq-bench scale --latent-sizes 16,32\n" in made
     assert report.attention_scaling() is not None
     table = report.scaling_table()
-    assert table is not None
     assert "32x32" in table._repr_html_()

@@ -6,8 +6,8 @@ import re
 
 import pandas as pd
 import pytest
+from made_records import contrast, frame, line
 
-from avq.reporting.statistics import Contrast
 from avq.reporting.styled import BEST, QUIET, cost_table, listing, quality_table, verdict_table
 from avq.reporting.tables import contrast_table
 
@@ -29,18 +29,16 @@ def test_the_best_mean_of_a_rate_is_bold(story: pd.DataFrame) -> None:
     assert bold == ["aren-2"]
 
 
-def test_the_floor_is_no_best_of_costs(story: pd.DataFrame, line, frame) -> None:
+def test_the_baseline_is_no_best_of_costs(story: pd.DataFrame) -> None:
     story = pd.concat([story, frame([line("patch-kmeans", 0, "params-trainable", 0.0, split="")])], ignore_index=True)
     table = cost_table(story)
-    assert table is not None
     bold = [row for row, css in styles(table, "trainable values ↓").items() if BEST in css]
     assert bold == ["vqvae"]
 
 
 def test_undecided_is_grey_and_decided_is_not(story: pd.DataFrame) -> None:
-    declared = [Contrast("sure", "aren-1", "vqvae"), Contrast("unsure", "aren-1-rpa-mean", "aren-1")]
+    declared = [contrast("sure", "aren-1", "vqvae"), contrast("unsure", "aren-1-rpa-mean", "aren-1")]
     table = verdict_table(contrast_table(story, declared))
-    assert table is not None
     grey = {row: QUIET in css for row, css in styles(table, "a − b").items()}
     assert grey == {"sure": False, "unsure": True}
     assert verdict_table(contrast_table(story, [])) is None

@@ -1,4 +1,4 @@
-"""Where pixels look, drawn over the image."""
+"""What pixels attend to, drawn over the image."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _LEAST_TOP = 2.0  # times the mean: an even row is half as strong as the full co
 
 
 def attention_picture(image: Images, looks: Sequence[tuple[str, tuple[int, int], Sequence[Look]]]) -> Image.Image:
-    """A line a pixel: the image with the pixel marked, then, level by level, where it looks.
+    """A line a pixel: the image with the pixel marked, then, level by level, what it attends to.
 
     Weights are shown as multiples of their mean, on a scale of each panel's own from 0 (no colour) to its largest, but
-    at least to twice the mean; the latent pixel that looks is framed.
+    at least to twice the mean; the latent pixel that attends is framed.
 
     Args:
         image: uint8 `[H, W, 3]`, as the model saw it.
@@ -61,7 +61,7 @@ def _draw(axes: Axes, image: Images, one: Look) -> None:
     height, width = image.shape[:2]
     tall, wide = height / times.shape[0], width / times.shape[1]
     share = (times / top).repeat(round(tall), 0).repeat(round(wide), 1)[..., None]
-    # A pale grey image, so that the colour alone speaks of weight, and dark things do not look unlooked at
+    # A pale grey image, so that the colour alone speaks of weight, and dark things do not seem unattended
     pale = 0.6 + 0.4 * image.mean(-1, keepdims=True) / 255
     shade = mpl.colormaps["YlOrRd"](share[..., 0])[..., :3]
     mixed = pale * (1 - 0.85 * share + 0.85 * share * shade)

@@ -8,18 +8,17 @@ from scipy import stats
 from avq.errors import AvqError
 from avq.metrics.registry import METRICS
 from avq.reporting.statistics import pool_spreads
-from avq.reporting.values import FLOOR, one_protocol, protocols_differ, rows_of, seed_values
+from avq.reporting.values import BASELINE, mean_by_row, one_protocol, protocols_differ, rows_of, whole_values
 
 
 def one_dataset(long: pd.DataFrame, metric: str, split: str) -> pd.DataFrame:
-    """Values of a metric without levels, as `seed_values` gives them, on one dataset under one protocol.
+    """Values of a metric without levels, as `seed_values` returns them, on one dataset under one protocol.
 
     Raises:
         NotComparable: the values were obtained under two protocols.
         AvqError: there are no values, or those of several datasets.
     """
-    values = seed_values(rows_of(long, split), metric)
-    values = values[values["level"].isna()]
+    values = whole_values(rows_of(long, split), metric)
     one_protocol(values, metric)
     if values["dataset"].nunique() != 1:
         raise AvqError(f"picture: need the values of {metric} for one dataset, got {values['dataset'].nunique()}")
@@ -48,26 +47,26 @@ def means(long: pd.DataFrame, metric: str, split: str) -> pd.Series:
     Raises:
         NotComparable: a trained metric was obtained under two protocols.
     """
-    values = seed_values(rows_of(long, split), metric)
-    values = values[values["level"].isna()]
+    values = whole_values(rows_of(long, split), metric)
     if METRICS.find(metric).kind != "trained" and protocols_differ(values):
         return pd.Series(dtype="float64")  # as in a table: the footer says that it was left out
     one_protocol(values, metric)
-    return values.groupby("row", sort=False)["value"].mean()
+    return mean_by_row(values)
 
 
 def sight(table: pd.DataFrame, metric: str) -> tuple[float, float] | None:
-    """Limits of an axis of means where some rows are so much worse than the floor that they would hide the others.
+    """Limits of an axis of means (of `with_intervals`) that leave out rows far worse than the k-means baseline.
 
-    `table` is that of `with_intervals`. None where everything can be shown, or where most rows do not beat the floor.
+    None where everything can be shown, or where most rows do not beat the baseline.
     """
     sign = 1 if METRICS.find(metric).better == "lower" else -1
     losses = table["mean"] * sign
-    floors, trained = losses[table["variant"] == FLOOR], losses[table["variant"] != FLOOR]
-    if floors.empty or trained.empty:
+    baselines, trained = losses[table["variant"] == BASELINE], losses[table["variant"] != BASELINE]
+    if baselines.empty or trained.empty:
         return None
-    floor, best = float(floors.max()), float(losses.min())
-    if trained.median() >= floor or trained.max() < floor + 0.25 * (floor - best):
+    baseline, best = float(baselines.max()), float(losses.min())
+    room = baseline - best
+    if trained.median() >= baseline or trained.max() < baseline + 0.25 * room:
         return None
-    low, high = sorted((sign * (best - 0.1 * (floor - best)), sign * (floor + 0.3 * (floor - best))))
+    low, high = sorted((sign * (best - 0.1 * room), sign * (baseline + 0.3 * room)))
     return low, high

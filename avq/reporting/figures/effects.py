@@ -14,24 +14,23 @@ from avq.metrics.format import format_value
 from avq.metrics.registry import METRICS, Metric
 from avq.reporting.figures.data import one_dataset, sight, with_intervals
 from avq.reporting.figures.style import (
-    BAD,
+    BASELINE_INK,
     DIRECTIONS,
-    EVEN,
-    FLOOR_INK,
-    GOOD,
     INK,
     QUIET,
+    VERDICTS,
     Look,
     Picture,
     axes_of,
+    baseline_line,
     drawing,
     looks,
+    margin_note,
+    name_rows,
     off_the_scale,
 )
 from avq.reporting.statistics import Judgement
-from avq.reporting.values import FLOOR
-
-INKS = {"better": GOOD, "worse": BAD, "equivalent": EVEN}
+from avq.reporting.values import BASELINE
 
 
 def contrast_intervals(judged: Sequence[Judgement]) -> Picture | None:
@@ -59,7 +58,7 @@ def _contrasts(axes: Axes, part: Sequence[Judgement], metric: Metric) -> None:
         axes.axvspan(-margin, margin, color="#e3eaf3", zorder=0)
     axes.axvline(0, color=INK, linewidth=1, zorder=1)
     for at, one in enumerate(part):
-        ink = INKS.get(one.verdict, QUIET)
+        ink = VERDICTS.get(one.verdict, QUIET)
         if not math.isnan(one.low):
             axes.plot([one.low, one.high], [at, at], color=ink, linewidth=3.2, solid_capstyle="butt")
         axes.plot(one.difference, at, "o", color=ink, markerfacecolor="white" if ink == QUIET else ink, markersize=6.5)
@@ -81,7 +80,7 @@ def _in_words(one: Judgement) -> str:
 def values_by_row(long: pd.DataFrame, metric: str = "mae", split: str = "test") -> Picture:
     """One line a row of the ablation: a dot a seed, the mean, and its 95 % interval from the pooled spread.
 
-    The floor is drawn as a line that trained rows must pass.
+    The k-means baseline is drawn as a line that trained rows must pass.
 
     Raises:
         NotComparable: the values were obtained under two protocols.
@@ -89,14 +88,14 @@ def values_by_row(long: pd.DataFrame, metric: str = "mae", split: str = "test") 
     """
     entry = METRICS.find(metric)
     values = one_dataset(long, metric, split)
-    table, shown, limits = with_intervals(values), looks(long), sight(with_intervals(values), metric)
-    longest = max(map(len, table["row"]))
+    table, shown = with_intervals(values), looks(long)
+    limits = sight(table, metric)
     with drawing(0.85 + 0.3 * len(table)) as figure:
         axes = figure.subplots()
         for at, line in enumerate(table.to_dict("records")):
             ink, mean = shown[line["row"]].color, line["mean"]
-            if line["variant"] == FLOOR:
-                axes.axvline(mean, color=FLOOR_INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+            if line["variant"] == BASELINE:
+                baseline_line(axes, mean, along="x")
             axes.plot([line["low"], line["high"]], [at, at], color=ink, linewidth=5, alpha=0.35, solid_capstyle="butt")
             axes.plot(mean, at, "|", color=ink, markersize=13, markeredgewidth=2.2, zorder=3)
             seeds = values.loc[values["row"] == line["row"], "value"]
@@ -107,12 +106,10 @@ def values_by_row(long: pd.DataFrame, metric: str = "mae", split: str = "test") 
         if limits:
             axes.set_xlim(*limits)
             beyond = table[(table["mean"] < limits[0]) | (table["mean"] > limits[1])]
-            for at, line in zip(beyond.index, beyond.to_dict("records"), strict=True):
-                above = line["mean"] > limits[1]
-                color = shown[line["row"]].color
-                axes.plot(limits[above], at, ">" if above else "<", color=color, clip_on=False, markersize=7)
-        axes.set_yticks(range(len(table)), table["row"], fontsize=9 if longest < 24 else 7)
-        axes.set_ylim(len(table) - 0.5, -0.5)
+            for at, row, mean in zip(beyond.index, beyond["row"], beyond["mean"], strict=True):
+                above = mean > limits[1]
+                axes.plot(limits[above], at, ">" if above else "<", color=shown[row].color, clip_on=False, markersize=7)
+        name_rows(axes, table["row"], 0.5)
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(f"{entry.label}{DIRECTIONS[entry.better]}")
@@ -124,15 +121,14 @@ def values_by_row(long: pd.DataFrame, metric: str = "mae", split: str = "test") 
 def values_by_axis(long: pd.DataFrame, metric: str = "mae", split: str = "test") -> Picture | None:
     """Means and 95 % intervals over the ablation's axes: the first along x, the second as lines, a third as panels.
 
-    Rows outside the grid are level lines to compare with. None where the rows have no axis, or more than three.
+    Rows outside the grid are horizontal lines to compare with. None where the rows have no axis, or more than three.
     Errors as `values_by_row`.
     """
     entry, axes_names = METRICS.find(metric), axes_of(long)
     if not 1 <= len(axes_names) <= 3:
         return None
     table = with_intervals(one_dataset(long, metric, split))
-    places = long.drop_duplicates("row")[["row", *axes_names]]
-    table = table.merge(places, on="row")
+    table = table.merge(long.drop_duplicates("row")[["row", *axes_names]], on="row")
     grid = table[(table[axes_names] != "").all(axis=1)]
     if grid.empty:
         return None
@@ -159,13 +155,12 @@ def values_by_axis(long: pd.DataFrame, metric: str = "mae", split: str = "test")
         for line in grid.to_dict("records")
     )
     beside = "; ".join(f"{line['row']}: {format_value(metric, line['mean'])}" for line in lines.to_dict("records"))
-    return Picture(
-        figure, f"{entry.title} over the axes of the ablation. {words}." + f" Beside: {beside}." * bool(beside)
-    )
+    alt = f"{entry.title} over the axes of the ablation. {words}."
+    return Picture(figure, f"{alt} Beside: {beside}." if beside else alt)
 
 
 def _one_panel(axes: Axes, part: pd.DataFrame, names: Sequence[str], shown: Mapping[str, Look]) -> pd.DataFrame:
-    """Draw it, and give by row the place along x and the mean."""
+    """Draw it, and return by row the place along x and the mean."""
     ticks = list(dict.fromkeys(part[names[0]]))
     groups = list(part.groupby(names[1], sort=False)) if len(names) > 1 else [("", part)]
     palette, places = sns.color_palette("deep", len(groups)), []
@@ -187,12 +182,11 @@ def _one_panel(axes: Axes, part: pd.DataFrame, names: Sequence[str], shown: Mapp
 
 
 def _level_lines(axes: Axes, lines: pd.DataFrame, names: bool) -> None:
-    for line in lines.to_dict("records"):
-        floor = line["variant"] == FLOOR
-        ink = FLOOR_INK if floor else QUIET
-        axes.axhline(line["mean"], color=ink, linewidth=1, linestyle=(0, (4, 3)) if floor else ":", zorder=1)
+    for row, variant, mean in lines[["row", "variant", "mean"]].itertuples(index=False, name=None):
+        text, ink = (f"{row} (baseline)", BASELINE_INK) if variant == BASELINE else (row, QUIET)
+        if variant == BASELINE:
+            baseline_line(axes, mean)
+        else:
+            axes.axhline(mean, color=ink, linewidth=1, linestyle=":", zorder=1)
         if names:
-            axes.annotate(
-                line["row"] + (" (floor)" if floor else ""), (1, line["mean"]), (4, 0), va="center", fontsize=8,
-                xycoords=("axes fraction", "data"), textcoords="offset points", color=ink, annotation_clip=False,
-            )  # fmt: skip
+            margin_note(axes, text, mean, ink)

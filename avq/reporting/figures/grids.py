@@ -26,7 +26,7 @@ def reconstruction_grid(
         original: uint8 `[N, H, W, 3]`.
         rows: by label, reconstructions of the same shape, in the order to show.
         path: the PNG to write.
-        notes: by label, a short second line such as "MAE 0.0466"; missing labels have none.
+        notes: by label, a short second line ("MAE 0.0466"); optional.
 
     Raises:
         AvqError: a row has another shape than the originals.

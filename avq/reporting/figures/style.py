@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import pandas as pd
@@ -16,10 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from avq.reporting.values import FLOOR
+from avq.reporting.values import BASELINE
 
-INK, QUIET, FLOOR_INK = "#22272e", "#79838e", "#b5482f"
-GOOD, BAD, EVEN = "#1a7f5a", "#b5482f", "#3a6ea5"  # told apart without colour as well: every use has a word beside it
+INK, QUIET, BASELINE_INK = "#22272e", "#79838e", "#b5482f"
+EVEN = "#3a6ea5"
+VERDICTS = {"better": "#1a7f5a", "worse": "#b5482f", "equivalent": EVEN}  # with a word beside each use
 WIDTH = 5.0  # inches: drawn so small that the letters can be read where a phone shows it 360 px wide
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -41,6 +42,7 @@ STYLE: dict[Any, Any] = {
     "figure.facecolor": "white",
 }
 DIRECTIONS = {"lower": " (lower is better)", "higher": " (higher is better)", None: ""}
+DASHED = (0, (4, 3))
 _MARKERS = "osD^vPX*<>ph"
 _OUTSIDE = "#5c6670"  # rows outside the grid of the axes
 
@@ -90,8 +92,7 @@ class Picture:
         return {"image/png": self.png(), "text/plain": self.alt}, {"image/png": {"alt": self.alt, "width": width}}
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     """How one row is drawn in every figure."""
 
     color: Any
@@ -101,31 +102,29 @@ class Look:
 def looks(long: pd.DataFrame) -> dict[str, Look]:
     """The look of every row: where there are two axes, marker by the first and colour by the second.
 
-    Rows outside the grid are grey with markers of their own, the floor is a red cross. Without two axes every
-    row has a colour of its own.
+    Rows outside the grid are grey with markers of their own, the k-means baseline is a red cross. Without two axes
+    every row has a colour of its own.
     """
     lines = long.drop_duplicates("row")
     axes = axes_of(long)
     inside = lines[(lines[axes] != "").all(axis=1)] if axes else lines.iloc[:0]
-    outside = lines[~lines["row"].isin(inside["row"]) & (lines["variant"] != FLOOR)]
-    found = {str(row): Look(FLOOR_INK, "X") for row in lines.loc[lines["variant"] == FLOOR, "row"]}
+    found = {row: Look(BASELINE_INK, "X") for row in lines.loc[lines["variant"] == BASELINE, "row"]}
     if len(axes) != 2 or inside.empty:
-        rows = [str(row) for row in lines["row"] if row not in found]
+        rows = [row for row in lines["row"] if row not in found]
         colors = sns.color_palette("husl" if len(rows) > 10 else "deep", len(rows))
         found |= {row: Look(colors[i], _MARKERS[i % len(_MARKERS)]) for i, row in enumerate(rows)}
-        return {str(row): found[str(row)] for row in lines["row"]}
-    first, second = (list(dict.fromkeys(inside[axis])) for axis in axes)
-    colors = sns.color_palette("deep", len(second))
-    for line in inside.to_dict("records"):
-        marker = _MARKERS[first.index(line[axes[0]]) % len(_MARKERS)]
-        found[str(line["row"])] = Look(colors[second.index(line[axes[1]])], marker)
-    for i, row in enumerate(outside["row"]):
-        found[str(row)] = Look(_OUTSIDE, _MARKERS[(len(first) + i) % len(_MARKERS)])
-    return {str(row): found[str(row)] for row in lines["row"]}
+    else:
+        first, second = (list(dict.fromkeys(inside[axis])) for axis in axes)
+        colors = sns.color_palette("deep", len(second))
+        for row, shape, color in inside[["row", *axes]].itertuples(index=False, name=None):
+            found[row] = Look(colors[second.index(color)], _MARKERS[first.index(shape) % len(_MARKERS)])
+        outside = [row for row in lines["row"] if row not in found]
+        found |= {row: Look(_OUTSIDE, _MARKERS[(len(first) + i) % len(_MARKERS)]) for i, row in enumerate(outside)}
+    return {row: found[row] for row in lines["row"]}
 
 
 def axes_of(long: pd.DataFrame) -> list[str]:
-    """The axes of the ablation: the columns of the long form after `row` that tell rows apart."""
+    """The axes of the ablation: the columns of the long form after `row` whose values differ."""
     names = list(long.columns)
     after = names[names.index("row") + 1 :] if "row" in names else []
     return [name for name in after if long[name].replace("", None).nunique() > 1]
@@ -155,32 +154,48 @@ def legend(figure: Figure, shown: Mapping[str, Look], columns: int = 3, filled: 
 def off_the_scale(
     axes: Axes, limits: tuple[float, float] | None, table: pd.DataFrame, shown: Mapping[str, Look]
 ) -> None:
-    """Set the limits of a panel's y axis, and mark what lies beyond them at the edge, with its value.
+    """Set the limits of a panel's y axis (None: leave them), and mark means beyond them at the edge, with their value.
 
-    Args:
-        limits: None leaves the panel as it is.
-        table: by row, `x` and `mean`.
+    `table` has `x` and `mean` by row.
     """
     if limits is None:
         return
     axes.set_ylim(*limits)
     left, right = axes.get_xlim()
     taken: list[tuple[float, int]] = []
-    for row, line in table.sort_values("x").iterrows():
-        if limits[0] <= line["mean"] <= limits[1]:
-            continue
-        above = line["mean"] > limits[1]
+    beyond = table[~table["mean"].between(*limits)].sort_values("x")
+    for row, x, mean in zip(beyond.index, beyond["x"], beyond["mean"], strict=True):
+        above, color = mean > limits[1], shown[str(row)].color
         # A value whose place is taken goes to the next line.
-        crowd = [level for x, level in taken if line["x"] - x < 0.12 * (right - left)]
+        crowd = [level for other, level in taken if x - other < 0.12 * (right - left)]
         level = min(set(range(len(crowd) + 1)) - set(crowd))
-        taken.append((line["x"], level))
-        axes.plot(line["x"], limits[above], "^" if above else "v", color=shown[str(row)].color, clip_on=False, ms=7)
-        away = (6 + 9 * level) * (-1 if above else 1)
+        taken.append((x, level))
+        axes.plot(x, limits[above], "^" if above else "v", color=color, clip_on=False, ms=7)
         axes.annotate(
-            f"{line['mean']:.3f}", (line["x"], limits[above]), (0, away), textcoords="offset points", zorder=5,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85},
-            ha="center", va="top" if above else "bottom", fontsize=8, color=shown[str(row)].color,
+            f"{mean:.3f}", (x, limits[above]), (0, (6 + 9 * level) * (-1 if above else 1)), zorder=5,
+            textcoords="offset points", bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85},
+            ha="center", va="top" if above else "bottom", fontsize=8, color=color,
         )  # fmt: skip
+
+
+def baseline_line(axes: Axes, at: float, along: str = "y") -> None:
+    """The dashed line of the k-means baseline's value, across a panel."""
+    draw = axes.axhline if along == "y" else axes.axvline
+    draw(at, color=BASELINE_INK, linewidth=1, linestyle=DASHED, zorder=1)
+
+
+def margin_note(axes: Axes, text: str, at: float, color: str) -> None:
+    """A word on the right of a panel, at the height `at`."""
+    axes.annotate(
+        text, (1, at), (4, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center",
+        fontsize=8, color=color, annotation_clip=False,
+    )  # fmt: skip
+
+
+def name_rows(axes: Axes, rows: Sequence[str], room: float) -> None:
+    """Rows from the top down along a panel's y axis, with their names."""
+    axes.set_yticks(range(len(rows)), rows, fontsize=9 if max(map(len, rows)) < 24 else 7)
+    axes.set_ylim(len(rows) - 1 + room, -room)
 
 
 def broken(label: str) -> list[str]:

@@ -12,21 +12,24 @@ from avq.metrics.format import format_value
 from avq.metrics.registry import METRICS
 from avq.reporting.figures.data import means, one_dataset, sight, with_intervals
 from avq.reporting.figures.style import (
+    BASELINE_INK,
+    DASHED,
     DIRECTIONS,
-    FLOOR_INK,
     INK,
     Look,
     Picture,
+    baseline_line,
     drawing,
     legend,
     looks,
+    margin_note,
     off_the_scale,
 )
-from avq.reporting.values import FLOOR
+from avq.reporting.values import BASELINE
 
 
 def rate_distortion(long: pd.DataFrame, metric: str = "mae", split: str = "test") -> Picture | None:
-    """Distortion against rate by code entropy; a tick at each nominal rate; shaded: what the floor does as well.
+    """Distortion against rate by code entropy; a tick at each nominal rate; shaded: what does not beat the baseline.
 
     Errors as `values_by_row`; None where no rate was measured.
     """
@@ -48,7 +51,7 @@ def rate_distortion(long: pd.DataFrame, metric: str = "mae", split: str = "test"
             axes.plot(line["entropy"], line["mean"], look.marker, color=look.color, markersize=7, markeredgecolor="w")
         axes.margins(x=0.08, y=0.1)
         off_the_scale(axes, sight(table, metric), table.assign(x=table["entropy"]), shown)
-        _beyond_the_floor(axes, table, worse_is_up=entry.better == "lower")
+        _beyond_the_baseline(axes, table, worse_is_up=entry.better == "lower")
         axes.set_xlabel("bits per pixel by code entropy (tick: nominal)")
         axes.set_ylabel(f"{entry.label}{DIRECTIONS[entry.better]}")
         legend(figure, shown)
@@ -58,13 +61,13 @@ def rate_distortion(long: pd.DataFrame, metric: str = "mae", split: str = "test"
     return Picture(figure, f"{entry.label} against bits per pixel by code entropy: {words}.")
 
 
-def _beyond_the_floor(axes: Axes, table: pd.DataFrame, worse_is_up: bool) -> None:
-    """Shade what is no better than a floor row at the same rate or more."""
+def _beyond_the_baseline(axes: Axes, table: pd.DataFrame, worse_is_up: bool) -> None:
+    """Shade what is no better than a k-means baseline at the same rate or more."""
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
-    for _, floor in table[table["variant"] == FLOOR].iterrows():
-        x, y, end = floor["entropy"], floor["mean"], high if worse_is_up else low
-        axes.fill_between([x, right], y, end, color=FLOOR_INK, alpha=0.07, linewidth=0, zorder=0)
-        axes.plot([right, x, x], [y, y, end], color=FLOOR_INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    for _, line in table[table["variant"] == BASELINE].iterrows():
+        x, y, end = line["entropy"], line["mean"], high if worse_is_up else low
+        axes.fill_between([x, right], y, end, color=BASELINE_INK, alpha=0.07, linewidth=0, zorder=0)
+        axes.plot([right, x, x], [y, y, end], color=BASELINE_INK, linewidth=1, linestyle=DASHED, zorder=1)
     axes.set_xlim(left, right)
     axes.set_ylim(low, high)
 
@@ -77,9 +80,11 @@ class _Cost(NamedTuple):
 
 _COSTS = (
     _Cost("params-trainable", "trainable values, millions", lambda values: values / 1e6),
-    _Cost("train-images-per-s", "training time an image, ms (quiet pass)", lambda values: 1000 / values),
-    _Cost("inference-images-per-s", "time to reconstruct an image, ms (quiet pass)", lambda values: 1000 / values),
-    _Cost("peak-memory", "peak memory of a training process, MiB (quiet pass)", lambda values: values),
+    _Cost("train-images-per-s", "training time an image, ms (isolated benchmark)", lambda values: 1000 / values),
+    _Cost(
+        "inference-images-per-s", "time to reconstruct an image, ms (isolated benchmark)", lambda values: 1000 / values
+    ),
+    _Cost("peak-memory", "peak memory of training, MiB (isolated benchmark)", lambda values: values),
 )
 
 
@@ -87,19 +92,19 @@ def pareto(long: pd.DataFrame, metric: str = "mae", split: str = "test") -> Pict
     """Quality against parameters, time and memory, one panel a cost that was measured, with its Pareto front.
 
     The front joins the means of rows that no other row beats in both; whether neighbours on it differ, seeds say.
-    Rows at another nominal rate than most are hollow and on no front; the floor is a dashed line.
+    Rows at another nominal rate than most are hollow and on no front; the k-means baseline is a dashed line.
     Errors as `values_by_row`; None where no cost was measured.
     """
     entry = METRICS.find(metric)
     table = with_intervals(one_dataset(long, metric, split)).set_index("row")
     rates = means(long, "bits-per-pixel", split).reindex(table.index)
-    # Quality bought with bits is another trade: such rows are shown hollow, and are on no front.
+    # Quality bought with bits is another trade: rows at other rates are hollow, and on no front.
     table["same_rate"] = rates.isna() | (rates == rates.mode().iloc[0] if rates.notna().any() else True)
     costs = [(cost, cost.of(means(long, cost.metric, split)).reindex(table.index)) for cost in _COSTS]
     costs = [(cost, values) for cost, values in costs if values.notna().any()]
     if not costs:
         return None
-    trained = table["variant"] != FLOOR  # the floor costs next to nothing: it is the line to pass, on no front
+    trained = table["variant"] != BASELINE  # the baseline costs next to nothing: a line to pass, on no front
     there = pd.concat([values for _, values in costs], axis=1).notna().any(axis=1) & trained
     shown = {str(row): look for row, look in looks(long).items() if there.get(row, False)}
     words = []
@@ -109,12 +114,9 @@ def pareto(long: pd.DataFrame, metric: str = "mae", split: str = "test") -> Pict
         for axes, (cost, values) in zip(panels, costs, strict=True):
             part = table[trained].assign(x=values).dropna(subset=["x"])
             front = _panel(axes, part, shown, entry.better == "lower")
-            for floor in table.loc[table["variant"] == FLOOR, "mean"]:
-                axes.axhline(floor, color=FLOOR_INK, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-                axes.annotate(
-                    "floor", (1, floor), (4, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
-                    va="center", fontsize=8, color=FLOOR_INK,
-                )  # fmt: skip
+            for mean in table.loc[~trained, "mean"]:
+                baseline_line(axes, mean)
+                margin_note(axes, "baseline", mean, BASELINE_INK)
             off_the_scale(axes, sight(table, metric), part, shown)
             axes.set_title(cost.label, fontsize=9.5)
             axes.set_ylabel(entry.label)

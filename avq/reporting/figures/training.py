@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from avq.metrics.format import format_value
 from avq.metrics.registry import METRICS
-from avq.reporting.figures.style import Look, Picture, axes_of, drawing, legend, looks
+from avq.reporting.figures.style import Look, Picture, axes_of, drawing, legend, looks, name_rows
 from avq.reporting.values import rows_of, seed_values
 
 _MOST_LEVELS = 4  # panels side by side that still leave room for their numbers
@@ -16,21 +16,16 @@ _MOST_LEVELS = 4  # panels side by side that still leave room for their numbers
 def validation_curves(log: pd.DataFrame, long: pd.DataFrame, metric: str = "validation-mae") -> Picture | None:
     """Curves on validation images: a thin line a seed, a thick one for the mean, a panel a value of the first axis.
 
-    Args:
-        log: columns `row`, `seed`, `step` and the column `metric`; lines without a value are skipped.
-        long: the experiment's table, which says how rows lie on the axes.
-        metric: name of the column, in METRICS.
-
-    Returns:
-        None where there is no curve.
+    `log` has columns `row`, `seed`, `step` and `metric`; lines without a value are skipped, and there is no picture
+    without any. `long`, the experiment's table, places rows on the axes.
     """
     entry, log = METRICS.find(metric), log.dropna(subset=[metric])
     if log.empty:
         return None
     panels, shown = _panels(log, long), {row: look for row, look in looks(long).items() if row in set(log["row"])}
-    columns = 2 if len(panels) > 1 else 1
+    columns = min(2, len(panels))
     lines = -(-len(panels) // columns)
-    # The start, and a row that goes astray, are far above all that matters: what leaves the top is off the scale.
+    # The start, and a row that diverges, are far above all that matters: they leave the panel at its top.
     late = log[log["step"] >= log["step"].max() * 0.3][metric]
     low, high = float(log[metric].min()), min(float(late.quantile(0.99)), 2 * float(late.median()))
     room = (high - low) or high or 1.0
@@ -42,7 +37,7 @@ def validation_curves(log: pd.DataFrame, long: pd.DataFrame, metric: str = "vali
             axes.set_ylim(low - 0.06 * room, high + 0.04 * room)
         for axes in drawn[len(panels) :]:
             axes.set_visible(False)
-        for axes in drawn[max(0, len(panels) - columns) : len(panels)]:
+        for axes in drawn[len(panels) - columns : len(panels)]:
             axes.tick_params(labelbottom=True)
             axes.set_xlabel("training step")
         for axes in drawn[::columns]:
@@ -96,16 +91,14 @@ def codebook_usage(long: pd.DataFrame, split: str = "test") -> Picture | None:
             for row, line in part.iterrows():
                 at, color = rows.index(row), shown[str(row)].color
                 axes.barh(at, line["effective"], color=color, alpha=0.45, height=0.62)
-                axes.plot(
-                    line["utilization"], at, "o", color="white", markeredgecolor=color, markersize=5, clip_on=False
-                )
+                used = line["utilization"]
+                axes.plot(used, at, "o", color="white", markeredgecolor=color, markersize=5, clip_on=False)
             axes.set_title(f"level {level}", fontsize=9.5)
             axes.set_xlim(0, 1.02)
             axes.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"])
             axes.grid(axis="y", visible=False)
             axes.tick_params(axis="y", length=0)
-        drawn[0].set_yticks(range(len(rows)), rows, fontsize=9 if max(map(len, rows)) < 24 else 7)
-        drawn[0].set_ylim(len(rows) - 0.4, -0.6)
+        name_rows(drawn[0], rows, 0.6)
         figure.supxlabel("share of the codebook: dot, codes used; bar, perplexity", fontsize=9)
     words = "; ".join(
         f"{row} level {level}: {line['active']:.0f} codes used ({line['utilization']:.0%}), "
