@@ -1,12 +1,14 @@
-"""How a synthetic face looks: palettes, proportions, and the order of the layers.
+"""How a synthetic face looks: palettes, proportions, the range of each choice, and the order of the layers.
 
-Places are in units of the picture's side. ``p`` is the distance from the head's axis (so everything drawn in
-it is symmetric), ``q`` the height below the head's middle, both divided by the head's scale.
+Lengths are in units of the picture's side. ``p`` is the distance from the head's axis (so everything drawn in it is
+symmetric), ``q`` the height below the head's middle, both divided by the head's scale.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,8 @@ from numpy.typing import NDArray
 from avq.data.drawing import Array, Number, blend, ellipse, mix, ramp, stripes
 
 Window = tuple[slice, slice]
+Choice = NDArray[np.int64]
+Draw = dict[str, Callable[[NDArray[np.float64]], Any]]
 
 SMALLEST = 16
 PATTERNS = 6
@@ -32,18 +36,7 @@ def _palette(*colours: str) -> Array:
 IRIS = _palette("2f7fe0", "2fae5a", "7a4a22", "e0a020", "8a4fd0", "d8486a")
 SKIN = _palette("fbdcc4", "f2c6a0", "e3ac7f", "c98d5e", "a46a41", "7d4c2d", "5b3722")
 HAIR = _palette("1d1a1c", "3b2417", "6b4023", "a8692f", "d9b062", "b5432a", "8f8f96", "4a3a66")
-CLOTHES = _palette(
-    "c8443c",
-    "2f6db5",
-    "2f8f6b",
-    "e0a43a",
-    "6a4c93",
-    "34495e",
-    "d9d4c7",
-    "e07a5f",
-    "3d405b",
-    "81b29a",
-)
+CLOTHES = _palette("c8443c", "2f6db5", "2f8f6b", "e0a43a", "6a4c93", "34495e", "d9d4c7", "e07a5f", "3d405b", "81b29a")
 PANEL_COLOURS = np.stack(
     [
         _palette("cfe3f2", "f6d9cf", "d8ecd6", "f7e9b8", "e4daf0", "d5eeee", "f3d3df", "e6e2d8"),
@@ -55,51 +48,61 @@ _LIPS = _palette("b8404a")[0]
 _DARK = _palette("221c20")[0]
 
 
+def _choice(options: int) -> Draw:
+    """Draw one of so many options: int64 ``[N]``."""
+    return {"draw": lambda random: (random * options).astype(np.int64)}
+
+
+def _number(low: float, high: float) -> Draw:
+    """Draw evenly between two bounds: float32 ``[N, 1, 1, 1]``."""
+    return {"draw": lambda random: np.asarray(low + (high - low) * random, np.float32)[:, None, None, None]}
+
+
 @dataclass(frozen=True)
 class Panel:
-    """One half of the background in each picture: choices int64 ``[N]``, numbers ``[N, 1, 1, 1]``."""
+    """One half of the background in each picture; fields in the order in which they are drawn."""
 
-    kind: NDArray[np.int64]
-    palette: NDArray[np.int64]
-    period: NDArray[np.int64]
-    across: Array
-    down: Array
-    light: Array
+    kind: Choice = field(metadata=_choice(PATTERNS))
+    palette: Choice = field(metadata=_choice(len(PANEL_COLOURS)))
+    period: Choice = field(metadata=_choice(len(PERIODS)))
+    across: Array = field(metadata=_number(0, 1))
+    down: Array = field(metadata=_number(0, 1))
+    light: Array = field(metadata=_number(-0.05, 0.05))
 
 
 @dataclass(frozen=True)
 class Look:
-    """What stands in each picture: choices int64 ``[N]``, numbers float32 ``[N, 1, 1, 1]``."""
+    """What each picture shows; fields from `wall` on in the order in which they are drawn."""
 
-    first_iris: NDArray[np.int64]
-    second_iris: NDArray[np.int64]
+    first_iris: Choice
+    second_iris: Choice
     left: Panel
     right: Panel
-    wall: Array
-    x: Array
-    y: Array
-    scale: Array
-    skin: Array
-    skin_light: Array
-    hair: NDArray[np.int64]
-    hair_light: Array
-    style: NDArray[np.int64]
-    hairline: Array
-    volume: Array
-    clothes: NDArray[np.int64]
-    clothes_light: Array
-    collar: NDArray[np.int64]
-    width: Array
-    height: Array
-    brow_height: Array
-    brow_tilt: Array
-    nose: Array
-    smile: Array
-    lips: Array
-    mouth: Array
-    teeth: NDArray[np.int64]
-    blush: Array
-    beard: NDArray[np.int64]
+    wall: Array = field(metadata=_number(0.86, 0.97))
+    x: Array = field(metadata=_number(-0.03, 0.03))
+    y: Array = field(metadata=_number(-0.02, 0.03))
+    scale: Array = field(metadata=_number(0.92, 1.1))
+    skin: Array = field(metadata=_number(0, len(SKIN) - 1))
+    skin_light: Array = field(metadata=_number(0.95, 1.03))
+    hair: Choice = field(metadata=_choice(len(HAIR)))
+    hair_light: Array = field(metadata=_number(0.85, 1.15))
+    style: Choice = field(metadata=_choice(STYLES))
+    hairline: Array = field(metadata=_number(-0.025, 0.045))
+    volume: Array = field(metadata=_number(0.0, 0.04))
+    clothes: Choice = field(metadata=_choice(len(CLOTHES)))
+    clothes_light: Array = field(metadata=_number(0.85, 1.1))
+    collar: Choice = field(metadata=_choice(3))
+    width: Array = field(metadata=_number(0.205, 0.24))
+    height: Array = field(metadata=_number(0.265, 0.30))
+    brow_height: Array = field(metadata=_number(0.0, 0.022))
+    brow_tilt: Array = field(metadata=_number(-0.12, 0.2))
+    nose: Array = field(metadata=_number(0.7, 1.3))
+    smile: Array = field(metadata=_number(-0.1, 1.0))
+    lips: Array = field(metadata=_number(0.75, 1.3))
+    mouth: Array = field(metadata=_number(0.075, 0.115))
+    teeth: Choice = field(metadata=_choice(3))
+    blush: Array = field(metadata=_number(0.0, 0.45))
+    beard: Choice = field(metadata=_choice(5))
 
 
 class _Easel:
