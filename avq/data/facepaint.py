@@ -24,7 +24,7 @@ PATTERNS = 6
 STYLES = 6
 PERIODS = (0.125, 0.16, 0.22)
 _GAP = 0.13  # between the two panels
-# Even on the smallest head the irises stand an eighth of the picture apart: see `avq.data.synthetic`.
+# Even on the smallest head the irises are an eighth of the picture apart: see `avq.data.synthetic`.
 _EYE, _IRIS_RADIUS = 0.113, 0.045
 
 
@@ -60,7 +60,7 @@ def _number(low: float, high: float) -> Draw:
 
 @dataclass(frozen=True)
 class Panel:
-    """One half of the background in each picture; fields in the order in which they are drawn."""
+    """Half of the background of each picture; fields in the order in which they are drawn."""
 
     kind: Choice = field(metadata=_choice(PATTERNS))
     palette: Choice = field(metadata=_choice(len(PANEL_COLOURS)))
@@ -119,7 +119,7 @@ class _Easel:
         self._largest = float(look.scale.max())
 
     def window(self, reach: float, top: float, bottom: float) -> Window:
-        """Rows and columns that hold all of ``p < reach``, ``top < q < bottom`` in every picture."""
+        """Rows and columns that contain all of ``p < reach``, ``top < q < bottom`` in every picture."""
         look, edge = self.look, 2 / self.size
         middle_x, middle_y = 0.5 + look.x, 0.52 + look.y
         rows = (middle_y + look.scale * top).min() - edge, (middle_y + look.scale * bottom).max() + edge
@@ -141,7 +141,7 @@ class _Easel:
 
 
 def paint(look: Look, size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Paint every picture: uint8 ``[N, size, size, 3]``, and the second iris, bool ``[N, size, size]``."""
+    """The pictures, uint8 ``[N, size, size, 3]``, and the mask of the second iris, bool ``[N, size, size]``."""
     easel = _Easel(look, size)
     _background(easel)
     tone = _tone(look)
@@ -172,7 +172,7 @@ def _tone(look: Look) -> Array:
 
 
 def _background(easel: _Easel) -> None:
-    """The wall, and a panel in each half; the left one is the right one seen in a mirror."""
+    """The wall, and a panel in each half; the left one is drawn as a mirror image."""
     easel.canvas[:] = easel.look.wall * _palette("f4efe6")[0][None, :, None, None]
     half = easel.size - easel.size // 2
     _panel(easel.canvas[..., -half:], easel.look.right)
@@ -249,7 +249,7 @@ def _head(easel: _Easel, tone: Array, hair: Array) -> None:
     u, v = easel.p[..., columns] / look.width, easel.q[:, :, rows] / look.height
     shade = 1.03 - (0.13 * u * u + 0.06 * v * v)
     easel.lay(place, face, tone * shade)
-    # The hair shows above the hairline: everything of the crown that the brow's own oval leaves free.
+    # Hair shows above the hairline: the part of the crown that the brow's own oval leaves free.
     brow = easel.oval(place, 0.0, 0.12 + look.hairline, look.width - 0.012, 0.26)
     parted = easel.oval(place, 0.10, 0.07 + look.hairline, 0.125, 0.215)
     open_brow = mix(brow, parted, _chosen((look.style == 2) | (look.style == 4)))
@@ -260,7 +260,7 @@ def _head(easel: _Easel, tone: Array, hair: Array) -> None:
 
 
 def _eyes(easel: _Easel) -> NDArray[np.bool_]:
-    """Eyes, each iris in its own colour; returns where the second one is."""
+    """Eyes, each iris in its own colour; returns the mask of the second one."""
     look = easel.look
     place = easel.window(0.21, -0.07, 0.09)
     rows, columns = place

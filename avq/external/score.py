@@ -139,7 +139,7 @@ def score(
 
 
 def address(images: Images) -> str:
-    """Content address of a set; of 8-bit images that of `avq.data.hashing.address_of_images`, taken batch by batch."""
+    """Fingerprint of a set; of 8-bit images that of `avq.data.hashing.fingerprint_of_images`, taken batch by batch."""
     height, width = images.size
     kind = "" if images.eight_bit else "float32 "
     digest = hashlib.sha256(f"{kind}{(len(images), height, width, 3)!r}".encode())

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from avq.data import fingerprint, resolve, sources
+from avq.data import config, fingerprint, sources
 from avq.data.cards import Card, get_card
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -63,7 +63,7 @@ def tiny_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path,
     """A data root with a tiny CIFAR-10, known to the loader under that name."""
     root = tmp_path / "root"
     card = write_cifar10(root, get_card("cifar10"))
-    for module in (sources, fingerprint, resolve):
+    for module in (sources, fingerprint, config):
         monkeypatch.setattr(module, "get_card", lambda name: card)
     return root, card
 

@@ -28,7 +28,7 @@ def test_three_disjoint_splits_hold_every_image(tiny_cifar10: tuple[Path, Card])
     parts = dataset.train, dataset.validation, dataset.test
     train, validation, test = (rows(part.images) for part in parts)
     assert (len(train), len(validation), len(test)) == (90, 10, 20)
-    reader = [cifar10._read(card, root, train=flag) for flag in (True, False)]
+    reader = [cifar10.read_planes(card, root, prefix).transpose(0, 2, 3, 1) for prefix in ("data_batch", "test_batch")]
     assert train | validation == rows(torch.from_numpy(reader[0].copy()))
     assert test == rows(torch.from_numpy(reader[1].copy()))
     assert dataset.train.second_eye is None

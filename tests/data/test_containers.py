@@ -111,7 +111,7 @@ def test_a_container_that_was_cut_off_is_named(tmp_path: Path, make: object, sha
     path: Path = make(photographs(30), tmp_path / "a")  # type: ignore[operator]
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(UsageError, match="damaged or was not fetched to its end") as caught:
+    with pytest.raises(UsageError, match="damaged or incomplete") as caught:
         read_all(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -223,14 +223,14 @@ def test_an_unreadable_file_is_listed(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("kind", CONTAINERS)
-def test_a_signature_follows_every_change_of_a_file(kind: str, tmp_path: Path) -> None:
+def test_a_fingerprint_follows_every_change_of_a_file(kind: str, tmp_path: Path) -> None:
     files = photographs(5)
     path = CONTAINERS[kind](files, tmp_path / "a")
-    before = open_container(path).signature
-    assert open_container(path).signature == before
+    before = open_container(path).fingerprint
+    assert open_container(path).fingerprint == before
     file = next(file for file in ([path] if path.is_file() else sorted(path.rglob("*"))) if file.is_file())
     file.write_bytes(file.read_bytes())
-    assert open_container(path).signature != before
+    assert open_container(path).fingerprint != before
 
 
 def test_a_tar_is_read_as_a_stream(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_file_is_fetched_once(server: Server, tmp_path: Path) -> None:
 def test_what_was_broken_off_goes_on(server: Server, tmp_path: Path, knows_ranges: bool) -> None:
     file = offered(server)
     server.breaks_after, server.knows_ranges = 300_000, knows_ranges
-    with pytest.raises(AvqError, match=r"What has arrived is kept: the same command goes on") as caught:
+    with pytest.raises(AvqError, match=r"The part received so far stays: the same command resumes it") as caught:
         download(file, tmp_path)
     assert "\n" not in str(caught.value)
     assert (tmp_path / "x.zip.part").stat().st_size == 300_000

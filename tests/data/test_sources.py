@@ -5,9 +5,8 @@ import re
 import pytest
 import torch
 
-from avq.data.config import DataConfig
+from avq.data.config import DataConfig, resolve
 from avq.data.fingerprint import fingerprint
-from avq.data.resolve import resolve
 from avq.data.sources import load_dataset
 from avq.errors import UsageError
 

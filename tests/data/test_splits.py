@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avq.data.cards import get_card
-from avq.data.splits import LEFT_OUT, SPLITS, NameRule, Part, assign, content_address
+from avq.data.splits import LEFT_OUT, SPLITS, NameRule, Part, assign, content_fingerprint
 
 SHARES = {"validation": 0.1, "test": 0.2}
 digest_lists = st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=60)
@@ -128,13 +128,13 @@ def test_a_file_named_train_is_no_split() -> None:
 @given(digest_lists, st.randoms())
 def test_the_address_knows_no_order_but_every_file_and_part(values: list[bytes], random: object) -> None:
     parts = [Part.NOTHING] * len(values)
-    address = content_address(digests(values), np.array(parts, np.uint8))
+    address = content_fingerprint(digests(values), np.array(parts, np.uint8))
     shuffled = values.copy()
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert content_address(digests(shuffled), np.array(parts, np.uint8)) == address
+    assert content_fingerprint(digests(shuffled), np.array(parts, np.uint8)) == address
     parts[0] = Part.TEST
-    assert content_address(digests(values), np.array(parts, np.uint8)) != address
-    assert content_address(digests([*values, values[0]]), no_parts(len(values) + 1)) != address
+    assert content_fingerprint(digests(values), np.array(parts, np.uint8)) != address
+    assert content_fingerprint(digests([*values, values[0]]), no_parts(len(values) + 1)) != address
 
 
 def test_card_rules_have_what_they_need() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from avq.data.hashing import address_of_images
+from avq.data.hashing import fingerprint_of_images
 from avq.data.loader import to_model
 from avq.data.sources import Dataset
 from avq.errors import UsageError
@@ -128,7 +128,7 @@ def test_one_set_of_8_bit_images_in_many_forms_has_one_address(kind: str, tmp_pa
         np.save(path, arrays[kind])
     images = open_images(path, "originals")
     assert images.eight_bit
-    assert address(images) == address_of_images(pixels)
+    assert address(images) == fingerprint_of_images(pixels)
 
 
 def test_no_more_than_a_batch_is_read_at_once(written: Path, tmp_path: Path) -> None:
