@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -20,25 +21,21 @@ _LINK = "a link, and links in archives are not followed"
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
 
 
-def is_zip(path: Path, start: bytes) -> bool:
-    """Whether a file is a zip, or the beginning of one."""
-    return start.startswith((b"PK\x03\x04", b"PK\x05\x06")) or zipfile.is_zipfile(path)
-
-
-def is_tar(path: Path) -> bool:
-    """Whether a file is a tar, compressed by gzip, bzip2, xz or not at all."""
-    try:
-        return tarfile.is_tarfile(path)
-    except (EOFError, zlib.error):
-        return False
-
-
-def open_zip(path: Path, skip: str) -> Container:
-    """A zip of image files.
+def open_archive(path: Path, start: bytes, skip: str) -> Container | None:
+    """A zip, or a tar compressed by gzip, bzip2, xz or not at all; None for any other file.
 
     Raises:
-        UsageError: it is damaged or incomplete, or contains no image.
+        UsageError: a zip is damaged or incomplete, or contains no image; of a tar, this is raised while it is read.
     """
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) or zipfile.is_zipfile(path):
+        return _open_zip(path, skip)
+    with suppress(EOFError, zlib.error):
+        if tarfile.is_tarfile(path):
+            return _open_tar(path, skip)
+    return None
+
+
+def _open_zip(path: Path, skip: str) -> Container:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [info for info in archive.infolist() if not info.is_dir()]
@@ -69,9 +66,7 @@ def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         raise Unusable(reason_of(error)) from error
 
 
-def open_tar(path: Path, skip: str) -> Container:
-    """A tar of image files; their number is unknown until its end. UsageError, while reading, where it has none."""
-
+def _open_tar(path: Path, skip: str) -> Container:
     def entries() -> Iterator[Entry]:
         found = 0
         try:

@@ -44,8 +44,7 @@ PANEL_COLOURS = np.stack(
     ],
     axis=1,
 )
-_LIPS = _palette("b8404a")[0]
-_DARK = _palette("221c20")[0]
+_LIPS, _DARK, _WALL = _palette("b8404a"), _palette("221c20"), _palette("f4efe6")
 
 
 def _choice(options: int) -> Draw:
@@ -173,7 +172,7 @@ def _tone(look: Look) -> Array:
 
 def _background(easel: _Easel) -> None:
     """The wall, and a panel in each half; the left one is drawn as a mirror image."""
-    easel.canvas[:] = easel.look.wall * _palette("f4efe6")[0][None, :, None, None]
+    easel.canvas[:] = easel.look.wall * _column(_WALL)
     half = easel.size - easel.size // 2
     _panel(easel.canvas[..., -half:], easel.look.right)
     _panel(easel.canvas[..., ::-1][..., -half:], easel.look.left)
@@ -241,8 +240,7 @@ def _head(easel: _Easel, tone: Array, hair: Array) -> None:
     rows, columns = place
     ears = easel.window(0.31, -0.06, 0.12)
     easel.lay(ears, easel.oval(ears, look.width, 0.035, 0.04, 0.06), tone * 0.88)
-    tall = 0.255 + look.volume
-    crown = easel.oval(place, 0.0, -0.075, look.width + 0.025 + look.volume, tall)
+    crown = easel.oval(place, 0.0, -0.075, look.width + 0.025 + look.volume, 0.255 + look.volume)
     covered = _chosen(look.style != 0)
     easel.lay(place, crown * covered * ramp(easel.q[:, :, rows] - 0.04, 0.08), hair)
     face = easel.oval(place, 0.0, 0.0, look.width, look.height)
@@ -265,7 +263,7 @@ def _eyes(easel: _Easel) -> NDArray[np.bool_]:
     place = easel.window(0.21, -0.07, 0.09)
     rows, columns = place
     white = np.ones((1, 3, 1, 1), np.float32)
-    dark = _column(_DARK[None])
+    dark = _column(_DARK)
     opening = easel.oval(place, _EYE, 0.008, 0.067, 0.049)
     easel.lay(place, easel.oval(place, _EYE, 0.001, 0.073, 0.057), dark * 1.4)
     easel.lay(place, opening, white)
@@ -287,18 +285,15 @@ def _features(easel: _Easel, tone: Array, hair: Array) -> None:
     rows, columns = place
     p, q = easel.p[..., columns], easel.q[:, :, rows]
     aside = p - _EYE
-    slanted = q + (0.092 + look.brow_height) - look.brow_tilt * aside
-    arch = slanted + 6 * aside**2 - 0.01
+    arch = q + (0.092 + look.brow_height) - look.brow_tilt * aside + 6 * aside**2 - 0.01
     thickness = 0.017 - 2.4 * aside**2
     easel.lay(place, ramp(np.abs(arch) - thickness, easel.pixel), np.minimum(hair, tone * 0.7))
-    place = easel.window(0.06, 0.0, 0.12)
-    nostrils = easel.oval(place, 0.0, 0.082, 0.034 * look.nose, 0.022)
-    easel.lay(place, nostrils, tone * 0.80)
-    bridge = easel.oval(place, 0.0, 0.06, 0.02 * look.nose, 0.034)
-    easel.lay(place, bridge, tone * 1.03)
+    place = easel.window(0.06, 0.0, 0.12)  # nostrils, then the bridge
+    easel.lay(place, easel.oval(place, 0.0, 0.082, 0.034 * look.nose, 0.022), tone * 0.80)
+    easel.lay(place, easel.oval(place, 0.0, 0.06, 0.02 * look.nose, 0.034), tone * 1.03)
     place = easel.window(0.2, 0.05, 0.16)
-    blush = mix(tone, _column(_LIPS[None]), 0.5)
-    easel.lay(place, easel.oval(place, 0.135, 0.105, 0.042, 0.028) * look.blush, blush)
+    blush = easel.oval(place, 0.135, 0.105, 0.042, 0.028) * look.blush
+    easel.lay(place, blush, mix(tone, _column(_LIPS), 0.5))
     place = easel.window(0.17, 0.08, 0.31)
     rows, columns = place
     p, q = easel.p[..., columns], easel.q[:, :, rows]
@@ -307,7 +302,7 @@ def _features(easel: _Easel, tone: Array, hair: Array) -> None:
     w = p / look.mouth
     bow = q - 0.175 - look.smile * 0.05 * (0.5 - w * w)
     half = 0.019 * look.lips * (1 - w * w)
-    lips = mix(_column(_LIPS[None]), tone * 0.62, 0.35)
+    lips = mix(_column(_LIPS), tone * 0.62, 0.35)
     easel.lay(place, ramp(np.abs(bow) - half, easel.pixel), lips)
     teeth = ramp(np.abs(bow) - (half - 0.012), easel.pixel) * _chosen(look.teeth == 0)
     easel.lay(place, teeth, np.full((1, 3, 1, 1), 0.97, np.float32))

@@ -39,10 +39,8 @@ def open_container(path: Path, skip: str = "") -> Container:
         )
     if start.startswith(b"PAR1"):
         return tables.open_parquets(path, [path])
-    if archives.is_zip(path, start):
-        return archives.open_zip(path, skip)
-    if archives.is_tar(path):
-        return archives.open_tar(path, skip)
+    if (archive := archives.open_archive(path, start, skip)) is not None:
+        return archive
     begins = f"it begins with {start[:8]!r}" if start else "it is empty"
     raise UsageError(f"{path} is neither a folder nor a zip, tar, LMDB or parquet file: {begins}")
 

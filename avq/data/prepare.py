@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
+from PIL import features
 
 from avq.data import chunks
 from avq.data.assemble import gather, write_splits, write_table
@@ -123,6 +125,7 @@ def _existing(output: Path, card: Card, size: int, container: Container, replace
 
 def _job(card: Card, container: Container, size: int) -> dict[str, Any]:
     """What the result depends on; work begun for another job cannot be used."""
+    codecs = {name: features.version(name) or "none" for name in ("libjpeg_turbo", "jpg", "zlib", "webp")}
     return {
         "format": FORMAT,
         "dataset": card.name,
@@ -131,17 +134,8 @@ def _job(card: Card, container: Container, size: int) -> dict[str, Any]:
         "rules": RULES,
         "split": {"rule": card.rule, "indices": card.indices, "shares": card.shares},
         "source": {"kind": container.kind, "path": str(container.path), "signature": container.fingerprint},
-        "versions": library_versions(),
+        "versions": {"pillow": PIL.__version__, "numpy": np.__version__, **codecs},
     }
-
-
-def library_versions() -> dict[str, str]:
-    """The libraries that a pixel depends on."""
-    import PIL
-    from PIL import features
-
-    codecs = {name: features.version(name) or "none" for name in ("libjpeg_turbo", "jpg", "zlib", "webp")}
-    return {"pillow": PIL.__version__, "numpy": np.__version__, **codecs}
 
 
 def _is_complete(work: Path, job: dict[str, Any]) -> bool:
@@ -177,8 +171,7 @@ def _decode_all(
             if chunks.is_done(folder, number):
                 done += sum(1 for _ in islice(entries, CHUNK))
                 continue
-            batch = [_read(entry) for entry in islice(entries, CHUNK)]
-            if not batch:
+            if not (batch := [_read(entry) for entry in islice(entries, CHUNK)]):
                 break
             running.add(pool.submit(chunks.write_chunk, folder, number, size, batch))
             collect(workers)  # one more than the workers take at once, so that none has to wait
