@@ -44,19 +44,7 @@ def flat(mode: str, colour: object, **options: object) -> bytes:
         (encoded(Image.fromarray(np.full((20, 20), 0x00FF, np.uint16)), "PNG"), (0, 0, 0)),
         (encoded(Image.new("P", (20, 20), 3), "PNG"), None),
     ],
-    ids=[
-        "grey",
-        "bilevel",
-        "clear-grey",
-        "opaque",
-        "clear",
-        "half",
-        "keyed",
-        "unkeyed",
-        "16-bit",
-        "16-bit-dark",
-        "palette",
-    ],
+    ids=["grey", "bilevel", "clear-grey", "opaque", "clear", "half", "keyed", "unkeyed", "16-bit", "dark", "palette"],
 )
 def test_odd_pixels_become_rgb_by_the_rules(data: bytes, colour: tuple[int, int, int] | None) -> None:
     pixels = good(data).pixels
@@ -82,18 +70,10 @@ def test_cmyk_is_no_negative() -> None:
 def test_orientation_tags_are_obeyed(orientation: int) -> None:
     """Stored turned and tagged, every image is the upright one: same pixels, same hash, same split."""
     upright = picture(1)
-    back = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }.get(orientation)
+    names = ["FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_90", "TRANSVERSE", "ROTATE_270"]
     tag = Image.Exif()
     tag[0x0112] = orientation
-    stored = upright if back is None else upright.transpose(back)
+    stored = upright if orientation == 1 else upright.transpose(Image.Transpose[names[orientation - 2]])
     turned, plain = good(encoded(stored, "PNG", exif=tag)), good(encoded(upright, "PNG"))
     assert np.array_equal(turned.pixels, plain.pixels)
     assert turned.digest == plain.digest
