@@ -71,7 +71,7 @@ class Card(BaseModel):
     default_size: int
     flip: bool
     split: str = ""
-    how_to_get: str = "give its images to `avq-bench data prepare` with --source"
+    how_to_get: str = "run `avq-bench data prepare` on its images, with --source"
     folder: Annotated[str, Field(validate_default=True)] = ""
     checksums: dict[str, str] = {}
     sizes: dict[str, int] = {}

@@ -128,15 +128,17 @@ class _Easel:
     def _slice(self, low: float, high: float) -> slice:
         return slice(max(0, int(low * self.size)), min(self.size, int(high * self.size) + 1))
 
+    def within(self, place: Window) -> tuple[Array, Array]:
+        """``p`` and ``q`` within a window."""
+        return self.p[..., place[1]], self.q[:, :, place[0]]
+
     def oval(self, place: Window, p: Number, q: Number, a: Number, b: Number) -> Array:
         """Coverage of an ellipse (of a pair of them, where ``p`` is not 0) within a window."""
-        u = self.p[..., place[1]] - np.asarray(p, np.float32)
-        v = self.q[:, :, place[0]] - np.asarray(q, np.float32)
-        return ellipse(u, v, a, b, self.pixel)
+        u, v = self.within(place)
+        return ellipse(u - np.asarray(p, np.float32), v - np.asarray(q, np.float32), a, b, self.pixel)
 
     def lay(self, place: Window, coverage: Array, colour: Array) -> None:
-        rows, columns = place
-        blend(self.canvas[:, :, rows, columns], coverage, colour)
+        blend(self.canvas[:, :, place[0], place[1]], coverage, colour)
 
 
 def paint(look: Look, size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -237,21 +239,20 @@ def _head(easel: _Easel, tone: Array, hair: Array) -> None:
     """Ears, the face with its shading, and the hair over it."""
     look = easel.look
     place = easel.window(0.34, -0.42, 0.34)
-    rows, columns = place
+    p, q = easel.within(place)
     ears = easel.window(0.31, -0.06, 0.12)
     easel.lay(ears, easel.oval(ears, look.width, 0.035, 0.04, 0.06), tone * 0.88)
     crown = easel.oval(place, 0.0, -0.075, look.width + 0.025 + look.volume, 0.255 + look.volume)
     covered = _chosen(look.style != 0)
-    easel.lay(place, crown * covered * ramp(easel.q[:, :, rows] - 0.04, 0.08), hair)
+    easel.lay(place, crown * covered * ramp(q - 0.04, 0.08), hair)
     face = easel.oval(place, 0.0, 0.0, look.width, look.height)
-    u, v = easel.p[..., columns] / look.width, easel.q[:, :, rows] / look.height
+    u, v = p / look.width, q / look.height
     shade = 1.03 - (0.13 * u * u + 0.06 * v * v)
     easel.lay(place, face, tone * shade)
     # Hair shows above the hairline: the part of the crown that the brow's own oval leaves free.
     brow = easel.oval(place, 0.0, 0.12 + look.hairline, look.width - 0.012, 0.26)
     parted = easel.oval(place, 0.10, 0.07 + look.hairline, 0.125, 0.215)
     open_brow = mix(brow, parted, _chosen((look.style == 2) | (look.style == 4)))
-    q = easel.q[:, :, rows]
     gloss = 1.12 - 0.9 * (q + 0.2) ** 2 - 0.25 * u * u
     fringe = crown * (1 - open_brow) * ramp(q + 0.02, 0.05)
     easel.lay(place, fringe * covered, hair * gloss)
@@ -282,8 +283,7 @@ def _features(easel: _Easel, tone: Array, hair: Array) -> None:
     """Brows, nose, blush, beard, mouth."""
     look = easel.look
     place = easel.window(0.21, -0.18, -0.02)
-    rows, columns = place
-    p, q = easel.p[..., columns], easel.q[:, :, rows]
+    p, q = easel.within(place)
     aside = p - _EYE
     arch = q + (0.092 + look.brow_height) - look.brow_tilt * aside + 6 * aside**2 - 0.01
     thickness = 0.017 - 2.4 * aside**2
@@ -295,8 +295,7 @@ def _features(easel: _Easel, tone: Array, hair: Array) -> None:
     blush = easel.oval(place, 0.135, 0.105, 0.042, 0.028) * look.blush
     easel.lay(place, blush, mix(tone, _column(_LIPS), 0.5))
     place = easel.window(0.17, 0.08, 0.31)
-    rows, columns = place
-    p, q = easel.p[..., columns], easel.q[:, :, rows]
+    p, q = easel.within(place)
     chin = easel.oval(place, 0.0, 0.19, 0.135, 0.10) * easel.oval(place, 0.0, 0.0, look.width, look.height)
     easel.lay(place, chin * _chosen(look.beard == 0), hair)
     w = p / look.mouth
