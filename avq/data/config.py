@@ -45,7 +45,7 @@ class DataConfig:
 
 
 def resolve(config: DataConfig) -> DataConfig:
-    """The same data with the defaults of its card; counts that only the files can tell stay ``None``.
+    """The same data with the defaults of its card; counts that only the files can show stay ``None``.
 
     Raises:
         UsageError: unknown dataset, or a size or count that it does not have.

@@ -107,12 +107,9 @@ def find_prepared(root: Path, card: Card, size: int) -> Prepared | None:
     if not (folder / MANIFEST).is_file():
         return None
     prepared = _read_manifest(folder)
-    split = prepared.manifest["split"]
     today = {"filter": FILTER, "rules": RULES, "rule": card.rule, "indices": card.indices, "shares": card.shares}
-    theirs = {"filter": prepared.manifest["filter"], "rules": prepared.manifest["rules"]}
-    theirs |= {key: split[key] for key in ("rule", "indices", "shares")}
-    if today != theirs:
-        changed = ", ".join(key for key in today if today[key] != theirs[key])
+    theirs = prepared.manifest | prepared.manifest["split"]
+    if changed := ", ".join(key for key, rule in today.items() if rule != theirs[key]):
         raise UsageError(
             f"{folder} was prepared by other rules than today's ({changed}): remove it and prepare it again"
         )

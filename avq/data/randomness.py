@@ -36,7 +36,7 @@ def words(seed: int, stream: Stream, number: int, count: int, start: int = 0) ->
         start: the first one; a multiple of 4.
     """
     if start % _WORDS_PER_BLOCK or not 0 <= number < 1 << _NUMBER_BITS:
-        raise ValueError(f"no such place: start {start}, number {number}")
+        raise ValueError(f"no words at start {start}, number {number}")
     key = np.array([seed % (1 << 64), (int(stream) << _NUMBER_BITS) | number], dtype=np.uint64)
     generator = np.random.Philox(key=key)
     generator.advance(start // _WORDS_PER_BLOCK)

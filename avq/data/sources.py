@@ -62,7 +62,7 @@ def load_dataset(config: DataConfig, root: Path | None = None) -> Dataset:
     assert resolved.image_size is not None
     counts = {split: getattr(resolved, f"{split}_images") for split in SPLITS}
     parts = load(f"{reader(card)}:read", f"dataset {card.name}")(card, root, resolved.image_size, counts)
-    return Dataset(card.name, resolved.image_size, card, parts["train"], parts["validation"], parts["test"])
+    return Dataset(card.name, resolved.image_size, card, **parts)
 
 
 def image_set(images: NDArray[np.uint8], second_eye: NDArray[np.bool_] | None = None) -> ImageSet:

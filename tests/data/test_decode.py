@@ -61,7 +61,7 @@ def test_palettes_become_their_colours() -> None:
     assert tuple(clear.pixels[0, 0]) == (255, 255, 255)
 
 
-def test_cmyk_is_no_negative() -> None:
+def test_cmyk_is_not_inverted() -> None:
     light = good(encoded(Image.new("CMYK", (20, 20), (0, 0, 0, 20)), "JPEG")).pixels
     assert light.mean() > 220
 
@@ -156,5 +156,5 @@ def test_any_damage_gives_an_image_or_a_reason(form: str, hits: list[tuple[int, 
         (b"<?xml version='1.0'?><svg/>", False),
     ],
 )
-def test_web_pages_are_known(start: bytes, page: bool) -> None:
+def test_web_pages_are_recognised(start: bytes, page: bool) -> None:
     assert looks_like_a_web_page(start) is page

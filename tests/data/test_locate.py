@@ -84,7 +84,7 @@ def test_names_and_containers_do_not_matter(root: Path, tmp_path: Path) -> None:
     assert before.validation.fingerprint == after.validation.fingerprint
 
 
-def test_added_images_move_none_and_duplicates_do_not_straddle(root: Path) -> None:
+def test_added_images_move_no_other_and_copies_share_one_split(root: Path) -> None:
     before, fingerprint_before = rows(load_dataset(CONFIG, root)), fingerprint(CONFIG, root)
     copies = {f"again-{name}": data for name, data in photographs(10).items()}
     as_folder(photographs(10, start=50) | copies, root / "celebahq")
@@ -177,13 +177,13 @@ def test_runs_find_what_was_prepared_in_the_cache(root: Path, tmp_path: Path, de
     assert same(load_dataset(CONFIG), plain)
     assert fingerprint(CONFIG) == predicted, "a zip of the same files is the same data"
     (tmp_path / "other").mkdir()
-    assert same(load_dataset(CONFIG, tmp_path / "other"), plain), "a root without it leaves the cache"
+    assert same(load_dataset(CONFIG, tmp_path / "other"), plain), "a root without it leads to the cache"
     (tmp_path / "faces.zip").unlink()
     load_dataset(CONFIG)
     assert not decoded
 
 
-def test_a_set_in_the_root_wins_and_a_set_from_the_folder_is_known(root: Path, decoded: list[bytes]) -> None:
+def test_a_set_in_the_root_comes_first_and_one_from_the_folder_is_found(root: Path, decoded: list[bytes]) -> None:
     prepare_into(cache_root(), root / "celebahq")
     decoded.clear()
     load_dataset(CONFIG, root)

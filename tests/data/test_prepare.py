@@ -160,7 +160,7 @@ def test_what_cannot_be_used_is_listed_with_the_reason(kind: str, files: Files, 
 @given(st.integers(0, 2**32))
 @settings(max_examples=3)
 def test_a_hundred_damaged_among_a_thousand(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
-    """Cut off, overwritten or emptied: each is named, the others are all there, and nothing falls."""
+    """Cut off, overwritten or emptied: each is named, and all others are there."""
     generator = np.random.default_rng(seed)
     whole = [encoded(picture(number, 20, 18), "PNG" if number % 3 == 0 else "JPEG") for number in range(1000)]
     damaged = set(generator.choice(1000, 100, replace=False).tolist())
@@ -216,7 +216,7 @@ def test_a_damaged_image_does_not_take_the_index_from_the_others(tmp_path: Path)
     assert prepared.counts == {"train": 27, "validation": 4, "test": 8}
 
 
-def test_lsun_keeps_its_own_val_for_test(tmp_path: Path) -> None:
+def test_the_val_part_of_lsun_is_test(tmp_path: Path) -> None:
     card = get_card("lsun-bedroom")
     train, val = photographs(80), photographs(12, start=200)
     val["copy.png"] = encoded(picture(3), "PNG")  # the pixels of train's 003.png
@@ -272,7 +272,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("processes", ["threads", "processes"])
 def test_killed_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, processes: str) -> None:
-    """kill -9 again and again, while it decodes and while it writes the splits, until it comes to its end."""
+    """kill -9 again and again, while it decodes and while it writes the splits, until it ends."""
     source = as_folder(photographs(6 * CHUNK + 5), tmp_path / "source")
     whole = snapshot(make(source, tmp_path / "whole").prepared.folder)
     script = tmp_path / "killed.py"
@@ -321,7 +321,7 @@ def test_only_what_is_missing_is_decoded_again(files: Files, tmp_path: Path, mon
     assert len(decoded) == 70 - CHUNK
 
 
-def test_work_for_a_source_that_changed_is_begun_afresh(files: Files, tmp_path: Path) -> None:
+def test_work_for_a_changed_source_starts_afresh(files: Files, tmp_path: Path) -> None:
     source = as_folder({**files, "bad.jpg": b""}, tmp_path / "source")
     with pytest.raises(TooManyBad):
         make(source, tmp_path / "out")

@@ -41,7 +41,7 @@ def test_the_rule_in_plain_python(values: list[bytes]) -> None:
         assert sorted(found.place[found.split == number]) == list(range(len(members)))
 
 
-def test_shares_are_kept() -> None:
+def test_splits_have_their_shares() -> None:
     counts = assign(random_digests(20_000), no_parts(20_000), SHARES).counts
     assert counts["test"] == pytest.approx(4000, abs=250)
     assert counts["validation"] == pytest.approx(2000, abs=200)
@@ -56,14 +56,14 @@ def test_added_images_move_none(values: list[bytes], more: list[bytes]) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 8), st.sampled_from(list(Part))), min_size=1, max_size=60))
 @settings(max_examples=200)
-def test_copies_never_straddle_the_split_whatever_names_say(images: list[tuple[int, Part]]) -> None:
+def test_copies_share_one_split_for_any_names(images: list[tuple[int, Part]]) -> None:
     pixels = random_digests(9)[[number for number, _ in images]]
     parts = np.array([part for _, part in images], np.uint8)
     found = assign(pixels, parts, SHARES)
     for number in {number for number, _ in images}:
         copies = [i for i, (other, _) in enumerate(images) if other == number]
         homes = {int(found.split[i]) for i in copies} - {LEFT_OUT}
-        assert len(homes) == 1, "exactly one split keeps it"
+        assert len(homes) == 1, "exactly one split has it"
         for i in copies:
             if found.split[i] == LEFT_OUT:
                 assert found.split[found.copy_of[i]] in homes
