@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, read as JSON, held by one process at a time."""
+"""Files: written completely or not at all, read as JSON, locked by one process at a time."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from avq.errors import AvqError
 
 
 class DiskError(AvqError):
-    """The store cannot be written to; no task can go on."""
+    """The store cannot be written to; no task can continue."""
 
 
 def disk_error(path: Path, error: OSError) -> DiskError:
-    """The one line for a disk that takes nothing more."""
+    """The error for a disk that is full or cannot be written to."""
     advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another --output"
     return DiskError(
         f"cannot write {path}: {error.strerror or error}; finished runs are untouched: {advice} "
@@ -31,16 +31,14 @@ def disk_error(path: Path, error: OSError) -> DiskError:
 
 @contextmanager
 def written_whole(path: Path, durable: bool = True) -> Iterator[Path]:
-    """A temporary file beside `path`, to be written in the block; moved to its place where the block ends well.
+    """A temporary file beside `path`, to be written in the block; renamed to `path` if the block succeeds.
 
-    Args:
-        path: the place; its folder is made.
-        durable: wait until the bytes are on the disk (fsync).
+    Its folder is made; `durable` waits until the bytes are on the disk (fsync).
 
     Raises:
-        OSError: as the disk says; what was there before is still there, and no temporary file is left.
+        OSError: from the disk; the previous file is unchanged, and no temporary one is left.
     """
-    aside = path.with_name(f".{os.getpid()}-{threading.get_ident()}.{path.name}")  # the suffix is that of the format
+    aside = path.with_name(f".{os.getpid()}-{threading.get_ident()}.{path.name}")  # the suffix may decide the format
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield aside
@@ -54,10 +52,10 @@ def written_whole(path: Path, durable: bool = True) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, content: bytes | str, durable: bool = True) -> None:
-    """Write a file of a store whole or not at all.
+    """Write a file of a store completely or not at all.
 
     Raises:
-        DiskError: the disk is full or read-only; what was there before is still there.
+        DiskError: the disk is full or read-only; the previous file is unchanged.
     """
     try:
         with written_whole(path, durable) as aside:
@@ -67,7 +65,7 @@ def write_atomic(path: Path, content: bytes | str, durable: bool = True) -> None
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; empty where there is none or it is damaged."""
+    """A JSON object from a file; empty where the file is missing or damaged."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -82,16 +80,12 @@ def write_json(path: Path, value: dict[str, Any], durable: bool = True) -> None:
 
 @contextmanager
 def held(path: Path, wait: bool = False) -> Iterator[bool]:
-    """Hold a lock file against other processes; yields False where another holds it.
+    """Hold a lock file against other processes; False where another process holds it, unless `wait`.
 
-    The lock belongs to the process, so that a killed one leaves none behind.
-
-    Args:
-        path: the lock file; it stays.
-        wait: until the other process is done, rather than give False.
+    The file stays, but the lock belongs to the process: a killed one leaves no lock behind.
 
     Raises:
-        DiskError: the file cannot be made, or its file system knows no locks.
+        DiskError: the file cannot be made, or its file system has no locks.
     """
     lock = FileLock(path, timeout=-1 if wait else 0)
     try:

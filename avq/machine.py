@@ -1,4 +1,4 @@
-"""On what a run was made: versions, hardware, git revision."""
+"""The machine of a run: versions, hardware, git revision."""
 
 from __future__ import annotations
 
@@ -13,24 +13,14 @@ from pathlib import Path
 from typing import Any
 
 _GROUPS, _MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
-_PACKAGES = (
-    "avq-bench",
-    "torch",
-    "torchvision",
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "pillow",
-    "scipy",
-    "safetensors",
-)
+_PACKAGES = ("avq-bench", "torch", "torchvision", "numpy", "pandas", "pyarrow", "pillow", "scipy", "safetensors")
 
 
 def cores() -> int:
-    """CPU cores that this process may use: those it is bound to, or what a control group's quota gives it of them.
+    """CPU cores that this process may use: those it is bound to, or its control group's quota if that is less.
 
-    A quota of one core and a half counts as one: a run on the other half would be halted again and again, and
-    its images per second would measure the quota.
+    A quota of 1.5 cores counts as one: a second run would be paused all the time, and its images per second would
+    measure the quota.
     """
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = (_cores_of(group, version) for group, version in control_groups("cpu"))
@@ -38,15 +28,15 @@ def cores() -> int:
 
 
 def memory_room() -> float:
-    """Bytes that this process's control groups let it take yet; caches count as free; infinite without a limit."""
+    """Bytes that this process's control groups still allow; caches count as free; infinite without a limit."""
     return min((_room_of(group, version) for group, version in control_groups("memory")), default=math.inf)
 
 
 def control_groups(controller: str) -> Iterator[tuple[Path, int]]:
-    """The folders of this process's control groups, and of those above, and their version (1 or 2).
+    """The folders of this process's control groups and their parents, each with its version (1 or 2).
 
-    A line of `/proc/self/cgroup` is `<id>:<controllers>:<path>`; version 2 has no controllers. Its hierarchy lies
-    at the mount itself, one of version 1 in a folder by its controllers.
+    A line of `/proc/self/cgroup` is `<id>:<controllers>:<path>`; version 2 has no controllers. Its hierarchy starts at
+    the mount itself, one of version 1 in a folder named after its controllers.
     """
     try:
         lines = [line.split(":", 2) for line in _GROUPS.read_text(encoding="utf-8").splitlines()]
@@ -62,7 +52,7 @@ def control_groups(controller: str) -> Iterator[tuple[Path, int]]:
 
 
 def _cores_of(group: Path, version: int) -> float:
-    """One group's quota in cores: microseconds of CPU time over the microseconds for which they are given."""
+    """One group's quota in cores: microseconds of CPU time per period."""
     names = ("cpu.max",) if version == 2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
     try:
         quota, period = " ".join((group / name).read_text(encoding="ascii") for name in names).split()
@@ -72,7 +62,7 @@ def _cores_of(group: Path, version: int) -> float:
 
 
 def _room_of(group: Path, version: int) -> float:
-    """Bytes left in one group; infinite without a limit ("max"), or where no such folder is seen from in here."""
+    """Bytes left in one group; infinite without a limit ("max"), or where its folder is not visible."""
     names = ("max", "current") if version == 2 else ("limit_in_bytes", "usage_in_bytes")
     total = "" if version == 2 else "total_"
     try:
@@ -85,7 +75,7 @@ def _room_of(group: Path, version: int) -> float:
 
 @cache
 def cpu_name() -> str:
-    """The processor's model name, as the system names it."""
+    """The processor's model name, as the system reports it."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -96,15 +86,11 @@ def cpu_name() -> str:
 
 
 def machine_name(device: str) -> str:
-    """The exact hardware of a device, for the record's `machine` column.
-
-    Args:
-        device: `cpu`, or `cuda` with or without an index.
-    """
+    """The exact hardware of a device (`cpu`, or `cuda` with or without an index), for the `machine` column."""
     if device.startswith("cuda"):
         import torch
 
-        if not torch.cuda.is_available():  # the record of a run that failed on another machine
+        if not torch.cuda.is_available():  # a run that failed on another machine
             return f"{device} of another machine"
         return str(torch.cuda.get_device_name(device))
     return f"{cpu_name()}, {cores()} cores"
@@ -133,7 +119,7 @@ def _version(package: str) -> str | None:
 def _git_revision() -> str | None:
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
-        return None  # installed from a wheel: whatever repository the user stands in is not ours
+        return None  # installed from a wheel: a repository around the user's folder is not ours
     try:
         output = subprocess.run(
             ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],

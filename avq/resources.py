@@ -1,4 +1,4 @@
-"""Folders that travel with the package: data-set cards, ablation files, the shipped checkpoint (torch-free)."""
+"""Folders that ship with the package: dataset cards, ablation files, the checkpoint (torch-free)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def resource_dir(name: str) -> Path:
-    """Return the folder that holds the shipped ``name`` files.
+    """The folder of the shipped files called ``"datasets"``, ``"ablations"`` or ``"checkpoints"``.
 
-    A wheel carries the folder inside the package as ``avq/_<name>``; a checkout (or an editable install, which
-    imports from the checkout) has it beside the package as ``<name>/``. Beside an installed package that name may
-    belong to another library (``datasets``), so it counts only where ``pyproject.toml`` marks a checkout.
-
-    Args:
-        name: ``"datasets"``, ``"ablations"`` or ``"checkpoints"``.
+    A wheel has it inside the package as ``avq/_<name>``; a checkout (or an editable install) beside the package as
+    ``<name>/``. Beside an installed package that name may belong to another library (``datasets``), so it counts only
+    where ``pyproject.toml`` marks a checkout.
 
     Raises:
-        AvqError: the installation holds no such folder.
+        AvqError: the installation lacks that folder.
     """
     packaged = _PACKAGE / f"_{name}"
     if packaged.is_dir():

@@ -1,4 +1,4 @@
-"""TOML files as validated models: every error is one line that names the file."""
+"""TOML files as validated models; every error is one line that names the file."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _OF_UNIONS = re.compile(r"bool|int|float|str|.*\[.*\]")
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
-    """The content of a file; `what` it is, such as "ablation file", for errors.
+    """The content of a file; `what` describes it in errors, such as "ablation file".
 
     Raises:
-        UsageError: no such file, or it is not TOML.
+        UsageError: the file does not exist, or is not TOML.
         AvqError: it cannot be read.
     """
     try:
@@ -40,7 +40,7 @@ def parse(model: type[M], values: dict[str, Any], path: Path) -> M:
     """The content of the file at `path` as a model whose `name` is the file's stem.
 
     Raises:
-        UsageError: a key that is unknown (with the nearest suggested) or missing, or a value that does not fit.
+        UsageError: a key that is unknown (with the nearest suggested) or missing, or an invalid value.
     """
     if "name" in values:
         raise unknown(f"key in {path}:", "name", model.model_fields.keys() - {"name"})
@@ -68,7 +68,7 @@ def _one_line(error: ValidationError, model: type[BaseModel], path: Path) -> Usa
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model that a field holds, also in a list or as an option."""
+    """The model in a field's type, also within a list or an optional."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_model_in, get_args(annotation))), None)

@@ -1,4 +1,4 @@
-"""What a process may use: of cores, what it is bound to and its control groups' quota; of memory, what those leave."""
+"""The cores and the memory that a process may use, by its binding and its control groups."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Place = Callable[[str, dict[str, str]], None]
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """Puts the process, bound to 64 cores, into control groups made of files."""
+    """Put the process, bound to 64 cores, into control groups made of files."""
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
     monkeypatch.setattr(machine, "_GROUPS", tmp_path / "cgroup")
     monkeypatch.setattr(machine, "_MOUNT", tmp_path / "mount")
@@ -75,7 +75,7 @@ def test_room_in_control_groups_of_version_2(place: Place) -> None:
 
 
 def test_room_in_control_groups_of_version_1_seen_from_inside(place: Place) -> None:
-    """A container's path is not there under its own mount, whose root is the group itself."""
+    """A container's path does not exist below its own mount, whose root is the group itself."""
     stat = "total_inactive_file 100\ntotal_active_file 0\n"
     place(
         "5:cpu:/x\n4:memory:/docker/abc\n0::/\n",

@@ -7,10 +7,12 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import IO
 
-from avq.data.containers import Container, Entry, Unusable, damaged, is_image_name, signature_of
+from avq.data.containers import Container, Entry, Unusable, damaged, fingerprint_of_files, is_image_name
 from avq.data.decode import MOST_BYTES
 from avq.errors import UsageError, reason_of
 
@@ -19,25 +21,21 @@ _LINK = "a link, and links in archives are not followed"
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
 
 
-def is_zip(path: Path, start: bytes) -> bool:
-    """Whether it is a zip, or was the beginning of one."""
-    return start.startswith((b"PK\x03\x04", b"PK\x05\x06")) or zipfile.is_zipfile(path)
-
-
-def is_tar(path: Path) -> bool:
-    """Whether it is a tar, compressed by gzip, bzip2 or xz or not at all."""
-    try:
-        return tarfile.is_tarfile(path)
-    except (EOFError, zlib.error):
-        return False
-
-
-def open_zip(path: Path, skip: str) -> Container:
-    """A zip of image files.
+def open_archive(path: Path, start: bytes, skip: str) -> Container | None:
+    """A zip, or a tar compressed by gzip, bzip2, xz or not at all; None for any other file.
 
     Raises:
-        UsageError: it is damaged or cut off, or holds no image.
+        UsageError: a zip is damaged or incomplete, or contains no image; of a tar, this is raised while it is read.
     """
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) or zipfile.is_zipfile(path):
+        return _open_zip(path, skip)
+    with suppress(EOFError, zlib.error):
+        if tarfile.is_tarfile(path):
+            return _open_tar(path, skip)
+    return None
+
+
+def _open_zip(path: Path, skip: str) -> Container:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [info for info in archive.infolist() if not info.is_dir()]
@@ -45,18 +43,17 @@ def open_zip(path: Path, skip: str) -> Container:
         raise damaged(path, reason_of(error)) from error
     if any(Path(info.filename).name == "data.mdb" for info in members):
         raise UsageError(f"{path} holds an LMDB, which cannot be read inside a zip: unzip it and name the folder")
-    members = sorted(
-        (info for info in members if is_image_name(info.filename, skip)), key=lambda i: (i.filename, i.header_offset)
-    )
+    members = [info for info in members if is_image_name(info.filename, skip)]
     if not members:
         raise UsageError(f"{path} holds no image")
+    members.sort(key=lambda info: (info.filename, info.header_offset))
 
     def entries() -> Iterator[Entry]:
         with zipfile.ZipFile(path) as archive:
             for info in members:
-                yield Entry(info.filename, lambda info=info: _read_zipped(archive, info))  # type: ignore[misc]
+                yield Entry(info.filename, partial(_read_zipped, archive, info))
 
-    return Container("zip", path, signature_of([path], path.parent), len(members), entries)
+    return Container("zip", path, fingerprint_of_files([path], path.parent), len(members), entries)
 
 
 def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
@@ -69,33 +66,27 @@ def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         raise Unusable(reason_of(error)) from error
 
 
-def open_tar(path: Path, skip: str) -> Container:
-    """A tar of image files; how many is not known before its end.
-
-    Raises:
-        UsageError: it holds no image.
-    """
-
+def _open_tar(path: Path, skip: str) -> Container:
     def entries() -> Iterator[Entry]:
         found = 0
         try:
             with tarfile.open(path, "r:*") as archive:
                 for member in archive:
-                    archive.members.clear()  # type: ignore[attr-defined]  # else it keeps every header
+                    archive.members.clear()  # type: ignore[attr-defined]  # else every header stays in memory
                     if not member.isdir() and is_image_name(member.name, skip):
                         found += 1
-                        yield Entry(member.name, lambda member=member: _read_tarred(path, archive, member))  # type: ignore[misc]
-                _see_the_end(archive)
+                        yield Entry(member.name, partial(_read_tarred, path, archive, member))
+                _check_end(archive)
         except _DAMAGE as error:
             raise damaged(path, f"after {found:,} images, {reason_of(error)}") from error
         if not found:
             raise UsageError(f"{path} holds no image")
 
-    return Container("tar", path, signature_of([path], path.parent), None, entries)
+    return Container("tar", path, fingerprint_of_files([path], path.parent), None, entries)
 
 
-def _see_the_end(archive: tarfile.TarFile) -> None:
-    """tarfile takes a header that is missing or damaged for the end; the end is a block of zeros."""
+def _check_end(archive: tarfile.TarFile) -> None:
+    """A tar ends with a block of zeros; tarfile also takes a missing or damaged header for the end."""
     assert archive.fileobj is not None
     archive.fileobj.seek(archive.offset)
     if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
@@ -110,12 +101,12 @@ def _read_tarred(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) 
         assert file is not None
         with file:
             return _read(file, member.size)
-    except _DAMAGE as error:  # what follows in the stream cannot be had either
+    except _DAMAGE as error:  # the rest of the stream is lost too
         raise damaged(path, f"at {member.name}, {reason_of(error)}") from error
 
 
 def _read(file: IO[bytes], size: int) -> bytes:
-    """All bytes; a header may lie about how many, and a small archive may hold endless ones."""
+    """All bytes; a header may understate their number, and a small archive may expand without end."""
     data = b"" if size > MOST_BYTES else file.read(MOST_BYTES + 1)
     if max(size, len(data)) > MOST_BYTES:
         raise Unusable(f"more than {MOST_BYTES:,} bytes, which no image needs")

@@ -1,19 +1,21 @@
-"""The second half of a preparation: from all records, the splits; from all chunks, a file a split (torch-free)."""
+"""The second half of a preparation: from all records, the splits; from all chunks, one file per split (torch-free)."""
 
 from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avq.data import chunks
 from avq.data.cards import Card
-from avq.data.chunks import CHUNK, Record
+from avq.data.chunks import CHUNK
 from avq.data.prepared import file_of
 from avq.data.splits import LEFT_OUT, SPLITS, Assignment, NameRule
 
@@ -25,11 +27,11 @@ class Found:
     """What all records say.
 
     Attributes:
-        sources: sha256 of each image's bytes, uint8 ``[N, 32]``.
+        sources: sha256 of each image's bytes, uint8 ``[N, 32]``; zeros where the image is unusable.
         pixels: sha256 of its decoded pixels, likewise.
         parts: what its name says of the split, uint8 ``[N]`` of `Part`.
-        usable: bool ``[N]``; of others the values above are zero.
-        first_bad: key and reason of the first that cannot be used.
+        usable: bool ``[N]``.
+        first_bad: key and reason of the first unusable one.
         named: whether names decide the split.
     """
 
@@ -43,99 +45,72 @@ class Found:
 
 def gather(card: Card, folder: Path) -> Found:
     """Read the records of all chunks."""
-    rule, first_bad, count = NameRule(card), "", 0
-    for records in chunks.read_records(folder):
-        count += len(records)
-        for record in records:
-            rule.see(record.key)  # an index counts as there even where its file is damaged
-            if record.reason and not first_bad:
-                first_bad = f"{record.key}: {record.reason}"
-    sources, pixels = np.zeros((count, 32), np.uint8), np.zeros((count, 32), np.uint8)
-    parts, usable = np.zeros(count, np.uint8), np.zeros(count, bool)
-    number = 0
-    for records in chunks.read_records(folder):
-        for record in records:
-            if not record.reason:
-                usable[number] = True
-                sources[number] = np.frombuffer(bytes.fromhex(record.source), np.uint8)
-                pixels[number] = np.frombuffer(bytes.fromhex(record.pixels), np.uint8)
-                parts[number] = rule.part(record.key)
-            number += 1
+    rule, first_bad, length = NameRule(card), "", 0
+    for record in chunks.read_records(folder):
+        length += 1
+        rule.see(record.key)  # a damaged file counts too: its index is there
+        if record.reason and not first_bad:
+            first_bad = f"{record.key}: {record.reason}"
+    sources, pixels = np.zeros((length, 32), np.uint8), np.zeros((length, 32), np.uint8)
+    parts, usable = np.zeros(length, np.uint8), np.zeros(length, bool)
+    for number, record in enumerate(chunks.read_records(folder)):
+        if not record.reason:
+            usable[number] = True
+            sources[number] = np.frombuffer(bytes.fromhex(record.source), np.uint8)
+            pixels[number] = np.frombuffer(bytes.fromhex(record.pixels), np.uint8)
+            parts[number] = rule.part(record.key)
     return Found(sources, pixels, parts, usable, first_bad, rule.applies)
 
 
-def write_table(folder: Path, path: Path, found: Found, where: Assignment) -> None:
-    """``images.csv``: a line for every image of the source, in the source's order."""
-    stays = np.flatnonzero(np.isin(np.arange(len(where.split)), where.copy_of))
-    names: dict[int, str] = dict.fromkeys(map(int, stays), "")
-    for number, record in _usable(folder):
-        if number in names:
-            names[number] = record.key
-    numbers = iter(range(len(where.split)))
+def write_table(folder: Path, path: Path, where: Assignment) -> None:
+    """Write ``images.csv``: a line for every image of the source, in the source's order."""
+    copied = set(where.copy_of.tolist())
+    usable = (record for record in chunks.read_records(folder) if not record.reason)
+    names = {number: record.key for number, record in enumerate(usable) if number in copied}
+    numbers = count()
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)
-        for records in chunks.read_records(folder):
-            for record in records:
-                split, place, note = "", "", record.reason
-                if not record.reason:
-                    number = next(numbers)
-                    if where.split[number] == LEFT_OUT:
-                        kept = int(where.copy_of[number])
-                        note = f"left out: a copy of {names[kept]}, which is in {SPLITS[where.split[kept]]}"
-                    else:
-                        split, place = SPLITS[where.split[number]], str(where.place[number])
-                writer.writerow(
-                    (record.key, split, place, record.width, record.height, record.source, record.pixels, note)
-                )
-
-
-def _usable(folder: Path) -> Iterator[tuple[int, Record]]:
-    usable = (record for records in chunks.read_records(folder) for record in records if not record.reason)
-    return enumerate(usable)
+        for key, source, pixels, width, height, reason in chunks.read_records(folder):
+            split, place, note = "", "", reason
+            if not reason:
+                number = next(numbers)
+                if where.split[number] == LEFT_OUT:
+                    original = int(where.copy_of[number])
+                    note = f"left out: a copy of {names[original]}, which is in {SPLITS[where.split[original]]}"
+                else:
+                    split, place = SPLITS[where.split[number]], str(where.place[number])
+            writer.writerow((key, split, place, width, height, source, pixels, note))
 
 
 def write_splits(folder: Path, work: Path, size: int, where: Assignment, usable: NDArray[np.bool_]) -> None:
-    """Write every image of every chunk to its place in its split's file; a chunk goes when its images are there."""
-    files = {}
-    try:
-        for split, count in where.counts.items():
-            files[split] = _Rows(work / file_of(split), count, size)
+    """Write every image to its place in its split's file; a chunk is removed when its images are there."""
+    row = size * size * 3
+    with ExitStack() as stack:
+        files = [stack.enter_context(_allocate(work / file_of(name), where.counts[name], size)) for name in SPLITS]
+        starts = [file.tell() for file in files]
         first = 0
         for number in range(-(-len(usable) // CHUNK)):
-            count = int(usable[number * CHUNK : (number + 1) * CHUNK].sum())
             images = chunks.read_pixels(folder, number)
-            if images is not None:
-                for image, split, place in zip(
-                    images, where.split[first : first + count], where.place[first : first + count], strict=True
-                ):
-                    if split != LEFT_OUT:
-                        files[SPLITS[split]].put(int(place), image)
-                chunks.remove_pixels(folder, number)
-            first += count
-    finally:
-        for file in files.values():
-            file.close()
+            here = slice(first, first + int(usable[number * CHUNK : (number + 1) * CHUNK].sum()))
+            first = here.stop
+            if images is None:
+                continue
+            for image, split, place in zip(images, where.split[here], where.place[here], strict=True):
+                if split != LEFT_OUT:
+                    files[split].seek(starts[split] + int(place) * row)
+                    files[split].write(image.data)
+            for file in files:
+                file.flush()
+            chunks.remove_pixels(folder, number)
+        for file in files:
+            os.fsync(file.fileno())
 
 
-class _Rows:
-    """A ``.npy`` file of images that are written one by one, in any order; without a memory map, whose pages count."""
-
-    def __init__(self, path: Path, count: int, size: int) -> None:
-        self._row = size * size * 3
-        header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
-        with path.open("r+b" if path.exists() else "w+b") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            self._start = file.tell()
-            file.truncate(self._start + count * self._row)
-        self._file = os.open(path, os.O_RDWR)
-
-    def put(self, place: int, image: NDArray[np.uint8]) -> None:
-        data, offset = memoryview(np.ascontiguousarray(image).reshape(-1).data), self._start + place * self._row
-        while data:
-            written = os.pwrite(self._file, data, offset)
-            data, offset = data[written:], offset + written
-
-    def close(self) -> None:
-        os.fsync(self._file)
-        os.close(self._file)
+def _allocate(path: Path, images: int, size: int) -> BinaryIO:
+    """A ``.npy`` file of that size, at its first image; no memory map, whose pages would count as used memory."""
+    file = path.open("r+b" if path.exists() else "w+b")
+    header = {"descr": "|u1", "fortran_order": False, "shape": (images, size, size, 3)}
+    np.lib.format.write_array_header_1_0(file, header)
+    file.truncate(file.tell() + images * size * size * 3)
+    return file

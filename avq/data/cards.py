@@ -1,8 +1,7 @@
 """Dataset cards: what a dataset is, where it comes from, and how it is split; one TOML file each (torch-free).
 
-Besides those that ship with the suite, cards are found in the folders that `register_cards`, ``--cards`` or
-``$AVQ_DATASETS`` name, and in installed packages with an entry point of the group ``avq.datasets`` (its value a package
-whose folder holds the files).
+Cards ship with the suite; others are found in the folders named by `register_cards`, ``--cards`` or ``$AVQ_DATASETS``,
+and in installed packages with an entry point of the group ``avq.datasets``, whose value is the package with the files.
 """
 
 from __future__ import annotations
@@ -27,14 +26,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Download(BaseModel):
-    """A file to be fetched.
-
-    Attributes:
-        url: where from.
-        name: what it is called here.
-        bytes: its size.
-        sha256: of the whole file; empty where nobody has published one.
-    """
+    """A file to download; its `name` is that of the local file, its `sha256` is empty where none was published."""
 
     model_config = STRICT
 
@@ -45,27 +37,26 @@ class Download(BaseModel):
 
 
 class Card(BaseModel):
-    """One file.
+    """The card of one dataset.
 
     Attributes:
-        name: the file's name without ``.toml``; what ``--dataset`` takes.
-        kind: which source reads it.
-        native_size: side of the images as published, in pixels; 0 where there is none (any size, or many).
+        name: the card's file name without ``.toml``; the value of ``--dataset``.
+        kind: which reader loads it.
+        native_size: side of the images as published, in pixels; 0 where they have any size.
         default_size: side used where a run names none.
         flip: whether training images are mirrored at random.
         split: the rule, in words.
-        how_to_get: what a person without the files does.
-        folder: where the files lie below the data root; by default the name, for the kind "folder".
-        checksums: sha256 by file name.
-        sizes: bytes by file name.
+        how_to_get: instructions for a user without the files.
+        folder: of the files, below the data root; by default the name, for the kind "folder".
+        checksums: sha256 by file name; `sizes`: bytes by file name.
         images: images by split ("train", "validation", "test"), where they are known beforehand.
-        shares: share of the images that go to "validation" and "test"; for the kind "folder".
+        shares: shares of the images for "validation" and "test"; for the kind "folder".
         rule: what decides the split of images from files: see `avq.data.splits`.
-        indices: how many canonical indices there are, for the rule "index".
-        expected: images that the whole dataset has, by the name of a part; a source may hold fewer.
-        downloads: files that `data fetch` gets, in order.
-        terms: what a person must agree to before fetching; empty where nothing.
-        options: what is particular to the kind.
+        indices: number of canonical indices, for the rule "index".
+        expected: images of the whole dataset, by the name of a part; a source may have fewer.
+        downloads: files for `data fetch`, in order.
+        terms: what a user must agree to before downloading; may be empty.
+        options: settings of the kind.
     """
 
     model_config = STRICT
@@ -80,7 +71,7 @@ class Card(BaseModel):
     default_size: int
     flip: bool
     split: str = ""
-    how_to_get: str = "give its images to `avq-bench data prepare` with --source"
+    how_to_get: str = "run `avq-bench data prepare` on its images, with --source"
     folder: Annotated[str, Field(validate_default=True)] = ""
     checksums: dict[str, str] = {}
     sizes: dict[str, int] = {}
@@ -107,17 +98,13 @@ class Card(BaseModel):
 
 
 def register_cards(folder: str | Path) -> None:
-    """Find the cards of a folder too: in this process, and in those that it starts.
-
-    Raises:
-        UsageError: it is not a folder.
-    """
+    """Also find the cards of a folder: in this process, and in those that it starts. UsageError if it is no folder."""
     named = [_cards_folder(str(folder)), *named_folders()]
     os.environ[ENVIRONMENT_VARIABLE] = os.pathsep.join(dict.fromkeys(map(str, named)))
 
 
 def named_folders() -> list[Path]:
-    """The folders of cards that this user named. UsageError where one is not there."""
+    """The folders of cards that the user named. UsageError where one does not exist."""
     return [_cards_folder(name) for name in os.environ.get(ENVIRONMENT_VARIABLE, "").split(os.pathsep) if name]
 
 
@@ -159,12 +146,11 @@ def card_files() -> dict[str, Path]:
 
 def reader(card: Card) -> str:
     """The module that reads a dataset's images."""
-    kinds = {"synthetic-faces": "drawn", "cifar10": "cifar10", "folder": "prepared"}
-    return f"avq.data.read_{kinds[card.kind]}"
+    return "avq.data.read_" + {"synthetic-faces": "drawn", "cifar10": "cifar10", "folder": "prepared"}[card.kind]
 
 
 def list_datasets() -> list[str]:
-    """Names of all datasets, in alphabetical order."""
+    """The names of all datasets, in alphabetical order."""
     return list(card_files())
 
 
@@ -172,19 +158,17 @@ def get_card(name: str) -> Card:
     """The card of a dataset.
 
     Raises:
-        UsageError: there is no such dataset, or its card is damaged.
+        UsageError: unknown dataset, or its card is damaged.
     """
     files = card_files()
     if name not in files:
         raise unknown("dataset", name, files)
-    path = files[name]
-    card = read_card(path)
+    card = _read_card(path := files[name])
     if card.kind != "folder" and path.parent != resource_dir("datasets"):
         raise UsageError(f"{path}: kind '{card.kind}' is the suite's own; a card of yours is of kind 'folder'.")
     return card
 
 
 @cache
-def read_card(path: Path) -> Card:
-    """Read one card. UsageError where it is not TOML, lacks a key, or has an unknown or unfitting one."""
+def _read_card(path: Path) -> Card:
     return parse(Card, read_toml(path, "dataset card"), path)

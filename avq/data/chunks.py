@@ -1,7 +1,7 @@
-"""The pieces of work of a preparation: a few images each, decoded by any worker, kept as files until the end.
+"""The pieces of work of a preparation: a few images each, decoded by any worker, stored as files until the end.
 
-A chunk is two files, ``<number>.npy`` (uint8 ``[K, size, size, 3]``, the images that can be used) and ``<number>.json``
-(a record for every image). The second appears last, and at once: where it is, the chunk is whole. (Torch-free.)
+A chunk is two files, ``<number>.npy`` (uint8 ``[K, size, size, 3]``, the usable images) and ``<number>.json`` (a record
+for every image). The second appears last, in one step: where it exists, the chunk is complete. (Torch-free.)
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from avq.data.decode import decode
 from avq.files import written_whole
 
 CHUNK = 32
-"""Images a chunk: a batch of this many is what a worker holds."""
+"""Images per chunk, and so per batch that a worker holds in memory."""
 
 
 class Item(NamedTuple):
-    """One image on its way: its key, and its bytes or why there are none."""
+    """An image to be decoded: its key, and its bytes or the reason why they cannot be read."""
 
     key: str
     data: bytes
@@ -42,8 +42,7 @@ class Record(NamedTuple):
         key: its name there.
         source: sha256 of its bytes, 64 hexadecimal digits.
         pixels: sha256 of its decoded pixels, likewise; empty where it cannot be used.
-        width: of the whole image; 0 where it cannot be used.
-        height: likewise.
+        width: of the whole image, like `height`; 0 where it cannot be used.
         reason: why it cannot be used; empty where it can.
     """
 
@@ -56,7 +55,7 @@ class Record(NamedTuple):
 
 
 def write_chunk(folder: Path, number: int, size: int, items: Sequence[Item]) -> int:
-    """Decode the images of a chunk and keep them; returns how many there were."""
+    """Decode and store the images of a chunk; returns their number."""
     pixels, records = [], []
     for key, data, reason in items:
         found = reason or decode(data, size)
@@ -75,14 +74,15 @@ def write_chunk(folder: Path, number: int, size: int, items: Sequence[Item]) -> 
 
 
 def is_done(folder: Path, number: int) -> bool:
-    """Whether a chunk is there, whole."""
+    """Whether a chunk is complete."""
     return _records(folder, number).is_file()
 
 
-def read_records(folder: Path) -> Iterator[list[Record]]:
+def read_records(folder: Path) -> Iterator[Record]:
     """The records of all chunks, in order."""
     for number in range(sum(1 for _ in folder.glob("[0-9]*.json"))):
-        yield [Record(*values) for values in json.loads(_records(folder, number).read_text(encoding="ascii"))]
+        for values in json.loads(_records(folder, number).read_text(encoding="ascii")):
+            yield Record(*values)
 
 
 def read_pixels(folder: Path, number: int) -> np.ndarray | None:
@@ -95,17 +95,14 @@ def read_pixels(folder: Path, number: int) -> np.ndarray | None:
 
 
 def remove_pixels(folder: Path, number: int) -> None:
-    """Give the room of a chunk back, when its images are where they belong."""
+    """Free a chunk's disk space, once its images are in their splits."""
     _pixels(folder, number).unlink(missing_ok=True)
 
 
 def worker_pool(workers: int, processes: bool) -> Executor:
-    """Workers for `write_chunk`.
+    """Workers for `write_chunk`: processes, or threads, which start at once and are allowed in any process.
 
-    Args:
-        workers: how many.
-        processes: processes of their own, which use as many cores; else threads, which start at once and may be
-            had where a process may have no children. Pillow lets other threads run while it decodes.
+    Pillow lets other threads run while it decodes.
     """
     if not processes:
         return ThreadPoolExecutor(workers)
@@ -113,7 +110,7 @@ def worker_pool(workers: int, processes: bool) -> Executor:
 
 
 def _begin_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it, however it ends."""
+    """Leave Ctrl-C to the parent, and end when it ends, for any reason."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

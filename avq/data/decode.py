@@ -1,4 +1,4 @@
-"""From the bytes of an image file to its square of pixels, or the reason why there is none (torch-free)."""
+"""From the bytes of an image file to a square of pixels, or the reason why they cannot be used (torch-free)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from avq.data.resize import fit_square
 from avq.errors import reason_of
@@ -25,19 +25,11 @@ RULES = (
     "truncated and undecodable files, images smaller than the size asked for, files above 256 MiB and images above "
     "67,108,864 pixels (decompression bombs)"
 )
-"""What becomes of odd images. Part of every manifest."""
+"""How unusual images are treated. Part of every manifest, and of the fingerprint of data."""
 
-_WHITE = (255, 255, 255, 255)
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_ORIENTATION = 0x0112
+_T = Image.Transpose
+_TURNS = {2: _T.FLIP_LEFT_RIGHT, 3: _T.ROTATE_180, 4: _T.FLIP_TOP_BOTTOM, 5: _T.TRANSPOSE, 6: _T.ROTATE_270,
+          7: _T.TRANSVERSE, 8: _T.ROTATE_90}  # fmt: skip
 
 
 class Decoded(NamedTuple):
@@ -45,8 +37,7 @@ class Decoded(NamedTuple):
 
     Attributes:
         digest: sha256 of the whole image as RGB, its width and height included; 32 bytes.
-        width: of the whole image, upright.
-        height: likewise.
+        width: of the whole image, upright, like `height`.
         pixels: the square, uint8 ``[size, size, 3]``.
     """
 
@@ -57,63 +48,51 @@ class Decoded(NamedTuple):
 
 
 def decode(data: bytes, size: int) -> Decoded | str:
-    """Decode an image by `RULES` and reduce it by `avq.data.resize.FILTER`.
-
-    Returns:
-        The image, or in a few words why it cannot be used.
-    """
+    """Decode an image by `RULES` and reduce it by `avq.data.resize.FILTER`; or say in a few words why not."""
     if not data:
         return "empty file"
     if len(data) > MOST_BYTES:
         return f"{len(data):,} bytes are more than an image may have ({MOST_BYTES:,})"
     try:
-        image = _rgb(data)
+        image = _open(data)
         digest = hashlib.sha256(f"{image.width}x{image.height}:".encode())
         digest.update(image.tobytes())
         return Decoded(digest.digest(), image.width, image.height, fit_square(image, size))
-    except Exception as error:  # decoders meet damaged bytes with whatever exception comes first
-        return _reason(error, data)
+    except UnidentifiedImageError:  # its own message contains a memory address
+        page = " (it is a web page)" if looks_like_a_web_page(data) else ""
+        return f"cannot identify image file as {', '.join(FORMATS)}{page}"
+    except Exception as error:  # decoders raise any exception on damaged bytes
+        return reason_of(error).rstrip(".")
 
 
 def looks_like_a_web_page(start: bytes) -> bool:
-    """Whether a file's first bytes are those of HTML, as servers send in place of what was asked for."""
+    """Whether a file's first bytes are HTML, which servers may send instead of the file."""
     text = start[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     return text.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")) and b"<svg" not in text
 
 
-def _reason(error: Exception, data: bytes) -> str:
-    if isinstance(error, UnidentifiedImageError):  # its own words name a memory address
-        page = " (it is a web page)" if looks_like_a_web_page(data) else ""
-        return f"cannot identify image file as {', '.join(FORMATS)}{page}"
-    return reason_of(error).rstrip(".")
-
-
-def _rgb(data: bytes) -> Image.Image:
+def _open(data: bytes) -> Image.Image:
     with warnings.catch_warnings():
-        # Pillow warns of oddities that `RULES` settle, and of bombs from a limit above ours.
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # of oddities that `RULES` settle, and of bombs above a higher limit than ours
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"decompression bomb: {image.width}x{image.height} is above {MOST_PIXELS:,} pixels")
         image.load()
-        turn = _TURNS.get(_orientation(image))
-        image = _flat(image)
+        try:
+            turn = _TURNS.get(int(image.getexif().get(ExifTags.Base.Orientation, 1)))
+        except Exception:  # damaged metadata raise anything, and say nothing of the pixels
+            turn = None
+        image = _to_rgb(image)
         return image if turn is None else image.transpose(turn)
 
 
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # damaged metadata fail in any way, and say nothing of the pixels
-        return 1
-
-
-def _flat(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):
         levels = np.asarray(image).astype(np.int64)
         if levels.max(initial=0) > 0xFFFF:
             raise ValueError("more than 16 bits a sample")
         return Image.fromarray((levels >> 8).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
-        return Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), image.convert("RGBA")).convert("RGB")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")

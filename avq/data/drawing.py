@@ -1,8 +1,8 @@
 """Antialiased shapes for many small pictures at once.
 
-All arrays are float32 and broadcast to ``[N, channels, H, W]``: colours are ``[N, 3, 1, 1]``, numbers of a
-picture ``[N, 1, 1, 1]``. Only operations whose rounding IEEE 754 fixes are used (no sine, no exponential), so
-that a picture is the same on every machine.
+All arrays are float32 and broadcast to ``[N, channels, H, W]``: colours are ``[N, 3, 1, 1]``, one number per picture
+is ``[N, 1, 1, 1]``. Only operations whose rounding IEEE 754 fixes are used (no sine, no exponential), so that a picture
+is the same on every machine.
 """
 
 from __future__ import annotations
@@ -19,12 +19,7 @@ _TINY = 1e-6
 
 
 def ramp(distance: Array, pixel: Number) -> Array:
-    """Share of a pixel that lies inside, from the signed distance to the edge (inside is negative).
-
-    Args:
-        distance: in any unit.
-        pixel: width of a pixel in the same unit.
-    """
+    """Share of a pixel that lies inside, from the signed distance to the edge (inside is negative), in any one unit."""
     inside: Array = distance * (-1 / np.asarray(pixel, np.float32))
     inside += 0.5
     return np.clip(inside, 0, 1, out=inside)
@@ -34,11 +29,8 @@ def ellipse(u: Array, v: Array, a: Number, b: Number, pixel: Number) -> Array:
     """Coverage ``[N, 1, H, W]`` of an axis-parallel ellipse.
 
     Args:
-        u: columns relative to the centre, ``[N, 1, 1, W]``.
-        v: rows relative to the centre, ``[N, 1, H, 1]``.
-        a: half the width.
-        b: half the height.
-        pixel: width of a pixel, all in one unit.
+        u: columns relative to the centre, ``[N, 1, 1, W]``; `v`: rows, ``[N, 1, H, 1]``.
+        a: half the width; `b`: half the height; `pixel`: width of a pixel; all in one unit.
     """
     a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
     uu, vv = (u / a) ** 2, (v / b) ** 2
@@ -52,20 +44,14 @@ def ellipse(u: Array, v: Array, a: Number, b: Number, pixel: Number) -> Array:
 
 
 def stripes(z: Array, period: Array, pixel: Number) -> Array:
-    """Coverage of stripes half a period wide, along any direction.
-
-    Args:
-        z: place across the stripes.
-        period: from one stripe to the next, in the same unit.
-        pixel: width of a pixel across the stripes.
-    """
+    """Coverage of stripes half a period wide; `z` is the position across them, all in one unit."""
     phase = z / period
     phase -= np.floor(phase)
     return ramp((np.abs(phase - 0.5) - 0.25) * period, pixel)
 
 
 def blend(canvas: Array, coverage: Array, colour: Array) -> None:
-    """Lay a colour over the canvas ``[N, 3, H, W]``, in place, where the coverage says so."""
+    """Lay a colour over the canvas ``[N, 3, H, W]``, in place, by its coverage."""
     over = colour - canvas
     over *= coverage
     canvas += over

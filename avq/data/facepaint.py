@@ -1,12 +1,14 @@
-"""How a synthetic face looks: palettes, proportions, and the order of the layers.
+"""How a synthetic face looks: palettes, proportions, the range of each choice, and the order of the layers.
 
-Places are in units of the picture's side. ``p`` is the distance from the head's axis (so everything drawn in
-it is symmetric), ``q`` the height below the head's middle, both divided by the head's scale.
+Lengths are in units of the picture's side. ``p`` is the distance from the head's axis (so everything drawn in it is
+symmetric), ``q`` the height below the head's middle, both divided by the head's scale.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +16,15 @@ from numpy.typing import NDArray
 from avq.data.drawing import Array, Number, blend, ellipse, mix, ramp, stripes
 
 Window = tuple[slice, slice]
+Choice = NDArray[np.int64]
+Draw = dict[str, Callable[[NDArray[np.float64]], Any]]
 
 SMALLEST = 16
 PATTERNS = 6
 STYLES = 6
 PERIODS = (0.125, 0.16, 0.22)
 _GAP = 0.13  # between the two panels
-# Even on the smallest head the irises stand an eighth of the picture apart: see `avq.data.synthetic`.
+# Even on the smallest head the irises are an eighth of the picture apart: see `avq.data.synthetic`.
 _EYE, _IRIS_RADIUS = 0.113, 0.045
 
 
@@ -32,18 +36,7 @@ def _palette(*colours: str) -> Array:
 IRIS = _palette("2f7fe0", "2fae5a", "7a4a22", "e0a020", "8a4fd0", "d8486a")
 SKIN = _palette("fbdcc4", "f2c6a0", "e3ac7f", "c98d5e", "a46a41", "7d4c2d", "5b3722")
 HAIR = _palette("1d1a1c", "3b2417", "6b4023", "a8692f", "d9b062", "b5432a", "8f8f96", "4a3a66")
-CLOTHES = _palette(
-    "c8443c",
-    "2f6db5",
-    "2f8f6b",
-    "e0a43a",
-    "6a4c93",
-    "34495e",
-    "d9d4c7",
-    "e07a5f",
-    "3d405b",
-    "81b29a",
-)
+CLOTHES = _palette("c8443c", "2f6db5", "2f8f6b", "e0a43a", "6a4c93", "34495e", "d9d4c7", "e07a5f", "3d405b", "81b29a")
 PANEL_COLOURS = np.stack(
     [
         _palette("cfe3f2", "f6d9cf", "d8ecd6", "f7e9b8", "e4daf0", "d5eeee", "f3d3df", "e6e2d8"),
@@ -51,55 +44,64 @@ PANEL_COLOURS = np.stack(
     ],
     axis=1,
 )
-_LIPS = _palette("b8404a")[0]
-_DARK = _palette("221c20")[0]
+_LIPS, _DARK, _WALL = _palette("b8404a"), _palette("221c20"), _palette("f4efe6")
+
+
+def _choice(options: int) -> Draw:
+    """Draw one of so many options: int64 ``[N]``."""
+    return {"draw": lambda random: (random * options).astype(np.int64)}
+
+
+def _number(low: float, high: float) -> Draw:
+    """Draw evenly between two bounds: float32 ``[N, 1, 1, 1]``."""
+    return {"draw": lambda random: np.asarray(low + (high - low) * random, np.float32)[:, None, None, None]}
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One half of the background in each picture: choices int64 ``[N]``, numbers ``[N, 1, 1, 1]``."""
+    """Half of the background of each picture; fields in the order in which they are drawn."""
 
-    kind: NDArray[np.int64]
-    palette: NDArray[np.int64]
-    period: NDArray[np.int64]
-    across: Array
-    down: Array
-    light: Array
+    kind: Choice = field(metadata=_choice(PATTERNS))
+    palette: Choice = field(metadata=_choice(len(PANEL_COLOURS)))
+    period: Choice = field(metadata=_choice(len(PERIODS)))
+    across: Array = field(metadata=_number(0, 1))
+    down: Array = field(metadata=_number(0, 1))
+    light: Array = field(metadata=_number(-0.05, 0.05))
 
 
 @dataclass(frozen=True)
 class Look:
-    """What stands in each picture: choices int64 ``[N]``, numbers float32 ``[N, 1, 1, 1]``."""
+    """What each picture shows; fields from `wall` on in the order in which they are drawn."""
 
-    first_iris: NDArray[np.int64]
-    second_iris: NDArray[np.int64]
+    first_iris: Choice
+    second_iris: Choice
     left: Panel
     right: Panel
-    wall: Array
-    x: Array
-    y: Array
-    scale: Array
-    skin: Array
-    skin_light: Array
-    hair: NDArray[np.int64]
-    hair_light: Array
-    style: NDArray[np.int64]
-    hairline: Array
-    volume: Array
-    clothes: NDArray[np.int64]
-    clothes_light: Array
-    collar: NDArray[np.int64]
-    width: Array
-    height: Array
-    brow_height: Array
-    brow_tilt: Array
-    nose: Array
-    smile: Array
-    lips: Array
-    mouth: Array
-    teeth: NDArray[np.int64]
-    blush: Array
-    beard: NDArray[np.int64]
+    wall: Array = field(metadata=_number(0.86, 0.97))
+    x: Array = field(metadata=_number(-0.03, 0.03))
+    y: Array = field(metadata=_number(-0.02, 0.03))
+    scale: Array = field(metadata=_number(0.92, 1.1))
+    skin: Array = field(metadata=_number(0, len(SKIN) - 1))
+    skin_light: Array = field(metadata=_number(0.95, 1.03))
+    hair: Choice = field(metadata=_choice(len(HAIR)))
+    hair_light: Array = field(metadata=_number(0.85, 1.15))
+    style: Choice = field(metadata=_choice(STYLES))
+    hairline: Array = field(metadata=_number(-0.025, 0.045))
+    volume: Array = field(metadata=_number(0.0, 0.04))
+    clothes: Choice = field(metadata=_choice(len(CLOTHES)))
+    clothes_light: Array = field(metadata=_number(0.85, 1.1))
+    collar: Choice = field(metadata=_choice(3))
+    width: Array = field(metadata=_number(0.205, 0.24))
+    height: Array = field(metadata=_number(0.265, 0.30))
+    brow_height: Array = field(metadata=_number(0.0, 0.022))
+    brow_tilt: Array = field(metadata=_number(-0.12, 0.2))
+    nose: Array = field(metadata=_number(0.7, 1.3))
+    smile: Array = field(metadata=_number(-0.1, 1.0))
+    lips: Array = field(metadata=_number(0.75, 1.3))
+    mouth: Array = field(metadata=_number(0.075, 0.115))
+    teeth: Choice = field(metadata=_choice(3))
+    blush: Array = field(metadata=_number(0.0, 0.45))
+    beard: Choice = field(metadata=_choice(5))
 
 
 class _Easel:
@@ -116,7 +118,7 @@ class _Easel:
         self._largest = float(look.scale.max())
 
     def window(self, reach: float, top: float, bottom: float) -> Window:
-        """Rows and columns that hold all of ``p < reach``, ``top < q < bottom`` in every picture."""
+        """Rows and columns that contain all of ``p < reach``, ``top < q < bottom`` in every picture."""
         look, edge = self.look, 2 / self.size
         middle_x, middle_y = 0.5 + look.x, 0.52 + look.y
         rows = (middle_y + look.scale * top).min() - edge, (middle_y + look.scale * bottom).max() + edge
@@ -126,19 +128,21 @@ class _Easel:
     def _slice(self, low: float, high: float) -> slice:
         return slice(max(0, int(low * self.size)), min(self.size, int(high * self.size) + 1))
 
+    def within(self, place: Window) -> tuple[Array, Array]:
+        """``p`` and ``q`` within a window."""
+        return self.p[..., place[1]], self.q[:, :, place[0]]
+
     def oval(self, place: Window, p: Number, q: Number, a: Number, b: Number) -> Array:
         """Coverage of an ellipse (of a pair of them, where ``p`` is not 0) within a window."""
-        u = self.p[..., place[1]] - np.asarray(p, np.float32)
-        v = self.q[:, :, place[0]] - np.asarray(q, np.float32)
-        return ellipse(u, v, a, b, self.pixel)
+        u, v = self.within(place)
+        return ellipse(u - np.asarray(p, np.float32), v - np.asarray(q, np.float32), a, b, self.pixel)
 
     def lay(self, place: Window, coverage: Array, colour: Array) -> None:
-        rows, columns = place
-        blend(self.canvas[:, :, rows, columns], coverage, colour)
+        blend(self.canvas[:, :, place[0], place[1]], coverage, colour)
 
 
 def paint(look: Look, size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Paint every picture: uint8 ``[N, size, size, 3]``, and the second iris, bool ``[N, size, size]``."""
+    """The pictures, uint8 ``[N, size, size, 3]``, and the mask of the second iris, bool ``[N, size, size]``."""
     easel = _Easel(look, size)
     _background(easel)
     tone = _tone(look)
@@ -169,8 +173,8 @@ def _tone(look: Look) -> Array:
 
 
 def _background(easel: _Easel) -> None:
-    """The wall, and a panel in each half; the left one is the right one seen in a mirror."""
-    easel.canvas[:] = easel.look.wall * _palette("f4efe6")[0][None, :, None, None]
+    """The wall, and a panel in each half; the left one is drawn as a mirror image."""
+    easel.canvas[:] = easel.look.wall * _column(_WALL)
     half = easel.size - easel.size // 2
     _panel(easel.canvas[..., -half:], easel.look.right)
     _panel(easel.canvas[..., ::-1][..., -half:], easel.look.left)
@@ -235,34 +239,32 @@ def _head(easel: _Easel, tone: Array, hair: Array) -> None:
     """Ears, the face with its shading, and the hair over it."""
     look = easel.look
     place = easel.window(0.34, -0.42, 0.34)
-    rows, columns = place
+    p, q = easel.within(place)
     ears = easel.window(0.31, -0.06, 0.12)
     easel.lay(ears, easel.oval(ears, look.width, 0.035, 0.04, 0.06), tone * 0.88)
-    tall = 0.255 + look.volume
-    crown = easel.oval(place, 0.0, -0.075, look.width + 0.025 + look.volume, tall)
+    crown = easel.oval(place, 0.0, -0.075, look.width + 0.025 + look.volume, 0.255 + look.volume)
     covered = _chosen(look.style != 0)
-    easel.lay(place, crown * covered * ramp(easel.q[:, :, rows] - 0.04, 0.08), hair)
+    easel.lay(place, crown * covered * ramp(q - 0.04, 0.08), hair)
     face = easel.oval(place, 0.0, 0.0, look.width, look.height)
-    u, v = easel.p[..., columns] / look.width, easel.q[:, :, rows] / look.height
+    u, v = p / look.width, q / look.height
     shade = 1.03 - (0.13 * u * u + 0.06 * v * v)
     easel.lay(place, face, tone * shade)
-    # The hair shows above the hairline: everything of the crown that the brow's own oval leaves free.
+    # Hair shows above the hairline: the part of the crown that the brow's own oval leaves free.
     brow = easel.oval(place, 0.0, 0.12 + look.hairline, look.width - 0.012, 0.26)
     parted = easel.oval(place, 0.10, 0.07 + look.hairline, 0.125, 0.215)
     open_brow = mix(brow, parted, _chosen((look.style == 2) | (look.style == 4)))
-    q = easel.q[:, :, rows]
     gloss = 1.12 - 0.9 * (q + 0.2) ** 2 - 0.25 * u * u
     fringe = crown * (1 - open_brow) * ramp(q + 0.02, 0.05)
     easel.lay(place, fringe * covered, hair * gloss)
 
 
 def _eyes(easel: _Easel) -> NDArray[np.bool_]:
-    """Eyes, each iris in its own colour; returns where the second one is."""
+    """Eyes, each iris in its own colour; returns the mask of the second one."""
     look = easel.look
     place = easel.window(0.21, -0.07, 0.09)
     rows, columns = place
     white = np.ones((1, 3, 1, 1), np.float32)
-    dark = _column(_DARK[None])
+    dark = _column(_DARK)
     opening = easel.oval(place, _EYE, 0.008, 0.067, 0.049)
     easel.lay(place, easel.oval(place, _EYE, 0.001, 0.073, 0.057), dark * 1.4)
     easel.lay(place, opening, white)
@@ -281,30 +283,25 @@ def _features(easel: _Easel, tone: Array, hair: Array) -> None:
     """Brows, nose, blush, beard, mouth."""
     look = easel.look
     place = easel.window(0.21, -0.18, -0.02)
-    rows, columns = place
-    p, q = easel.p[..., columns], easel.q[:, :, rows]
+    p, q = easel.within(place)
     aside = p - _EYE
-    slanted = q + (0.092 + look.brow_height) - look.brow_tilt * aside
-    arch = slanted + 6 * aside**2 - 0.01
+    arch = q + (0.092 + look.brow_height) - look.brow_tilt * aside + 6 * aside**2 - 0.01
     thickness = 0.017 - 2.4 * aside**2
     easel.lay(place, ramp(np.abs(arch) - thickness, easel.pixel), np.minimum(hair, tone * 0.7))
-    place = easel.window(0.06, 0.0, 0.12)
-    nostrils = easel.oval(place, 0.0, 0.082, 0.034 * look.nose, 0.022)
-    easel.lay(place, nostrils, tone * 0.80)
-    bridge = easel.oval(place, 0.0, 0.06, 0.02 * look.nose, 0.034)
-    easel.lay(place, bridge, tone * 1.03)
+    place = easel.window(0.06, 0.0, 0.12)  # nostrils, then the bridge
+    easel.lay(place, easel.oval(place, 0.0, 0.082, 0.034 * look.nose, 0.022), tone * 0.80)
+    easel.lay(place, easel.oval(place, 0.0, 0.06, 0.02 * look.nose, 0.034), tone * 1.03)
     place = easel.window(0.2, 0.05, 0.16)
-    blush = mix(tone, _column(_LIPS[None]), 0.5)
-    easel.lay(place, easel.oval(place, 0.135, 0.105, 0.042, 0.028) * look.blush, blush)
+    blush = easel.oval(place, 0.135, 0.105, 0.042, 0.028) * look.blush
+    easel.lay(place, blush, mix(tone, _column(_LIPS), 0.5))
     place = easel.window(0.17, 0.08, 0.31)
-    rows, columns = place
-    p, q = easel.p[..., columns], easel.q[:, :, rows]
+    p, q = easel.within(place)
     chin = easel.oval(place, 0.0, 0.19, 0.135, 0.10) * easel.oval(place, 0.0, 0.0, look.width, look.height)
     easel.lay(place, chin * _chosen(look.beard == 0), hair)
     w = p / look.mouth
     bow = q - 0.175 - look.smile * 0.05 * (0.5 - w * w)
     half = 0.019 * look.lips * (1 - w * w)
-    lips = mix(_column(_LIPS[None]), tone * 0.62, 0.35)
+    lips = mix(_column(_LIPS), tone * 0.62, 0.35)
     easel.lay(place, ramp(np.abs(bow) - half, easel.pixel), lips)
     teeth = ramp(np.abs(bow) - (half - 0.012), easel.pixel) * _chosen(look.teeth == 0)
     easel.lay(place, teeth, np.full((1, 3, 1, 1), 0.97, np.float32))

@@ -1,4 +1,4 @@
-"""Fetching published files: an interrupted download is resumed, and what arrives is checked (torch-free)."""
+"""Downloading published files: an interrupted download is resumed, and the file is checked (torch-free)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import zipfile
 from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from avq.data.cards import Card, Download
 from avq.data.decode import looks_like_a_web_page
@@ -17,26 +16,19 @@ from avq.data.hashing import sha256_of_file
 from avq.errors import AvqError, reason_of
 
 OnBytes = Callable[[str, int, int], None]
-"""Called with a file's name, the bytes that are here, and how many it has."""
+"""Called with a file's name, the bytes received, and its size."""
 
 _PIECE = 2**20
 _SECONDS = 60
+_RESUME = "The part received so far stays: the same command resumes it"
 _LMDB_FILES = frozenset({"data.mdb", "lock.mdb"})
 
 
 def fetch(card: Card, output: Path, on_bytes: OnBytes | None = None) -> list[Path]:
-    """Fetch the files of a card, and unpack the LMDBs of LSUN.
-
-    Args:
-        card: one with downloads.
-        output: the folder that receives them.
-        on_bytes: called with the progress.
-
-    Returns:
-        The folders of the LMDBs.
+    """Download the files of a card, and unpack the LMDBs of LSUN; returns their folders.
 
     Raises:
-        AvqError: no network, a full disk, or what arrived is not what was published.
+        AvqError: no network, a full disk, or a file is not the published one.
     """
     output.mkdir(parents=True, exist_ok=True)
     folders = []
@@ -51,10 +43,10 @@ def fetch(card: Card, output: Path, on_bytes: OnBytes | None = None) -> list[Pat
 
 
 def download(file: Download, output: Path, on_bytes: OnBytes | None = None) -> Path:
-    """Fetch one file, or resume it.
+    """Download one file, or resume that.
 
     Raises:
-        AvqError: it cannot be had, or is not what was published; the line says which.
+        AvqError: it cannot be downloaded, or is not the published one; the line says which.
     """
     target, part = output / file.name, output / f"{file.name}.part"
     if target.is_file() and target.stat().st_size == file.bytes:
@@ -64,19 +56,17 @@ def download(file: Download, output: Path, on_bytes: OnBytes | None = None) -> P
         try:
             _receive(file, part, have, on_bytes)
         except (OSError, HTTPException) as error:
-            raise AvqError(
-                f"could not fetch {file.url} ({reason_of(error)}). What has arrived is kept: the same command goes on"
-            ) from error
+            raise AvqError(f"could not fetch {file.url} ({reason_of(error)}). {_RESUME}") from error
     _verify(file, part)
     part.rename(target)
     return target
 
 
 def unpack_lmdb(archive: Path, folder: Path) -> None:
-    """Unpack the two files of an LMDB, by their own names and to nowhere else, whatever the archive calls their places.
+    """Unpack the two files of an LMDB directly into a folder, ignoring the paths that the archive names.
 
     Raises:
-        AvqError: the archive is damaged, or holds no LMDB.
+        AvqError: the archive is damaged, or contains no LMDB.
     """
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
@@ -97,22 +87,18 @@ def unpack_lmdb(archive: Path, folder: Path) -> None:
 def _receive(file: Download, part: Path, have: int, on_bytes: OnBytes | None) -> None:
     request = urllib.request.Request(file.url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310
     with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310  # the address is the card's
-        goes_on = have > 0 and answer.status == 206
-        _refuse_pages(file, answer)
-        with part.open("ab" if goes_on else "wb") as kept:
-            have = have if goes_on else 0
+        if "text/html" in answer.headers.get("Content-Type", ""):
+            raise AvqError(
+                f"{file.url} answers with a web page, not with {file.name} (a quota or consent page?): use a browser"
+            )
+        if answer.status != 206:  # the server sends the whole file
+            have = 0
+        with part.open("ab" if have else "wb") as target:
             while piece := answer.read(_PIECE):
-                kept.write(piece)
+                target.write(piece)
                 have += len(piece)
                 if on_bytes:
                     on_bytes(file.name, have, file.bytes)
-
-
-def _refuse_pages(file: Download, answer: Any) -> None:
-    if "text/html" in answer.headers.get("Content-Type", ""):
-        raise AvqError(
-            f"{file.url} answers with a web page, not with {file.name} (a quota or consent page?): see a browser"
-        )
 
 
 def _verify(file: Download, part: Path) -> None:
@@ -121,8 +107,8 @@ def _verify(file: Download, part: Path) -> None:
         page = looks_like_a_web_page(opened.read(1024))
     if size < file.bytes and not page:
         here = f"{size:,} of {file.bytes:,} bytes"
-        raise AvqError(f"{file.url} ended after {here}. What has arrived is kept: the same command goes on")
+        raise AvqError(f"{file.url} ended after {here}. {_RESUME}")
     if page or size > file.bytes or (file.sha256 and sha256_of_file(part) != file.sha256):
         part.unlink()
         what = "a web page" if page else "not the published file (its size or sha256 differs)"
-        raise AvqError(f"what came from {file.url} is {what}, and was removed: give the command again")
+        raise AvqError(f"the file from {file.url} is {what}, and was removed: give the command again")

@@ -1,13 +1,13 @@
-"""Where a run's images are: in a prepared set, or in a plain folder that is prepared when it is first needed.
+"""Where a run's images are: in a prepared set, or in a plain folder, which is prepared when it is first needed.
 
-For a dataset of files, in this order:
+For a dataset of files, the first that exists of:
 
 1. the prepared set ``<root>/<name>-<size>``;
-2. a plain folder of images at ``<root>/<folder of the card>``: the set that was prepared from it, or will be, in the
-   user's cache;
+2. a plain folder of images at ``<root>/<folder of the card>``: the set prepared from it, now or before, in the user's
+   cache;
 3. where a root was named that has neither: the prepared set in the user's cache, where `data prepare` puts it.
 
-A plain folder and the set prepared from it have the same address. (Torch-free.)
+A plain folder and the set prepared from it have the same fingerprint. (Torch-free.)
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ import numpy as np
 
 from avq.data.cards import Card
 from avq.data.containers import Container, Unusable, image_files, open_folder, read_file
-from avq.data.hashing import address_of_values
+from avq.data.hashing import fingerprint_of_values
 from avq.data.prepare import TooManyBad, prepare
 from avq.data.prepared import Prepared, find_prepared, prepared_sizes
 from avq.data.roots import cache_root, resolve_root
-from avq.data.splits import NameRule, content_address
+from avq.data.splits import NameRule, content_fingerprint
 from avq.errors import UsageError
 
-_MOST_THREADS = 4
+_THREADS = min(4, os.cpu_count() or 1)
 
 
 def content_of(card: Card, root: Path | None, size: int) -> str:
-    """Address of a dataset's images, before any is decoded; from the manifest where there is one.
+    """Fingerprint of a dataset's files, before any is decoded; of a prepared set, from its manifest.
 
     Raises:
         UsageError: there are no images, or a file cannot be read.
@@ -40,14 +40,12 @@ def content_of(card: Card, root: Path | None, size: int) -> str:
     found = _find(card, root, size)
     if isinstance(found, Prepared):
         return found.content
-    there = _own_set(card, found, size)
-    if there is not None and there.came_from(found):
-        return there.content
-    return _address_of_files(card, found)
+    cached = _cached_set(card, found, size)
+    return cached.content if cached is not None and cached.came_from(found) else _content_of_files(card, found)
 
 
 def prepared_set(card: Card, root: Path | None, size: int) -> Prepared:
-    """The prepared set of a dataset; a plain folder becomes one, in the user's cache.
+    """The prepared set of a dataset; a plain folder is prepared, in the user's cache.
 
     Raises:
         UsageError: there are no images, some cannot be used, or too few for three splits.
@@ -55,12 +53,11 @@ def prepared_set(card: Card, root: Path | None, size: int) -> Prepared:
     found = _find(card, root, size)
     if isinstance(found, Prepared):
         return found
-    there = _own_set(card, found, size)
-    if there is not None and (there.came_from(found) or there.content == _address_of_files(card, found)):
-        return there
-    try:
-        # Threads: a run's process may have no children.
-        return prepare(card, found, size, _own_root(found), workers=_threads(), processes=False, replace=True).prepared
+    cached = _cached_set(card, found, size)
+    if cached is not None and (cached.came_from(found) or cached.content == _content_of_files(card, found)):
+        return cached
+    try:  # with threads: the process of a run may not be allowed children
+        return prepare(card, found, size, _cache_of(found), workers=_THREADS, processes=False, replace=True).prepared
     except TooManyBad as error:
         raise UsageError(
             f"{error}. Repair or remove what is damaged in {found.path}, or leave it out: avq-bench data prepare "
@@ -71,46 +68,39 @@ def prepared_set(card: Card, root: Path | None, size: int) -> Prepared:
 def _find(card: Card, root: Path | None, size: int) -> Prepared | Container:
     where, named = resolve_root(root)
     whole_root = card.folder == "."  # the root itself is the user's folder, and no other is meant
-    prepared = find_prepared(where, card, size)
-    if prepared is not None:
+    if (prepared := find_prepared(where, card, size)) is not None:
         return prepared
     folder = where / card.folder
     if (named or not whole_root) and folder.is_dir() and (names := image_files(folder, card.options.get("skip", ""))):
         plain = open_folder(folder.resolve(), names)
         cached = None if where == cache_root() else find_prepared(cache_root(), card, size)
         return cached if cached is not None and cached.came_from(plain) else plain
-    if named and not whole_root:
-        prepared = find_prepared(cache_root(), card, size)
-        if prepared is not None:
-            return prepared
-    raise _missing(card, folder, {where} if whole_root else {where, cache_root()}, size)
-
-
-def _missing(card: Card, folder: Path, roots: set[Path], size: int) -> UsageError:
-    others = sorted({str(other) for root in roots for other in prepared_sizes(root, card.name)}, key=int)
+    if named and not whole_root and (prepared := find_prepared(cache_root(), card, size)) is not None:
+        return prepared
+    roots = {where} if whole_root else {where, cache_root()}
+    others = sorted({other for place in roots for other in prepared_sizes(place, card.name)})
     if others:
-        return UsageError(
-            f"{card.name} is prepared at {', '.join(others)} pixels, not at {size}: avq-bench data prepare {card.name} "
-            f"--source PATH --size {size}"
+        raise UsageError(
+            f"{card.name} is prepared at {', '.join(map(str, others))} pixels, not at {size}: avq-bench data prepare "
+            f"{card.name} --source PATH --size {size}"
         )
-    if folder.is_dir():
-        return UsageError(f"no image in {folder}: {card.how_to_get}")
-    return UsageError(f"{card.name} is not at {folder}: {card.how_to_get}")
+    missing = f"no image in {folder}" if folder.is_dir() else f"{card.name} is not at {folder}"
+    raise UsageError(f"{missing}: {card.how_to_get}")
 
 
-def _own_root(plain: Container) -> Path:
-    """Where the cache keeps what is prepared from a plain folder by itself."""
-    return cache_root() / "from-folders" / address_of_values(str(plain.path))
+def _cache_of(plain: Container) -> Path:
+    """The folder of the cache for sets that runs prepare from a plain folder."""
+    return cache_root() / "from-folders" / fingerprint_of_values(str(plain.path))
 
 
-def _own_set(card: Card, plain: Container, size: int) -> Prepared | None:
+def _cached_set(card: Card, plain: Container, size: int) -> Prepared | None:
     try:
-        return find_prepared(_own_root(plain), card, size)
-    except UsageError:  # it is our own, and will be made again
+        return find_prepared(_cache_of(plain), card, size)
+    except UsageError:  # it is our own, and will be prepared again
         return None
 
 
-def _address_of_files(card: Card, plain: Container) -> str:
+def _content_of_files(card: Card, plain: Container) -> str:
     names = [entry.key for entry in plain.entries()]
     rule = NameRule(card)
     for name in names:
@@ -122,10 +112,6 @@ def _address_of_files(card: Card, plain: Container) -> str:
         except Unusable as error:
             raise UsageError(f"cannot read {plain.path / name}: {error}") from error
 
-    with ThreadPoolExecutor(_threads()) as pool:
+    with ThreadPoolExecutor(_THREADS) as pool:
         sources = np.frombuffer(b"".join(pool.map(digest, names)), np.uint8).reshape(-1, 32)
-    return content_address(sources, np.array([rule.part(name) for name in names], np.uint8))
-
-
-def _threads() -> int:
-    return min(_MOST_THREADS, os.cpu_count() or 1)
+    return content_fingerprint(sources, np.array([rule.part(name) for name in names], np.uint8))

@@ -1,4 +1,4 @@
-"""Prepared sets on disk: ``<name>-<size>/`` with a manifest, a table of images and one file a split (torch-free).
+"""Prepared sets on disk: ``<name>-<size>/`` with a manifest, a table of images and one file per split (torch-free).
 
 ::
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from avq.data.cards import Card
 from avq.data.containers import Container
 from avq.data.decode import RULES
-from avq.data.hashing import address_of_values, sha256_of_file
+from avq.data.hashing import fingerprint_of_values, sha256_of_file
 from avq.data.resize import FILTER
 from avq.data.splits import SPLITS
 from avq.errors import AvqError, UsageError
@@ -39,25 +38,20 @@ def set_name(name: str, size: int) -> str:
 
 
 def file_of(split: str) -> str:
-    """The file that holds a split."""
+    """The file of a split."""
     return f"{split}.npy"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared set.
-
-    Attributes:
-        folder: where it is.
-        manifest: what `avq.data.prepare` wrote.
-    """
+    """A prepared set: its folder, and the manifest that `avq.data.prepare` wrote."""
 
     folder: Path
     manifest: dict[str, Any]
 
     @property
     def content(self) -> str:
-        """Address of the source's usable files and of what their names say of the split."""
+        """Fingerprint of the source's usable files and of what their names say of the split."""
         return str(self.manifest["content"])
 
     @property
@@ -70,18 +64,18 @@ class Prepared:
         return str(self.manifest["source"]["path"])
 
     def came_from(self, container: Container) -> bool:
-        """Whether it was made from exactly these files, as far as names, sizes and times tell."""
+        """Whether it was made from exactly these files, judged by their names, sizes and times."""
         source: dict[str, str] = self.manifest["source"]
-        return (source["path"], source["signature"]) == (str(container.path), container.signature)
+        return (source["path"], source["signature"]) == (str(container.path), container.fingerprint)
 
     def images(self, split: str, count: int) -> NDArray[np.uint8]:
         """The first images of a split, memory-mapped: uint8 ``[count, size, size, 3]``; writes stay in memory.
 
         Raises:
-            UsageError: the file is missing, cut off or of another shape.
+            UsageError: the file is missing, truncated or of another shape.
         """
         path, size = self.folder / file_of(split), int(self.manifest["size"])
-        _see_size(self, file_of(split))
+        self.check_size(path.name)
         try:
             images: NDArray[np.uint8] = np.load(path, mmap_mode="c")
         except (OSError, ValueError) as error:
@@ -90,41 +84,41 @@ class Prepared:
             raise UsageError(f"{path} is not what its manifest says: prepare the set again")
         return images[:count]
 
-    def address(self, split: str, count: int) -> str:
-        """Address of the first images of a split, from the manifest alone."""
-        return address_of_values([self.manifest["files"][file_of(split)]["sha256"], count])
+    def fingerprint(self, split: str, count: int) -> str:
+        """The fingerprint of the first images of a split, from the manifest alone."""
+        return fingerprint_of_values([self.manifest["files"][file_of(split)]["sha256"], count])
+
+    def check_size(self, name: str) -> None:
+        """UsageError where a file is missing or has another size than the manifest says."""
+        path, expected = self.folder / name, int(self.manifest["files"][name]["bytes"])
+        if not path.is_file():
+            raise UsageError(f"{path} is missing: prepare the set again")
+        if (size := path.stat().st_size) != expected:
+            raise UsageError(f"{path} has {size:,} bytes, not {expected:,}: prepare the set again")
 
 
 def find_prepared(root: Path, card: Card, size: int) -> Prepared | None:
-    """The prepared set of a dataset below a root, if there is one.
+    """The prepared set of a dataset below a root, or None.
 
     Raises:
-        UsageError: it is damaged, or was made by other rules than today's.
+        UsageError: it is damaged, of another version, or was made by other rules than today's.
     """
     folder = root / set_name(card.name, size)
     if not (folder / MANIFEST).is_file():
         return None
-    prepared = read_prepared(folder)
-    split = prepared.manifest["split"]
+    prepared = _read_manifest(folder)
     today = {"filter": FILTER, "rules": RULES, "rule": card.rule, "indices": card.indices, "shares": card.shares}
-    theirs = {"filter": prepared.manifest["filter"], "rules": prepared.manifest["rules"]}
-    theirs |= {key: split[key] for key in ("rule", "indices", "shares")}
-    if today != theirs:
-        changed = ", ".join(key for key in today if today[key] != theirs[key])
+    theirs = prepared.manifest | prepared.manifest["split"]
+    if changed := ", ".join(key for key, rule in today.items() if rule != theirs[key]):
         raise UsageError(
             f"{folder} was prepared by other rules than today's ({changed}): remove it and prepare it again"
         )
     for name in map(file_of, SPLITS):
-        _see_size(prepared, name)
+        prepared.check_size(name)
     return prepared
 
 
-def read_prepared(folder: Path) -> Prepared:
-    """Read a manifest.
-
-    Raises:
-        UsageError: it is damaged, or of another version.
-    """
+def _read_manifest(folder: Path) -> Prepared:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -139,7 +133,7 @@ def read_prepared(folder: Path) -> Prepared:
 
 
 def prepared_sizes(root: Path, name: str) -> list[int]:
-    """The sizes at which a dataset lies prepared below a root."""
+    """The sizes of a dataset's prepared sets below a root."""
     found = (re.fullmatch(rf"{re.escape(name)}-(\d+)", path.parent.name) for path in root.glob(f"*/{MANIFEST}"))
     return sorted(int(match[1]) for match in found if match)
 
@@ -151,34 +145,22 @@ def check(prepared: Prepared) -> None:
         AvqError: something is not as it was written; the line names it.
     """
     for name, expected in prepared.manifest["files"].items():
-        path = prepared.folder / name
-        _see_size(prepared, name)
-        if sha256_of_file(path) != expected["sha256"]:
+        prepared.check_size(name)
+        if sha256_of_file(path := prepared.folder / name) != expected["sha256"]:
             raise AvqError(f"{path} is damaged or was changed: its sha256 is not the manifest's. Prepare the set again")
     seen = {split: np.zeros(count, bool) for split, count in prepared.counts.items()}
-    home: dict[bytes, str] = {}
-    for line in _table(prepared.folder / IMAGES):
-        if not line["split"]:
-            continue
-        split, place, pixels = line["split"], int(line["place"]), bytes.fromhex(line["pixels_sha256"])
-        if seen[split][place]:
-            raise AvqError(f"{prepared.folder / IMAGES} gives place {place} of {split} twice")
-        seen[split][place] = True
-        if home.setdefault(pixels, split) != split:
-            raise AvqError(f"{prepared.folder / IMAGES}: copies of {line['key']} lie in {split} and in {home[pixels]}")
+    split_of: dict[str, str] = {}
+    table = prepared.folder / IMAGES
+    with table.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        for line in csv.DictReader(file):
+            if not (split := line["split"]):
+                continue
+            place = int(line["place"])
+            if seen[split][place]:
+                raise AvqError(f"{table} lists place {place} of {split} twice")
+            seen[split][place] = True
+            if (other := split_of.setdefault(line["pixels_sha256"], split)) != split:
+                raise AvqError(f"{table}: copies of {line['key']} lie in {split} and in {other}")
     for split, places in seen.items():
         if not places.all():
-            raise AvqError(f"{prepared.folder / IMAGES} lacks {int((~places).sum()):,} images of {split}")
-
-
-def _table(path: Path) -> Iterator[dict[str, str]]:
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        yield from csv.DictReader(file)
-
-
-def _see_size(prepared: Prepared, name: str) -> None:
-    path, expected = prepared.folder / name, int(prepared.manifest["files"][name]["bytes"])
-    if not path.is_file():
-        raise UsageError(f"{path} is missing: prepare the set again")
-    if (size := path.stat().st_size) != expected:
-        raise UsageError(f"{path} has {size:,} bytes, not {expected:,}: prepare the set again")
+            raise AvqError(f"{table} lacks {int((~places).sum()):,} images of {split}")

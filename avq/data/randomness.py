@@ -1,8 +1,8 @@
-"""Random numbers addressed by place: any of them can be had without drawing those before it.
+"""Random numbers by position: any of them can be computed without drawing those before it.
 
-NumPy guarantees the stream of a bit generator for ever (NEP 19), which it does not for what ``Generator``
-makes of it; so everything here is made from the raw words of Philox (Salmon et al. 2011, counter-based), and
-a split, an order or a picture is the same on every machine and with every NumPy.
+NumPy guarantees the raw stream of a bit generator for ever (NEP 19), but not the methods of ``Generator``. So all is
+made from the raw words of Philox (Salmon et al. 2011, counter-based), and a split, an order or a picture is the same on
+every machine and with every NumPy.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _WORDS_PER_BLOCK = 4
 
 
 class Stream(IntEnum):
-    """What random words are for: streams never share a word, whatever the seed."""
+    """The purpose of random words: streams never share a word, for any seed."""
 
     PICTURES = 1
     SPLIT = 2
@@ -30,13 +30,13 @@ def words(seed: int, stream: Stream, number: int, count: int, start: int = 0) ->
 
     Args:
         seed: from 0; taken modulo 2**64.
-        stream: what they are for.
-        number: which sequence of the stream, such as the epoch or the step; below 2**56.
+        stream: their purpose.
+        number: of the sequence in its stream, such as the epoch or the step; below 2**56.
         count: how many words.
         start: the first one; a multiple of 4.
     """
     if start % _WORDS_PER_BLOCK or not 0 <= number < 1 << _NUMBER_BITS:
-        raise ValueError(f"no such place: start {start}, number {number}")
+        raise ValueError(f"no words at start {start}, number {number}")
     key = np.array([seed % (1 << 64), (int(stream) << _NUMBER_BITS) | number], dtype=np.uint64)
     generator = np.random.Philox(key=key)
     generator.advance(start // _WORDS_PER_BLOCK)

@@ -1,4 +1,4 @@
-"""The one stated way from a photograph to a square of the size asked for."""
+"""The one way in which a photograph becomes a square of the requested size."""
 
 from __future__ import annotations
 
@@ -10,14 +10,10 @@ FILTER = "centre crop to the short side, then Lanczos over the input's support (
 
 
 def fit_square(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """Crop the centre square and reduce it: uint8 ``[size, size, 3]``.
-
-    Args:
-        image: RGB.
-        size: at most the shorter side.
+    """Crop the centre square of an RGB image and reduce it: uint8 ``[size, size, 3]``.
 
     Raises:
-        ValueError: the image is smaller than the size asked for.
+        ValueError: the image is smaller than the requested size.
     """
     width, height = image.size
     side = min(width, height)

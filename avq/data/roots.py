@@ -1,4 +1,4 @@
-"""Where dataset files are looked for (torch-free)."""
+"""The folders that are searched for dataset files (torch-free)."""
 
 from __future__ import annotations
 
@@ -20,18 +20,15 @@ def resolve_root(root: Path | None) -> tuple[Path, bool]:
     """The data root, and whether the user named it.
 
     Args:
-        root: what ``--data-root`` said; else ``$AVQ_DATA_ROOT`` counts, else the user's cache.
+        root: from ``--data-root``; else ``$AVQ_DATA_ROOT`` counts, else the user's cache.
 
     Raises:
-        UsageError: the user named a folder that is not there.
+        UsageError: the user named a folder that does not exist.
     """
-    named = Path(root) if root is not None else None
-    origin = "--data-root"
-    if named is None and os.environ.get(ENVIRONMENT_VARIABLE):
-        named, origin = Path(os.environ[ENVIRONMENT_VARIABLE]), f"${ENVIRONMENT_VARIABLE}"
-    if named is None:
+    origin = "--data-root" if root is not None else f"${ENVIRONMENT_VARIABLE}"
+    if root is None and not os.environ.get(ENVIRONMENT_VARIABLE):
         return cache_root(), False
-    named = named.expanduser()
+    named = Path(os.environ[ENVIRONMENT_VARIABLE] if root is None else root).expanduser()
     if not named.is_dir():
         raise UsageError(f"data root {named} (from {origin}) is not a folder")
     return named, True

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from avq.data.cards import Card, get_card, reader
-from avq.data.config import DataConfig
-from avq.data.hashing import address_of_images
-from avq.data.resolve import resolve
+from avq.data.config import DataConfig, resolve
+from avq.data.hashing import fingerprint_of_images
 from avq.data.splits import SPLITS
 from avq.registry import load
 
@@ -24,8 +23,8 @@ class ImageSet:
 
     Attributes:
         images: uint8 ``[N, H, W, 3]``.
-        second_eye: bool ``[N, H, W]``, the iris of the second eye, where the dataset has one.
-        fingerprint: address of exactly these images in this order, 16 hexadecimal digits.
+        second_eye: bool ``[N, H, W]``, the iris of the second eye; None for other images than drawn faces.
+        fingerprint: of exactly these images in this order, 16 hexadecimal digits.
     """
 
     images: Tensor
@@ -49,26 +48,24 @@ class Dataset:
 
 
 def load_dataset(config: DataConfig, root: Path | None = None) -> Dataset:
-    """Map, load, draw or (CIFAR-10, where no root is named) download the images of a run.
+    """Load, memory-map, draw or (CIFAR-10, where no root is named) download the images of a run.
 
     Args:
         config: what to load; a count takes the first images of the split's fixed order.
-        root: where the files lie; else ``$AVQ_DATA_ROOT``, else the user's cache.
+        root: the folder of the files; else ``$AVQ_DATA_ROOT``, else the user's cache.
 
     Raises:
-        UsageError: unknown dataset; files missing, truncated, tampered with or unreadable; more images asked
-            for than there are.
+        UsageError: unknown dataset; files missing, truncated, changed or unreadable; more images requested than exist.
         AvqError: a download failed.
     """
-    resolved = resolve(config)
-    card = get_card(config.dataset)
+    resolved, card = resolve(config), get_card(config.dataset)
     assert resolved.image_size is not None
     counts = {split: getattr(resolved, f"{split}_images") for split in SPLITS}
     parts = load(f"{reader(card)}:read", f"dataset {card.name}")(card, root, resolved.image_size, counts)
-    return Dataset(card.name, resolved.image_size, card, parts["train"], parts["validation"], parts["test"])
+    return Dataset(card.name, resolved.image_size, card, **parts)
 
 
 def image_set(images: NDArray[np.uint8], second_eye: NDArray[np.bool_] | None = None) -> ImageSet:
-    """Images in memory, `[N, H, W, 3]`, and the second eyes' irises, `[N, H, W]`, where there are such."""
+    """Images in memory, ``[N, H, W, 3]``, with the masks of the second eyes' irises, ``[N, H, W]``, if any."""
     mask = None if second_eye is None else torch.from_numpy(second_eye)
-    return ImageSet(torch.from_numpy(images), mask, address_of_images(images))
+    return ImageSet(torch.from_numpy(images), mask, fingerprint_of_images(images))

@@ -1,16 +1,16 @@
 """Which split an image belongs to: a property of the data, never of a run (torch-free).
 
-Three rules, named by a dataset's card:
+A dataset's card names one of three rules:
 
-- ``hash``: the hash of the whole image's decoded pixels decides. Adding files moves none, and neither a name nor a
-  container matters.
-- ``index``: where the source holds every canonical index exactly once, the index decides; the last share is test, the
-  one before it validation. Else the hash.
-- ``own``: where the source has both, its ``val`` (or ``validation``) is test, and of its ``train`` the hash holds out
-  validation. Else the hash.
+- ``hash``: the hash of the whole image's decoded pixels decides. Added files move no other, and names and containers do
+  not matter.
+- ``index``: where the source has every canonical index exactly once, the index decides: the last share is test, the
+  one before it validation. Otherwise the hash decides.
+- ``own``: where the source has both parts, its ``val`` (or ``validation``) is test, and the hash holds validation out
+  of its ``train``. Otherwise the hash decides.
 
-Copies, images whose pixels are equal, fall together by the hash. Where names decide and would part them, those in
-the part that counts more (test, then validation) stay and the others are left out.
+Copies (images with equal pixels) have one hash and so one split. Where names would separate them, those in test, or
+else in validation, stay and the others are left out.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Part(IntEnum):
 
 
 class NameRule:
-    """What names say, once all of them have been seen."""
+    """What names say of the split, once `see` was called with all of them."""
 
     def __init__(self, card: Card) -> None:
         self._card = card
@@ -58,7 +58,6 @@ class NameRule:
         self._own: set[Part] = set()
 
     def see(self, key: str) -> None:
-        """Take note of a name."""
         if self._card.rule == "index" and (index := self._index(key)) is not None:
             self._times[index] += 1
         if self._card.rule == "own":
@@ -66,18 +65,16 @@ class NameRule:
 
     @property
     def applies(self) -> bool:
-        """Whether the names that were seen decide anything."""
+        """Whether the names seen decide the split."""
         if self._card.rule == "index":
             return bool((self._times == 1).all())
         return {Part.OWN_TRAIN, Part.TEST} <= self._own
 
     def part(self, key: str) -> Part:
         """What a name says; nothing unless the rule applies."""
-        if not self.applies:
-            return Part.NOTHING
-        if self._card.rule == "own":
+        if self._card.rule == "own" and self.applies:
             return _own_part(key)
-        index = self._index(key)
+        index = self._index(key) if self.applies else None
         if index is None:
             return Part.NOTHING
         test = self._card.indices - round(self._card.indices * self._card.shares["test"])
@@ -88,8 +85,7 @@ class NameRule:
 
     def _index(self, key: str) -> int | None:
         match = _INDEX.fullmatch(PurePosixPath(key).name)
-        index = int(match[1]) if match else None
-        return index if index is not None and index < self._card.indices else None
+        return int(match[1]) if match and int(match[1]) < self._card.indices else None
 
 
 def _own_part(key: str) -> Part:
@@ -105,7 +101,7 @@ class Assignment(NamedTuple):
     Attributes:
         split: int8 ``[N]``, an index into `SPLITS`, or `LEFT_OUT`.
         place: int64 ``[N]``, from 0 within the split, in the order of the pixels' hashes; -1 where left out.
-        copy_of: int64 ``[N]``, for what is left out the number of the copy that stays; else -1.
+        copy_of: int64 ``[N]``, for images left out the number of the copy that stays; else -1.
         counts: images by split.
     """
 
@@ -116,12 +112,12 @@ class Assignment(NamedTuple):
 
 
 def assign(pixels: Digests, parts: NDArray[np.uint8], shares: dict[str, float]) -> Assignment:
-    """Send every image to its split and to its place there.
+    """Assign every image a split and a place there.
 
     Args:
         pixels: hashes of the whole images' decoded pixels.
         parts: what the names say, uint8 ``[N]`` of `Part`.
-        shares: the share of "validation" and of "test".
+        shares: the shares of "validation" and "test".
     """
     split = _by_hash(pixels, shares)
     named = parts != Part.NOTHING
@@ -132,8 +128,7 @@ def assign(pixels: Digests, parts: NDArray[np.uint8], shares: dict[str, float]) 
     if named.any():
         copy_of = _copies_elsewhere(pixels, split)
         split[copy_of >= 0] = LEFT_OUT
-    place = np.full(len(pixels), -1, np.int64)
-    counts = {}
+    place, counts = np.full(len(pixels), -1, np.int64), {}
     for number, name in enumerate(SPLITS):
         members = np.flatnonzero(split == number)
         words = _words(pixels[members])
@@ -142,13 +137,12 @@ def assign(pixels: Digests, parts: NDArray[np.uint8], shares: dict[str, float]) 
     return Assignment(split, place, copy_of, counts)
 
 
-def content_address(sources: Digests, parts: NDArray[np.uint8]) -> str:
-    """Address of a set of image files and of what names say of them; neither order nor container counts."""
+def content_fingerprint(sources: Digests, parts: NDArray[np.uint8]) -> str:
+    """Fingerprint of a set of image files and of what their names say; order and container do not count."""
     tagged = sources.copy()
     for number in np.flatnonzero(parts):
-        tagged[number] = np.frombuffer(
-            hashlib.sha256(bytes([parts[number]]) + sources[number].tobytes()).digest(), np.uint8
-        )
+        digest = hashlib.sha256(bytes([parts[number]]) + sources[number].tobytes()).digest()
+        tagged[number] = np.frombuffer(digest, np.uint8)
     words = _words(tagged)
     tagged = tagged[np.lexsort((words[:, 3], words[:, 2], words[:, 1], words[:, 0]))]
     return hashlib.sha256(tagged.tobytes()).hexdigest()[:DIGITS]
@@ -162,7 +156,7 @@ def _by_hash(pixels: Digests, shares: dict[str, float]) -> NDArray[np.int8]:
 
 
 def _copies_elsewhere(pixels: Digests, split: NDArray[np.int8]) -> NDArray[np.int64]:
-    """For each image with a copy in a split that counts more, the number of that copy."""
+    """For each image with a copy in a split that takes precedence, the number of that copy."""
     words = _words(pixels)
     order = np.lexsort((-split, *words.T[::-1]))
     fresh = np.ones(len(order), bool)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from avq.data.containers import Container, Entry, Unusable, damaged, signature_of
+from avq.data.containers import Container, Entry, Unusable, damaged, fingerprint_of_files
 from avq.errors import UsageError, reason_of
 
 _ROWS = 32
@@ -15,12 +16,12 @@ _LIKELY_NAMES = ("image", "img", "jpg", "png", "webp", "pixels")
 
 
 def open_lmdbs(path: Path, folders: list[Path]) -> Container:
-    """LMDBs as LSUN publishes them: one a category and split, each value the bytes of one image.
+    """LMDBs as LSUN publishes them: one per category and split, each value the bytes of one image.
 
     They are opened as torchvision's LSUN does, read-only and without a lock file: nothing is written beside them.
 
     Raises:
-        UsageError: one cannot be opened.
+        UsageError: one cannot be opened, or they contain no image.
     """
     count = 0
     for folder in folders:
@@ -35,10 +36,10 @@ def open_lmdbs(path: Path, folders: list[Path]) -> Container:
             with _open_lmdb(folder) as environment, environment.begin(buffers=True) as transaction:
                 for key, value in transaction.cursor():
                     label = bytes(key).decode("utf-8", "backslashreplace")
-                    yield Entry(f"{name}/{label}", lambda value=value: bytes(value))  # type: ignore[misc]
+                    yield Entry(f"{name}/{label}", partial(bytes, value))
 
     files = [folder / "data.mdb" for folder in folders]
-    return Container("lmdb", path, signature_of(files, path), count, entries)
+    return Container("lmdb", path, fingerprint_of_files(files, path), count, entries)
 
 
 def _open_lmdb(folder: Path) -> Any:
@@ -54,7 +55,7 @@ def open_parquets(path: Path, files: list[Path]) -> Container:
     """Parquet files with a column of images: binary, or a struct of bytes and path as Hugging Face writes it.
 
     Raises:
-        UsageError: a file is damaged, or it does not say which column holds the images.
+        UsageError: a file is damaged, contains no image, or does not say which column has the images.
     """
     columns = {file: _image_column(file) for file in files}
     base = path if path.is_dir() else path.parent
@@ -74,24 +75,22 @@ def open_parquets(path: Path, files: list[Path]) -> Container:
                 except OSError as error:  # ArrowInvalid is a ValueError, and a damaged page an OSError
                     raise damaged(file, reason_of(error)) from error
 
-    return Container("parquet", path, signature_of(files, base), count, entries)
+    return Container("parquet", path, fingerprint_of_files(files, base), count, entries)
 
 
 def _entry(value: Any, file: str, row: int) -> Entry:
     import pyarrow as pa
 
-    given: Any = value
-    label = f"#{row}"
-    if pa.types.is_struct(value.type):
-        if value.is_valid and "path" in {part.name for part in value.type}:
-            label = value["path"].as_py() or label
-        given = value["bytes"] if value.is_valid else None
+    is_struct, label = pa.types.is_struct(value.type), f"#{row}"
+    if is_struct and value.is_valid and "path" in {part.name for part in value.type}:
+        label = value["path"].as_py() or label
 
     def read() -> bytes:
-        if given is None or not given.is_valid:
+        content = value.as_py()
+        data = content["bytes"] if is_struct and content else content
+        if data is None:
             raise Unusable("the row holds no bytes")
-        data: bytes = given.as_py()
-        return data
+        return bytes(data)
 
     return Entry(f"{file}/{label}", read)
 
@@ -107,23 +106,20 @@ def _open_parquet(file: Path) -> Any:
 
 
 def _image_column(file: Path) -> tuple[str, int]:
-    """The name of the column that holds images, and how many rows there are."""
+    """The name of the column of images, and the number of rows."""
     import pyarrow as pa
 
     with _open_parquet(file) as table:
         schema, rows = table.schema_arrow, table.metadata.num_rows
     declared = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    found = [
-        name for name, feature in declared.items() if isinstance(feature, dict) and feature.get("_type") == "Image"
-    ]
-    if not found:
-        found = [
-            field.name
-            for field in schema
-            if pa.types.is_binary(field.type)
-            or pa.types.is_large_binary(field.type)
-            or (pa.types.is_struct(field.type) and "bytes" in {part.name for part in field.type})
-        ]
+    found = [name for name, kind in declared.items() if isinstance(kind, dict) and kind.get("_type") == "Image"]
+
+    def may_be_images(kind: Any) -> bool:
+        if pa.types.is_struct(kind):
+            return "bytes" in {part.name for part in kind}
+        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+    found = found or [field.name for field in schema if may_be_images(field.type)]
     likely = [name for name in _LIKELY_NAMES if name in found] or found
     if not likely or (len(found) > 1 and likely is found):
         which = f"several columns may ({', '.join(found)})" if found else f"none may ({', '.join(schema.names)})"

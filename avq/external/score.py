@@ -152,7 +152,7 @@ def explain_rate(rows: Sequence[Measurement], reason: str | None) -> list[Measur
 
 
 def fingerprint(images: Images) -> str:
-    """Of a set, taken batch by batch; of 8-bit images that of `avq.data.hashing.address_of_images`."""
+    """Of a set, taken batch by batch; of 8-bit images that of `avq.data.hashing.fingerprint_of_images`."""
     height, width = images.size
     kind = "" if images.eight_bit else "float32 "
     digest = hashlib.sha256(f"{kind}{(len(images), height, width, 3)!r}".encode())

@@ -139,8 +139,7 @@ def _measure_loading(job: Job) -> dict[str, float]:
 
 
 def _split_sizes(run: Run) -> tuple[int, int]:
-    from avq.data.config import DataConfig
-    from avq.data.resolve import resolve
+    from avq.data.config import DataConfig, resolve
 
     data = resolve(DataConfig(**run.data))
     return data.validation_images or _UNKNOWN_IMAGES, data.test_images or _UNKNOWN_IMAGES

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from avq.data import fingerprint, resolve, sources
+from avq.data import config, fingerprint, sources
 from avq.data.cards import Card, get_card
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -39,48 +38,23 @@ def real_root() -> Path:
     return _ROOT
 
 
-def write_cifar10(root: Path, card: Card, images_per_file: int = 20) -> Card:
-    """A CIFAR-10 of a few random images in the official layout, and the card that describes it."""
-    folder = root / card.folder
-    folder.mkdir(parents=True)
-    generator = np.random.default_rng(0)
-    for name in card.checksums:
-        data = generator.integers(0, 256, (images_per_file, 3072), dtype=np.uint8)
-        entry = {"data": data, "labels": [0] * images_per_file, "label_names": ["thing"]}
-        (folder / name).write_bytes(pickle.dumps(entry))
-    content = {name: (folder / name).read_bytes() for name in card.checksums}
-    train = images_per_file * 5
-    own = {
-        "checksums": {name: hashlib.sha256(data).hexdigest() for name, data in content.items()},
-        "sizes": {name: len(data) for name, data in content.items()},
-        "images": {"train": train - train // 10, "validation": train // 10, "test": images_per_file},
-    }
-    return card.model_copy(update=own)
-
-
 @pytest.fixture
 def tiny_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Card]:
-    """A data root with a tiny CIFAR-10, known to the loader under that name."""
-    root = tmp_path / "root"
-    card = write_cifar10(root, get_card("cifar10"))
-    for module in (sources, fingerprint, resolve):
+    """A data root with a CIFAR-10 of 120 random images in the official layout, known to the loader under that name."""
+    root, card = tmp_path / "root", get_card("cifar10")
+    folder = root / card.folder
+    folder.mkdir(parents=True)
+    generator, files = np.random.default_rng(0), {}
+    for name in card.checksums:
+        data = generator.integers(0, 256, (20, 3072), dtype=np.uint8)
+        files[name] = pickle.dumps({"data": data, "labels": [0] * 20, "label_names": ["thing"]})
+        (folder / name).write_bytes(files[name])
+    own = {
+        "checksums": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+        "sizes": {name: len(data) for name, data in files.items()},
+        "images": {"train": 90, "validation": 10, "test": 20},
+    }
+    card = card.model_copy(update=own)
+    for module in (sources, fingerprint, config):
         monkeypatch.setattr(module, "get_card", lambda name: card)
     return root, card
-
-
-def photograph(number: int, width: int = 40, height: int = 36) -> Image.Image:
-    """A picture unlike any other, smooth enough for JPEG."""
-    generator = np.random.default_rng(number)
-    small = Image.fromarray(generator.integers(0, 256, (6, 6, 3), dtype=np.uint8))
-    return small.resize((width, height), Image.Resampling.BICUBIC)
-
-
-@pytest.fixture(scope="session")
-def celebahq_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data root whose `celebahq` holds forty made-up images; tests must not write to it."""
-    root = tmp_path_factory.mktemp("photographs")
-    folder = root / "celebahq" / "deeper"
-    folder.mkdir(parents=True)
-    for number in range(40):
-        photograph(number).save(folder / f"{number:03}.{'png' if number % 2 else 'jpg'}", quality=90)
-    return root

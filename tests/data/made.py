@@ -7,6 +7,7 @@ import json
 import tarfile
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import lmdb
@@ -33,12 +34,9 @@ def encoded(image: Image.Image, form: str = "JPEG", **options: object) -> bytes:
 
 def photographs(count: int, start: int = 0, prefix: str = "") -> Files:
     """JPEG and PNG files by name."""
-    return {
-        f"{prefix}{number:03}.{'png' if number % 2 else 'jpg'}": encoded(
-            picture(number), "PNG" if number % 2 else "JPEG"
-        )
-        for number in range(start, start + count)
-    }
+    kinds = ("jpg", "JPEG"), ("png", "PNG")
+    numbers = ((number, *kinds[number % 2]) for number in range(start, start + count))
+    return {f"{prefix}{number:03}.{ending}": encoded(picture(number), form) for number, ending, form in numbers}
 
 
 def as_folder(files: Files, place: Path) -> Path:
@@ -62,10 +60,6 @@ def as_tar(files: Files, place: Path, ending: str = ".tar") -> Path:
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
     return path
-
-
-def as_tar_gz(files: Files, place: Path) -> Path:
-    return as_tar(files, place, ".tar.gz")
 
 
 def as_lmdb(files: Files, place: Path) -> Path:
@@ -98,7 +92,7 @@ CONTAINERS: dict[str, Callable[[Files, Path], Path]] = {
     "folder": as_folder,
     "zip": as_zip,
     "tar": as_tar,
-    "tar.gz": as_tar_gz,
+    "tar.gz": partial(as_tar, ending=".tar.gz"),
     "lmdb": as_lmdb,
     "parquet-struct": as_parquet_struct,
     "parquet-binary": as_parquet_binary,

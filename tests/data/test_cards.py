@@ -118,22 +118,18 @@ def test_cards_of_an_installed_package(tmp_path: Path) -> None:
     code = "import avq; print(*avq.list_datasets())"
     for folder, expected in (("good", "mine"), ("bad", "'pictured' is not a package")):
         path = os.pathsep.join(map(str, (Path(__file__).parents[2], tmp_path, tmp_path / folder)))
-        environment = os.environ | {"PYTHONPATH": path}
         words = [sys.executable, "-c", code]
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(words, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False)
         assert expected in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("value", [0, -1, True, 2.5, "64"])
-def test_counts_must_be_positive_whole_numbers(value: object) -> None:
+def test_counts_are_positive_whole_numbers_and_sizes_have_bounds(value: object) -> None:
     with pytest.raises(UsageError, match="train_images must be a positive whole number"):
         DataConfig(train_images=value)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("size", [8, 4096])
-def test_sizes_have_bounds(size: int) -> None:
-    with pytest.raises(UsageError, match="image_size"):
-        DataConfig(image_size=size)
+    for size in (8, 4096):
+        with pytest.raises(UsageError, match="image_size must be from 16 to 2048 pixels"):
+            DataConfig(image_size=size)
 
 
 def test_every_setting_has_a_help_line() -> None:

@@ -28,7 +28,7 @@ def test_three_disjoint_splits_hold_every_image(tiny_cifar10: tuple[Path, Card])
     parts = dataset.train, dataset.validation, dataset.test
     train, validation, test = (rows(part.images) for part in parts)
     assert (len(train), len(validation), len(test)) == (90, 10, 20)
-    reader = [cifar10._read(card, root, train=flag) for flag in (True, False)]
+    reader = [cifar10.read_planes(card, root, prefix).transpose(0, 2, 3, 1) for prefix in ("data_batch", "test_batch")]
     assert train | validation == rows(torch.from_numpy(reader[0].copy()))
     assert test == rows(torch.from_numpy(reader[1].copy()))
     assert dataset.train.second_eye is None
@@ -58,48 +58,28 @@ def test_more_images_than_there_are(tiny_cifar10: tuple[Path, Card]) -> None:
         fingerprint(DataConfig("cifar10", train_images=91), root)
 
 
-def _remove(path: Path) -> None:
-    path.unlink()
-
-
-def _truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def _tamper(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-def _append(path: Path) -> None:
-    path.write_bytes(path.read_bytes() + b"x")
-
-
-def _page(path: Path) -> None:
-    path.write_text("<html>quota exceeded</html>")
-
-
 @pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta"])
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_remove, "lacks the file"),
-        (_truncate, "is truncated .[0-9,]+ of [0-9,]+ bytes"),
-        (_tamper, "damaged or was changed"),
-        (_append, "not the official file"),
-        (_page, "is truncated"),
+        (lambda data: None, "lacks the file"),
+        (lambda data: data[:-100], "is truncated .[0-9,]+ of [0-9,]+ bytes"),
+        (lambda data: data[:50] + bytes([data[50] ^ 1]) + data[51:], "damaged or was changed"),
+        (lambda data: data + b"x", "not the official file"),
+        (lambda data: b"<html>quota exceeded</html>", "is truncated"),
     ],
 )
 def test_a_bad_file_is_named(
-    tiny_cifar10: tuple[Path, Card], name: str, damage: Callable[[Path], None], message: str
+    tiny_cifar10: tuple[Path, Card], name: str, damage: Callable[[bytes], bytes | None], message: str
 ) -> None:
     root, card = tiny_cifar10
-    damage(root / card.folder / name)
+    path = root / card.folder / name
+    data = damage(path.read_bytes())
+    path.unlink() if data is None else path.write_bytes(data)
     for call in (load_dataset, fingerprint):
         with pytest.raises(UsageError, match=message) as caught:
             call(CONFIG, root)
-        assert str(root / card.folder / name) in str(caught.value)
+        assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
 
 
@@ -131,11 +111,11 @@ def test_a_download_goes_to_the_cache_and_happens_once(
         (source / card.folder).rename(Path(root) / card.folder)
 
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", fetch)
-    foretold = fingerprint(CONFIG)
+    predicted = fingerprint(CONFIG)
     cifar10.download(card, tmp_path / "cache")
     cifar10.download(card, tmp_path / "cache")
     assert len(calls) == 1
-    assert fingerprint(CONFIG, tmp_path / "cache") == foretold
+    assert fingerprint(CONFIG, tmp_path / "cache") == predicted
     assert sorted(p.name for p in (tmp_path / "cache").iterdir()) == [".cifar10.lock", card.folder]
 
 
@@ -155,11 +135,11 @@ def test_the_real_files(real_root: Path) -> None:
     if not (real_root / get_card("cifar10").folder).is_dir():
         pytest.skip(f"no CIFAR-10 at {real_root}")
     start = time.process_time()
-    foretold = fingerprint(CONFIG, real_root)
+    predicted = fingerprint(CONFIG, real_root)
     dataset: Dataset = load_dataset(CONFIG, real_root)
     assert time.process_time() - start < 4
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (45_000, 5_000, 10_000)
-    assert foretold == "6c67399b83d3a270"
+    assert predicted == "6c67399b83d3a270"
     assert dataset.train.fingerprint == "0648804350c2bbca"
     assert dataset.train.images.is_contiguous()
     mean = dataset.train.images[:10_000].double().mean((0, 1, 2)) / 255

@@ -22,7 +22,7 @@ from .made import as_lmdb, photographs, snapshot
 
 @dataclass
 class Server:
-    """What it gives, how much of it before it breaks off, and which ranges it was asked for."""
+    """What it serves, how much before it breaks off, and the ranges asked for."""
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
@@ -67,26 +67,24 @@ DATA = bytes(range(256)) * 4000
 
 def offered(server: Server, data: bytes = DATA, name: str = "x.zip") -> Download:
     server.files[name] = data
-    return Download(
-        url=f"{server.url}/{name}", name=name, bytes=len(data), sha256=hashlib.sha256(data).hexdigest()
-    )
+    return Download(url=f"{server.url}/{name}", name=name, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def test_a_file_is_fetched_once(server: Server, tmp_path: Path) -> None:
-    told: list[tuple[str, int, int]] = []
+    progress: list[tuple[str, int, int]] = []
     file = offered(server)
-    assert download(file, tmp_path, lambda *values: told.append(values)).read_bytes() == DATA
-    assert told[-1] == ("x.zip", len(DATA), len(DATA))
+    assert download(file, tmp_path, lambda *values: progress.append(values)).read_bytes() == DATA
+    assert progress[-1] == ("x.zip", len(DATA), len(DATA))
     download(file, tmp_path)
     assert server.asked == [None]
     assert snapshot(tmp_path) == {"x.zip": DATA}
 
 
 @pytest.mark.parametrize("knows_ranges", [True, False])
-def test_what_was_broken_off_goes_on(server: Server, tmp_path: Path, knows_ranges: bool) -> None:
+def test_an_interrupted_download_is_resumed(server: Server, tmp_path: Path, knows_ranges: bool) -> None:
     file = offered(server)
     server.breaks_after, server.knows_ranges = 300_000, knows_ranges
-    with pytest.raises(AvqError, match=r"What has arrived is kept: the same command goes on") as caught:
+    with pytest.raises(AvqError, match=r"The part received so far stays: the same command resumes it") as caught:
         download(file, tmp_path)
     assert "\n" not in str(caught.value)
     assert (tmp_path / "x.zip.part").stat().st_size == 300_000

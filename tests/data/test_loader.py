@@ -33,13 +33,12 @@ def test_each_epoch_holds_each_image_once(length: int, size: int, seed: int) -> 
 
 @given(lengths, sizes, seeds, st.integers(0, 5000))
 @settings(max_examples=60)
-def test_resuming_equals_going_on(length: int, size: int, seed: int, step: int) -> None:
-    continuous = Batches(numbered(length), size, seed, flip=True)
-    before = [continuous.batch(number) for number in range(max(0, step - 3), step + 2)]
-    resumed = Batches(numbered(length), size, seed, flip=True)
-    after = [resumed.batch(number) for number in range(max(0, step - 3), step + 2)]
-    assert torch.equal(Batches(numbered(length), size, seed, flip=True).batch(step), before[-2])
-    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+def test_a_resumed_run_gets_the_same_batches(length: int, size: int, seed: int, step: int) -> None:
+    continuous, resumed, other = (Batches(numbered(length), size, seed, flip=True) for _ in range(3))
+    numbers = range(max(0, step - 3), step + 2)
+    before = [continuous.batch(number) for number in numbers]
+    assert torch.equal(resumed.batch(step), before[-2])
+    assert all(torch.equal(batch, other.batch(number)) for batch, number in zip(before, numbers, strict=True))
     assert torch.equal(continuous.batch(0), resumed.batch(0))
 
 
@@ -66,17 +65,11 @@ def test_half_of_the_images_are_mirrored_and_nothing_else_happens() -> None:
 
 def test_the_stored_images_are_never_written_to() -> None:
     images = numbered(8)
-    kept = images.images.clone()
+    before = images.images.clone()
     batches = Batches(images, 8, 0, flip=True)
     for step in range(4):
         batches.batch(step).fill_(7)
-    assert torch.equal(images.images, kept)
-
-
-@pytest.mark.parametrize(("length", "size"), [(0, 4), (4, 0)])
-def test_impossible_batches(length: int, size: int) -> None:
-    with pytest.raises(ValueError, match="cannot make batches"):
-        Batches(numbered(length), size, 0, flip=False)
+    assert torch.equal(images.images, before)
 
 
 def test_every_level_survives_the_way_to_the_model_and_back() -> None:
@@ -108,13 +101,15 @@ def test_ranks_share_the_batches_that_one_would_have(
     assert {len(part) for part in shares} == {share}
 
 
-@pytest.mark.parametrize(("rank", "ranks"), [(0, 3), (4, 4), (-1, 4)])
-def test_ranks_must_be_able_to_share(rank: int, ranks: int) -> None:
-    with pytest.raises(ValueError, match="equal share"):
-        Batches(numbered(8), 8, 0, flip=False, rank=rank, ranks=ranks)
+@pytest.mark.parametrize(
+    ("length", "size", "rank", "ranks"), [(0, 4, 0, 1), (4, 0, 0, 1), (8, 8, 0, 3), (8, 8, 4, 4), (8, 8, -1, 4)]
+)
+def test_impossible_batches_and_shares(length: int, size: int, rank: int, ranks: int) -> None:
+    with pytest.raises(ValueError, match="equal share" if length == size else "cannot make batches"):
+        Batches(numbered(length), size, 0, flip=False, rank=rank, ranks=ranks)
 
 
-def test_batches_lie_on_the_device_asked_for() -> None:
+def test_batches_are_on_the_requested_device() -> None:
     assert Batches(numbered(8), 4, 0, flip=True, device="meta").batch(0).device.type == "meta"
 
 

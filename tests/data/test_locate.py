@@ -10,8 +10,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from avq.data import chunks
 from avq.data.cards import get_card
@@ -19,11 +21,12 @@ from avq.data.config import DataConfig
 from avq.data.fingerprint import fingerprint
 from avq.data.open import open_container
 from avq.data.prepare import prepare
+from avq.data.resize import fit_square
 from avq.data.roots import cache_root
 from avq.data.sources import Dataset, load_dataset
 from avq.errors import UsageError
 
-from .made import as_folder, as_zip, encoded, photographs, picture, snapshot
+from .made import CONTAINERS, as_folder, as_zip, encoded, photographs, picture, snapshot
 
 CONFIG = DataConfig("celebahq", image_size=16)
 
@@ -55,16 +58,88 @@ def same(first: Dataset, second: Dataset) -> bool:
     )
 
 
+def rows(dataset: Dataset) -> list[set[bytes]]:
+    parts = (dataset.train, dataset.validation, dataset.test)
+    return [{image.numpy().tobytes() for image in part.images} for part in parts]
+
+
+def test_every_image_lands_in_one_split(root: Path) -> None:
+    dataset = load_dataset(CONFIG, root)
+    train, validation, test = rows(dataset)
+    assert len(train | validation | test) == len(train) + len(validation) + len(test) == 40
+    assert dataset.train.images.shape[1:] == (16, 16, 3)
+    assert len(train) > len(test) > 0
+
+
+def test_names_and_containers_do_not_matter(root: Path, tmp_path: Path) -> None:
+    """Renamed, moved and repacked (the JPEG's pixels as PNG), every image stays where it was."""
+    folder = tmp_path / "celebahq"
+    folder.mkdir()
+    for number, path in enumerate(sorted(root.rglob("*.*g"))):
+        with Image.open(path) as image:
+            image.convert("RGB").save(folder / f"other{97 * number % 41}.png")
+    before, after = load_dataset(CONFIG, root), load_dataset(CONFIG, tmp_path)
+    assert torch.equal(before.train.images, after.train.images)
+    assert torch.equal(before.test.images, after.test.images)
+    assert before.validation.fingerprint == after.validation.fingerprint
+
+
+def test_added_images_move_no_other_and_copies_share_one_split(root: Path) -> None:
+    before, fingerprint_before = rows(load_dataset(CONFIG, root)), fingerprint(CONFIG, root)
+    copies = {f"again-{name}": data for name, data in photographs(10).items()}
+    as_folder(photographs(10, start=50) | copies, root / "celebahq")
+    after = rows(load_dataset(CONFIG, root))
+    assert all(old <= new for old, new in zip(before, after, strict=True))
+    assert sum(map(len, after)) == len(set.union(*after))
+    assert fingerprint(CONFIG, root) != fingerprint_before
+
+
+def test_the_fingerprint_follows_bytes_not_names(root: Path) -> None:
+    before = fingerprint(CONFIG, root)
+    (root / "celebahq" / "000.jpg").rename(root / "celebahq" / "renamed.jpg")
+    assert fingerprint(CONFIG, root) == before
+    as_folder({"._renamed.jpg": b"resource fork", "notes.txt": b"not an image"}, root / "celebahq")
+    assert fingerprint(CONFIG, root) == before
+    assert fingerprint(DataConfig("celebahq", image_size=24), root) != before
+
+
+def test_the_crop_is_central_and_the_filter_antialiased() -> None:
+    wide = np.zeros((64, 128, 3), np.uint8)
+    wide[:, 32:96] = 200
+    assert (fit_square(Image.fromarray(wide), 16)[:, 1:-1] >= 199).all()
+    fine = np.zeros((64, 64, 3), np.uint8)
+    fine[:, ::2] = 255
+    assert abs(int(fit_square(Image.fromarray(fine), 16)[8, 8, 0]) - 127) < 8
+
+
+def test_missing_and_empty_folders(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"celebahq is not at .*put the images"):
+        load_dataset(CONFIG, tmp_path)
+    (tmp_path / "celebahq").mkdir()
+    with pytest.raises(UsageError, match="no image"):
+        fingerprint(CONFIG, tmp_path)
+    as_folder(photographs(1), tmp_path / "celebahq")
+    with pytest.raises(UsageError, match="has only 1 images"):
+        load_dataset(CONFIG, tmp_path)
+    with pytest.raises(UsageError, match="is not a folder"):
+        load_dataset(CONFIG, tmp_path / "celebahq" / "000.jpg")
+
+
+def test_more_images_than_there_are(root: Path) -> None:
+    with pytest.raises(UsageError, match="train_images = 100 asks for more"):
+        load_dataset(DataConfig("celebahq", image_size=16, train_images=100), root)
+
+
 def test_a_plain_folder_is_decoded_once_and_never_written_to(root: Path, decoded: list[bytes]) -> None:
     before = snapshot(root)
-    foretold = fingerprint(CONFIG, root)
+    predicted = fingerprint(CONFIG, root)
     assert not decoded
     first = load_dataset(CONFIG, root)
     assert len(decoded) == 40
     second = load_dataset(CONFIG, root)
     assert len(decoded) == 40
     assert same(first, second)
-    assert fingerprint(CONFIG, root) == foretold
+    assert fingerprint(CONFIG, root) == predicted
     assert snapshot(root) == before
     load_dataset(DataConfig("celebahq", image_size=24), root)
     assert len(decoded) == 80
@@ -96,19 +171,19 @@ def test_a_damaged_set_of_our_own_is_made_again(root: Path, decoded: list[bytes]
 
 
 def test_runs_find_what_was_prepared_in_the_cache(root: Path, tmp_path: Path, decoded: list[bytes]) -> None:
-    plain, foretold = load_dataset(CONFIG, root), fingerprint(CONFIG, root)
+    plain, predicted = load_dataset(CONFIG, root), fingerprint(CONFIG, root)
     prepare_into(cache_root(), as_zip(photographs(40), tmp_path / "faces"))
     decoded.clear()
     assert same(load_dataset(CONFIG), plain)
-    assert fingerprint(CONFIG) == foretold, "a zip of the same files is the same data"
+    assert fingerprint(CONFIG) == predicted, "a zip of the same files is the same data"
     (tmp_path / "other").mkdir()
-    assert same(load_dataset(CONFIG, tmp_path / "other"), plain), "a root without it leaves the cache"
+    assert same(load_dataset(CONFIG, tmp_path / "other"), plain), "a root without it leads to the cache"
     (tmp_path / "faces.zip").unlink()
     load_dataset(CONFIG)
     assert not decoded
 
 
-def test_a_set_in_the_root_wins_and_a_set_from_the_folder_is_known(root: Path, decoded: list[bytes]) -> None:
+def test_a_set_in_the_root_comes_first_and_one_from_the_folder_is_found(root: Path, decoded: list[bytes]) -> None:
     prepare_into(cache_root(), root / "celebahq")
     decoded.clear()
     load_dataset(CONFIG, root)
@@ -124,13 +199,13 @@ def test_the_fingerprint_of_a_prepared_set_reads_the_manifest_alone(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare_into(tmp_path / "sets", root / "celebahq")
-    foretold = fingerprint(CONFIG, root)
+    predicted = fingerprint(CONFIG, root)
     shutil.rmtree(root)
     opened: list[str] = []
     whole = Path.open
     monkeypatch.setattr(Path, "open", lambda path, *a, **o: opened.append(path.name) or whole(path, *a, **o))
     start = time.process_time()
-    assert fingerprint(CONFIG, tmp_path / "sets") == foretold
+    assert fingerprint(CONFIG, tmp_path / "sets") == predicted
     assert time.process_time() - start < 0.1
     assert set(opened) <= {"manifest.json"}
 
@@ -144,7 +219,7 @@ def test_images_are_mapped_and_never_written_back(root: Path) -> None:
     assert (load_dataset(CONFIG, root).train.images != 7).any()
 
 
-def test_a_count_is_the_beginning_and_has_an_address_of_its_own(root: Path) -> None:
+def test_a_count_is_the_beginning_and_has_its_own_fingerprint(root: Path) -> None:
     whole = load_dataset(CONFIG, root)
     some = load_dataset(DataConfig("celebahq", 16, train_images=5), root)
     assert torch.equal(some.train.images, whole.train.images[:5])
@@ -207,10 +282,20 @@ def test_a_cache_that_cannot_be_written_is_one_clear_error(root: Path, tmp_path:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("name", ["celebahq", "lsun-bedroom"])
+def test_the_real_folders(real_root: Path, name: str) -> None:
+    if not (real_root / get_card(name).folder).is_dir():
+        pytest.skip(f"no {name} at {real_root}")
+    config = DataConfig(name, train_images=100)
+    assert fingerprint(config, real_root) == fingerprint(config, real_root)
+    dataset = load_dataset(config, real_root)
+    assert dataset.train.images.shape == (100, 64, 64, 3)
+    assert len(dataset.validation) > 100
+    assert len(dataset.test) > 200
+
+
 def test_the_real_folders_through_every_container(real_root: Path, tmp_path: Path) -> None:
     """The first 150 bedrooms, as they lie and repacked: the same splits, bit for bit."""
-    from .made import CONTAINERS
-
     folder = real_root / "lsun" / "bedroom"
     if not folder.is_dir():
         pytest.skip(f"no LSUN bedrooms at {real_root}")

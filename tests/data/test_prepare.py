@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from avq.data import chunks
 from avq.data.cards import Card, get_card
 from avq.data.chunks import CHUNK
+from avq.data.decode import Decoded, decode
 from avq.data.open import open_container
 from avq.data.prepare import Outcome, TooManyBad, prepare
 from avq.data.prepared import Prepared, check, find_prepared
@@ -82,8 +85,6 @@ def test_the_manifest_says_what_was_done(expected: Prepared, files: Files) -> No
 
 
 def test_images_lie_where_the_table_says(expected: Prepared, files: Files) -> None:
-    from avq.data.decode import Decoded, decode
-
     for line in table(expected):
         found = decode(files[line["key"]], 16)
         assert isinstance(found, Decoded)
@@ -120,34 +121,27 @@ def test_the_output_must_not_lie_in_the_source(files: Files, tmp_path: Path) -> 
 
 def test_progress_counts_every_image(files: Files, tmp_path: Path) -> None:
     seen: list[tuple[int, int | None]] = []
-    make(as_tar(files, tmp_path / "a"), tmp_path / "tar", on_progress=lambda *told: seen.append(told))
-    assert seen[-1] == (70, None)
-    make(as_zip(files, tmp_path / "a"), tmp_path / "zip", on_progress=lambda *told: seen.append(told))
-    assert seen[-1] == (70, 70)
+    for form, total in ((as_tar, None), (as_zip, 70)):
+        make(form(files, tmp_path / "a"), tmp_path / form.__name__, on_progress=lambda *done: seen.append(done))
+        assert seen[-1] == (70, total)
 
 
 # Odd and damaged images
 
 
 ODD = {
-    "truncated.jpg": encoded(picture(1))[:-300],
-    "zero.jpg": b"",
-    "page.jpg": b"<!DOCTYPE html><html>quota exceeded</html>",
-    "small.png": encoded(picture(2, 15, 40), "PNG"),
-    "bomb.png": encoded(picture(3).convert("1").resize((9000, 9000)), "PNG"),
-}
-REASONS = {
-    "truncated.jpg": "truncated",
-    "zero.jpg": "empty file",
-    "page.jpg": "web page",
-    "small.png": "15x40 is smaller than 16x16",
-    "bomb.png": "decompression bomb: 9000x9000",
+    "truncated.jpg": (encoded(picture(1))[:-300], "truncated"),
+    "zero.jpg": (b"", "empty file"),
+    "page.jpg": (b"<!DOCTYPE html><html>quota exceeded</html>", "web page"),
+    "small.png": (encoded(picture(2, 15, 40), "PNG"), "15x40 is smaller than 16x16"),
+    "bomb.png": (encoded(picture(3).convert("1").resize((9000, 9000)), "PNG"), "decompression bomb: 9000x9000"),
 }
 
 
 @pytest.mark.parametrize("kind", CONTAINERS)
 def test_what_cannot_be_used_is_listed_with_the_reason(kind: str, files: Files, tmp_path: Path) -> None:
-    source = CONTAINERS[kind]({**files, **ODD}, tmp_path / "source")
+    odd = {name: data for name, (data, _) in ODD.items()}
+    source = CONTAINERS[kind]({**files, **odd}, tmp_path / "source")
     with pytest.raises(TooManyBad, match=r"cannot use 5 of 75 images, the first .*named in") as caught:
         make(source, tmp_path / "out", max_bad=4)
     assert "\n" not in str(caught.value)
@@ -157,7 +151,7 @@ def test_what_cannot_be_used_is_listed_with_the_reason(kind: str, files: Files, 
     notes = {line["key"]: line["note"] for line in table(prepared) if line["note"]}
     assert len(notes) == 5
     if kind not in ("lmdb", "parquet-binary"):
-        for name, reason in REASONS.items():
+        for name, (_, reason) in ODD.items():
             (note,) = [note for key, note in notes.items() if key.endswith(name)]
             assert reason in note
     check(prepared)
@@ -166,7 +160,7 @@ def test_what_cannot_be_used_is_listed_with_the_reason(kind: str, files: Files, 
 @given(st.integers(0, 2**32))
 @settings(max_examples=3)
 def test_a_hundred_damaged_among_a_thousand(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
-    """Cut off, overwritten or emptied: each is named, the others are all there, and nothing falls."""
+    """Cut off, overwritten or emptied: each is named, and all others are there."""
     generator = np.random.default_rng(seed)
     whole = [encoded(picture(number, 20, 18), "PNG" if number % 3 == 0 else "JPEG") for number in range(1000)]
     damaged = set(generator.choice(1000, 100, replace=False).tolist())
@@ -183,14 +177,8 @@ def test_a_hundred_damaged_among_a_thousand(tmp_path_factory: pytest.TempPathFac
 
 def _damage(data: bytes, generator: np.random.Generator) -> bytes:
     """Bytes that no decoder accepts."""
-    how = generator.integers(4)
-    if how == 0:
-        return b""
-    if how == 1:
-        return data[: len(data) // 2]
-    if how == 2:
-        return b"<html>" + data
-    return bytes(generator.integers(1, 255, 24, dtype=np.uint8)) + data[24:]
+    overwritten = bytes(generator.integers(1, 255, 24, dtype=np.uint8)) + data[24:]
+    return (b"", data[: len(data) // 2], b"<html>" + data, overwritten)[generator.integers(4)]
 
 
 def test_too_few_images_for_three_splits(tmp_path: Path) -> None:
@@ -228,7 +216,7 @@ def test_a_damaged_image_does_not_take_the_index_from_the_others(tmp_path: Path)
     assert prepared.counts == {"train": 27, "validation": 4, "test": 8}
 
 
-def test_lsun_keeps_its_own_val_for_test(tmp_path: Path) -> None:
+def test_the_val_part_of_lsun_is_test(tmp_path: Path) -> None:
     card = get_card("lsun-bedroom")
     train, val = photographs(80), photographs(12, start=200)
     val["copy.png"] = encoded(picture(3), "PNG")  # the pixels of train's 003.png
@@ -284,7 +272,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("processes", ["threads", "processes"])
 def test_killed_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, processes: str) -> None:
-    """kill -9 again and again, while it decodes and while it writes the splits, until it comes to its end."""
+    """kill -9 again and again, while it decodes and while it writes the splits, until it ends."""
     source = as_folder(photographs(6 * CHUNK + 5), tmp_path / "source")
     whole = snapshot(make(source, tmp_path / "whole").prepared.folder)
     script = tmp_path / "killed.py"
@@ -316,8 +304,6 @@ def _state(work: Path) -> tuple[int, int, bool]:
 
 
 def test_only_what_is_missing_is_decoded_again(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from avq.data import chunks
-
     source, decoded, whole = as_folder(files, tmp_path / "source"), [], chunks.decode
 
     def failing(data: bytes, size: int) -> object:
@@ -335,7 +321,7 @@ def test_only_what_is_missing_is_decoded_again(files: Files, tmp_path: Path, mon
     assert len(decoded) == 70 - CHUNK
 
 
-def test_work_for_a_source_that_changed_is_begun_afresh(files: Files, tmp_path: Path) -> None:
+def test_work_for_a_changed_source_starts_afresh(files: Files, tmp_path: Path) -> None:
     source = as_folder({**files, "bad.jpg": b""}, tmp_path / "source")
     with pytest.raises(TooManyBad):
         make(source, tmp_path / "out")
@@ -350,9 +336,7 @@ def test_work_for_a_source_that_changed_is_begun_afresh(files: Files, tmp_path: 
 
 @pytest.fixture
 def copied(expected: Prepared, tmp_path: Path) -> Path:
-    for name, data in snapshot(expected.folder).items():
-        (tmp_path / "folder-16").mkdir(exist_ok=True)
-        (tmp_path / "folder-16" / name).write_bytes(data)
+    shutil.copytree(expected.folder, tmp_path / "folder-16")
     return tmp_path
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avq.data.cards import get_card
-from avq.data.splits import LEFT_OUT, SPLITS, NameRule, Part, assign, content_address
+from avq.data.splits import LEFT_OUT, SPLITS, NameRule, Part, assign, content_fingerprint
 
 SHARES = {"validation": 0.1, "test": 0.2}
 digest_lists = st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=60)
@@ -28,7 +28,7 @@ def no_parts(count: int) -> np.ndarray:
 
 @given(digest_lists)
 def test_the_rule_in_plain_python(values: list[bytes]) -> None:
-    """Eight bytes choose the split, the others the order: written out as the cards tell it."""
+    """Eight bytes choose the split, the others the order: written out as the cards say."""
     found = assign(digests(values), no_parts(len(values)), SHARES)
     for value, split in zip(values, found.split, strict=True):
         place = int.from_bytes(value[:8], "big") / 2**64
@@ -41,7 +41,7 @@ def test_the_rule_in_plain_python(values: list[bytes]) -> None:
         assert sorted(found.place[found.split == number]) == list(range(len(members)))
 
 
-def test_shares_are_kept() -> None:
+def test_splits_have_their_shares() -> None:
     counts = assign(random_digests(20_000), no_parts(20_000), SHARES).counts
     assert counts["test"] == pytest.approx(4000, abs=250)
     assert counts["validation"] == pytest.approx(2000, abs=200)
@@ -56,14 +56,14 @@ def test_added_images_move_none(values: list[bytes], more: list[bytes]) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 8), st.sampled_from(list(Part))), min_size=1, max_size=60))
 @settings(max_examples=200)
-def test_copies_never_straddle_the_split_whatever_names_say(images: list[tuple[int, Part]]) -> None:
+def test_copies_share_one_split_for_any_names(images: list[tuple[int, Part]]) -> None:
     pixels = random_digests(9)[[number for number, _ in images]]
     parts = np.array([part for _, part in images], np.uint8)
     found = assign(pixels, parts, SHARES)
     for number in {number for number, _ in images}:
         copies = [i for i, (other, _) in enumerate(images) if other == number]
         homes = {int(found.split[i]) for i in copies} - {LEFT_OUT}
-        assert len(homes) == 1, "exactly one split keeps it"
+        assert len(homes) == 1, "exactly one split has it"
         for i in copies:
             if found.split[i] == LEFT_OUT:
                 assert found.split[found.copy_of[i]] in homes
@@ -126,15 +126,15 @@ def test_a_file_named_train_is_no_split() -> None:
 
 
 @given(digest_lists, st.randoms())
-def test_the_address_knows_no_order_but_every_file_and_part(values: list[bytes], random: object) -> None:
-    parts = [Part.NOTHING] * len(values)
-    address = content_address(digests(values), np.array(parts, np.uint8))
+def test_the_fingerprint_ignores_the_order_but_no_file_or_part(values: list[bytes], random: object) -> None:
+    parts = no_parts(len(values))
+    before = content_fingerprint(digests(values), parts)
     shuffled = values.copy()
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert content_address(digests(shuffled), np.array(parts, np.uint8)) == address
+    assert content_fingerprint(digests(shuffled), parts) == before
     parts[0] = Part.TEST
-    assert content_address(digests(values), np.array(parts, np.uint8)) != address
-    assert content_address(digests([*values, values[0]]), no_parts(len(values) + 1)) != address
+    assert content_fingerprint(digests(values), parts) != before
+    assert content_fingerprint(digests([*values, values[0]]), no_parts(len(values) + 1)) != before
 
 
 def test_card_rules_have_what_they_need() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from avq.data.hashing import address_of_images
+from avq.data.hashing import fingerprint_of_images
 from avq.data.loader import to_model
 from avq.data.sources import Dataset
 from avq.errors import UsageError
@@ -127,7 +127,7 @@ def test_one_set_of_8_bit_images_in_many_forms_has_one_fingerprint(form: str, tm
         np.save(path, FORMS[form])
     images = open_images(path, "originals")
     assert images.eight_bit
-    assert fingerprint(images) == address_of_images(PIXELS)
+    assert fingerprint(images) == fingerprint_of_images(PIXELS)
 
 
 def test_no_more_than_a_batch_is_read_at_once(written: Path, tmp_path: Path) -> None:

@@ -50,11 +50,10 @@ def prepare(name: str, source: Path, size: int | None, output: Path | None, work
       avq-bench data prepare folder --source ~/pics --max-bad 20
     """
     from avq.data.cards import get_card
-    from avq.data.config import DataConfig
+    from avq.data.config import DataConfig, resolve
     from avq.data.open import open_container
     from avq.data.prepare import TooManyBad
     from avq.data.prepare import prepare as prepare_set
-    from avq.data.resolve import resolve
     from avq.data.roots import cache_root
     from avq.errors import UsageError
     from avq.machine import cores
