@@ -33,16 +33,17 @@ labels = options.stacked(
 def report(measurements: Sequence[Measurement], label: Label, style: str, output: Path | None) -> None:
     """Print the measurements (csv and json in long form, floats with every digit), and add them to a file."""
     from avq.metrics.format import format_value
-    from avq.store.outside import add_rows, check_target, long_frame, long_rows
+    from avq.store.outside import add_rows, check_target, long_frame
     from avq.store.record import to_csv
 
-    rows = long_rows(measurements, label)
+    frame = long_frame(measurements, label)
     if output is not None:
-        add_rows(output, rows, check_target(output, label))
+        add_rows(output, frame, check_target(output, label))
     if style == "csv":
-        click.echo(to_csv(long_frame(rows)), nl=False)
+        click.echo(to_csv(frame), nl=False)
     elif style == "json":
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False))
+        cells = frame.astype(object).where(frame.notna(), None).to_dict("records")
+        click.echo(json.dumps(cells, indent=2, ensure_ascii=False, allow_nan=False))
     else:
         lines = [
             {"metric": row.metric, "level": row.level, "value": format_value(row.metric, row.value), "unit": row.unit,
@@ -51,7 +52,7 @@ def report(measurements: Sequence[Measurement], label: Label, style: str, output
         ]  # fmt: skip
         print_rows(lines, style)
     if output is not None:
-        click.echo(f"\nadded {len(rows)} rows to {output}", err=style != "table")
+        click.echo(f"\nadded {len(frame)} rows to {output}", err=style != "table")
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from avq.evaluation.passed import BASE, Passed
 from avq.metrics.codebook import CodebookUse
 from avq.metrics.evaluator import Evaluator
 from avq.metrics.measurement import Measurement
-from avq.metrics.measures import ReferenceSet, Subject, measured_after, measures
+from avq.metrics.measures import measured_after, measures
+from avq.metrics.subject import ReferenceSet, Subject
 from avq.models.tokenizer import Tokenizer
 from avq.registry import load
 

@@ -24,8 +24,9 @@ from avq.external.ranges import Range
 from avq.external.sanity import SanityChecks
 from avq.metrics.evaluator import Evaluator
 from avq.metrics.measurement import Measurement
-from avq.metrics.measures import ReferenceSet, Subject, measured_together, measures
+from avq.metrics.measures import measured_together, measures
 from avq.metrics.registry import METRICS
+from avq.metrics.subject import ReferenceSet, Subject
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from avq.metrics.base import FloatArray
-    from avq.metrics.measures import Subject
+    from avq.metrics.subject import Subject
 
 register_metric(
     Metric("attention-gain", title="|W x| / |x|, mean over images", label="attention gain", format=".3g", of="model",

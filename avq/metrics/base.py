@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from avq.metrics.measures import Subject
+    from avq.metrics.subject import Subject
 
     FloatArray: TypeAlias = NDArray[np.float64]
 

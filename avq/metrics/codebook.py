@@ -14,7 +14,7 @@ from avq.metrics.registry import Metric, register_metric
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from avq.metrics.measures import Subject
+    from avq.metrics.subject import Subject
 
 register_metric(
     Metric("bits-per-pixel", title="tokens decoded x log2 K / pixels", label="bits/px", unit="bit/px",

@@ -13,7 +13,7 @@ from avq.metrics.registry import Metric, register_metric
 
 if TYPE_CHECKING:
     from avq.metrics.feature_distances import FeatureDistances
-    from avq.metrics.measures import Subject
+    from avq.metrics.subject import Subject
 
 register_metric(
     Metric("rfid", title="Fréchet Inception distance of reconstructions", label="rFID", better="lower", format=".2f",

@@ -17,8 +17,8 @@ from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metri
 from avq.metrics.base import MetricObject, unit_images
 from avq.metrics.features import INCEPTION, SQUEEZENET, Extractor
 from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
-from avq.metrics.measures import Subject
 from avq.metrics.reference import Features, alone, feature_file, load_features, save_features
+from avq.metrics.subject import Subject
 
 NAMES = {INCEPTION: ("rfid", "rkid"), SQUEEZENET: ("fd-squeezenet", "kd-squeezenet")}
 _SUBSETS, _SUBSET_SIZE, _SEED = 100, 1000, 2020  # torch-fidelity's own

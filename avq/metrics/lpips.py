@@ -12,8 +12,8 @@ from avq.metrics.registry import Metric, register_metric
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from avq.metrics.measures import Subject
     from avq.metrics.perceptual import PerceptualDistance
+    from avq.metrics.subject import Subject
 
 register_metric(
     Metric("lpips-squeeze", title="learned perceptual distance, SqueezeNet", label="LPIPS squeeze", better="lower",

@@ -11,7 +11,7 @@ from avq.metrics.registry import Metric, register_metric
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from avq.metrics.measures import Subject
+    from avq.metrics.subject import Subject
 
 register_metric(
     Metric("ssim", title="structural similarity, per image, then mean", label="SSIM", better="higher", place=30,

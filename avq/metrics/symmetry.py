@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from avq.metrics.base import FloatArray
-    from avq.metrics.measures import Subject
     from avq.metrics.perceptual import PerceptualDistance
+    from avq.metrics.subject import Subject
 
 register_metric(
     Metric("symmetry-gap", title="asymmetry of reconstructed faces less the original's", label="symmetry gap", place=62,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from avq.errors import UsageError
 from avq.files import write_atomic
-from avq.store.record import COLUMNS, SCHEMA_VERSION, read_records, to_csv, typed
+from avq.store.record import COLUMNS, read_records, record_frame, to_csv, typed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -42,23 +42,10 @@ class Label:
     code: str = ""
 
 
-def long_rows(measurements: Sequence[Measurement], label: Label) -> list[dict[str, Any]]:
-    """The measurements as rows of the record's schema (`record.COLUMNS` and `row`)."""
-    fixed = {
-        "schema_version": SCHEMA_VERSION, "experiment": EXPERIMENT, "run": f"{label.row}-s{label.seed}",
-        "variant": label.variant, "preset": "", "dataset": label.dataset, "split": label.split, "seed": label.seed,
-        "machine": label.machine, "code": label.code, "row": label.row,
-    }  # fmt: skip
-    fields = ("level", "metric", "protocol", "value", "unit", "stderr", "n", "status", "reason")
-    cells = [fixed | {name: getattr(row, name) for name in fields} for row in measurements]
-    return [{name: cell[name] for name in (*COLUMNS, "row")} for cell in cells]
-
-
-def long_frame(rows: Sequence[dict[str, Any]]) -> DataFrame:
-    """Such rows as a table with the schema's types."""
-    import pandas as pd
-
-    return typed(pd.DataFrame(list(rows), columns=[*COLUMNS, "row"]))
+def long_frame(measurements: Sequence[Measurement], label: Label) -> DataFrame:
+    """The measurements in the long form (`record.COLUMNS` and `row`)."""
+    about = asdict(label) | {"experiment": EXPERIMENT, "run": f"{label.row}-s{label.seed}", "preset": ""}
+    return record_frame(about, [(label.split, one) for one in measurements], (*COLUMNS, "row"))
 
 
 def check_target(path: Path, label: Label) -> DataFrame | None:
@@ -85,7 +72,7 @@ def check_target(path: Path, label: Label) -> DataFrame | None:
     return there
 
 
-def add_rows(path: Path, rows: Sequence[dict[str, Any]], there: DataFrame | None) -> None:
+def add_rows(path: Path, frame: DataFrame, there: DataFrame | None) -> None:
     """Write the file anew with these rows after those that were there (`check_target`), whole or not at all.
 
     Where the file has one experiment, the rows join it, and so stand in its table.
@@ -95,7 +82,6 @@ def add_rows(path: Path, rows: Sequence[dict[str, Any]], there: DataFrame | None
     """
     import pandas as pd
 
-    frame = long_frame(rows)
     if there is not None:
         presets = set(there["preset"])
         frame = frame.assign(experiment=_experiment(there), preset=presets.pop() if len(presets) == 1 else "")

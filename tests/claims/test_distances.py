@@ -26,8 +26,9 @@ from avq.metrics import feature_distances, features, perceptual, weights
 from avq.metrics.evaluator import Evaluator
 from avq.metrics.feature_distances import FeatureDistances, frechet_distance, kernel_distance
 from avq.metrics.features import INCEPTION, SQUEEZENET, Extractor
-from avq.metrics.measures import ReferenceSet, Subject, measures
+from avq.metrics.measures import measures
 from avq.metrics.reference import alone, feature_file, load_features, save_features
+from avq.metrics.subject import ReferenceSet, Subject
 from avq.metrics.weights import WeightsFile
 from avq.models import create_variant
 

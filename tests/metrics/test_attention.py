@@ -7,7 +7,7 @@ import torch
 
 from avq.errors import AvqError
 from avq.metrics.attention import ATTENTION, AttentionMetric
-from avq.metrics.measures import Subject
+from avq.metrics.subject import Subject
 
 NAN = float("nan")
 IMAGES = torch.zeros(3, 3, 8, 8)

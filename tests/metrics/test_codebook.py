@@ -13,7 +13,7 @@ from torch import Tensor
 
 from avq.errors import AvqError
 from avq.metrics.codebook import CodebookUse, nominal_rate
-from avq.metrics.measures import Subject
+from avq.metrics.subject import Subject
 
 
 def blank(n: int, size: int = 32) -> Tensor:

@@ -8,8 +8,9 @@ import torch
 from avq.errors import AvqError
 from avq.metrics.error import MeanAbsoluteError
 from avq.metrics.evaluator import Evaluator
-from avq.metrics.measures import Subject, measures
+from avq.metrics.measures import measures
 from avq.metrics.registry import METRICS
+from avq.metrics.subject import Subject
 
 
 def evaluated(n: int, batch: int) -> Evaluator:

@@ -9,8 +9,9 @@ import sys
 import pytest
 
 from avq.errors import UsageError
-from avq.metrics.measures import Subject, measured_together, measures
+from avq.metrics.measures import measured_together, measures
 from avq.metrics.registry import METRICS, Metric, register_metric
+from avq.metrics.subject import Subject
 
 # In the order of a table's columns, which no change of the entries may disturb.
 NAMES = """

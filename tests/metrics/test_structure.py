@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from avq.metrics.measures import Subject
 from avq.metrics.structure import ms_ssim, ssim
+from avq.metrics.subject import Subject
 
 
 @pytest.mark.parametrize(
