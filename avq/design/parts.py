@@ -70,9 +70,9 @@ def evaluation_code(dataset: str) -> str:
     return _of(["avq.evaluation.evaluate", reader(get_card(dataset))])
 
 
-def measure_code(measure: str) -> str:
-    """Fingerprint of what measures, named as "module:callable"."""
-    return _of([measure.partition(":")[0]])
+def measure_code(*measures: str) -> str:
+    """Fingerprint of what measures, and of what it is given by others, named as "module:callable"."""
+    return _of(measure.partition(":")[0] for measure in measures)
 
 
 def _of(modules: Iterable[str]) -> str:

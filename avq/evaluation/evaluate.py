@@ -12,11 +12,11 @@ from avq.data.cards import Card
 from avq.data.loader import EVALUATION_PIXELS, images_within, to_model, to_uint8
 from avq.data.sources import Dataset, ImageSet
 from avq.evaluation.attention import AttentionWatch
-from avq.evaluation.passed import BASE, Passed
+from avq.evaluation.passed import Passed
 from avq.metrics.codebook import CodebookUse
 from avq.metrics.evaluator import Evaluator
 from avq.metrics.measurement import Measurement
-from avq.metrics.measures import measured_after, measures
+from avq.metrics.measures import BASE, measured_after, measures
 from avq.metrics.subject import ReferenceSet, Subject
 from avq.models.tokenizer import Tokenizer
 from avq.registry import load

@@ -9,8 +9,6 @@ from avq.data.sources import Dataset, ImageSet
 from avq.metrics.measurement import Measurement
 from avq.models.tokenizer import Tokenizer
 
-BASE = ("avq.metrics.codebook:CodebookUse", "avq.metrics.error:MeanAbsoluteError")  # always measured beforehand
-
 
 @dataclass(frozen=True)
 class Passed:

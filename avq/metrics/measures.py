@@ -14,6 +14,9 @@ from avq.registry import load
 if TYPE_CHECKING:
     from torch import Tensor
 
+BASE = ("avq.metrics.codebook:CodebookUse", "avq.metrics.error:MeanAbsoluteError")
+"""Measured before anything of `measured_after`, which may use it."""
+
 
 def measured_together() -> dict[str, list[Metric]]:
     """Every `measured_by` and its metrics, in the order of a table's columns (by the last of each)."""

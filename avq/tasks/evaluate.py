@@ -9,7 +9,7 @@ from avq.design.parts import evaluation_code, measure_code
 from avq.design.run import Evaluation, Run
 from avq.files import write_atomic
 from avq.machine import machine_name
-from avq.metrics.measures import measured_after, measured_together
+from avq.metrics.measures import BASE, measured_after, measured_together
 from avq.metrics.weights import available
 from avq.store.layout import RECORD, Store, write_progress
 from avq.store.record import of_run, record_frame
@@ -32,12 +32,13 @@ def evaluation_of(run: Run, allow_small: bool = False) -> Evaluation:
 
 def measures_here() -> dict[str, dict[str, Any]]:
     """Everything that measures, with its code and the weights that it has here."""
-    here = set(available())
+    here, after = set(available()), measured_after()
     found = {}
-    for name, metrics in (measured_together() | measured_after()).items():
-        versions = [metric.version for metric in metrics]
+    for name, metrics in (measured_together() | after).items():
+        code = measure_code(name, *BASE) if name in after else measure_code(name)
+        versions = ".".join(str(metric.version) for metric in metrics)
         weights = sorted({metric.weights for metric in metrics} & here)
-        found[name] = {"code": f"{measure_code(name)}-{'.'.join(map(str, versions))}", "weights": weights}
+        found[name] = {"code": f"{code}-{versions}", "weights": weights}
     return found
 
 
