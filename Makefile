@@ -17,7 +17,7 @@ test: $(STAMP) ## run the tests, but for the slow ones
 	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not cluster"
 
 test-slow: $(STAMP) ## run the slow tests: what the README promises
-	@$(BIN)/python -m pytest -n auto --maxschedchunk 1 -m slow tests/test_readme.py tests
+	@$(BIN)/python -m pytest -n auto --maxschedchunk 1 -m slow
 
 check: $(STAMP) ## train the smoke ablation afresh and compare it with results/cpu (about 3 minutes on 2 cores)
 	@store=$$(mktemp -d) && trap 'rm -rf "$$store"' EXIT && \
