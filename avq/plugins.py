@@ -43,10 +43,13 @@ def load_plugin(module: str) -> None:
     """Import a module by its name or its file; UsageError where it cannot be imported."""
     name = module
     if module.endswith(".py"):
+        if not Path(module).is_file():
+            raise UsageError(f"there is no plugin file {module}.")
         folder, name = str(Path(module).parent), Path(module).stem
         if folder not in sys.path:
             sys.path.insert(0, folder)
     try:
         importlib.import_module(name)
     except Exception as error:  # whatever a user's module raises while it is imported
-        raise UsageError(f"plugin '{module}' cannot be imported: {type(error).__name__}: {error}.") from error
+        reason = str(error).rstrip(".")
+        raise UsageError(f"plugin '{module}' cannot be imported: {type(error).__name__}: {reason}.") from error

@@ -68,7 +68,10 @@ def closure(modules: Iterable[str], root: Path = ROOT) -> dict[str, Path]:
             continue
         path = _file(name, root)
         if path is None:
-            raise UsageError(f"no module '{name}' to take variants from; is its folder on PYTHONPATH?")
+            raise UsageError(
+                f"no module '{name}', which a variant, a quantizer or a metric names (a plug-in's is the name of its "
+                "file); is its folder on PYTHONPATH?"
+            )
         found[name] = path
         waiting += _followed(name, path, root)
     return found

@@ -83,6 +83,9 @@ class MeanPerImage(MetricObject):
 
     def update(self, reference: Tensor, reconstruction: Tensor, codes: Sequence[Tensor], **extras: Tensor) -> None:
         scores = self.score(*unit_images(reference, reconstruction, self.name), extras)
+        if scores.shape != (len(reference),):
+            shape = list(scores.shape)
+            raise AvqError(f"{self.name}: score returned {shape} for {len(reference)} images, not one number each")
         self._batches.append(scores.detach().cpu().double().numpy())
 
     @abstractmethod

@@ -38,7 +38,7 @@ class VariantEntry:
 
 
 VARIANTS: Registry[VariantEntry] = Registry(
-    "variant", "`avq-bench list variants` shows all.", built_in=["avq.models.variants"]
+    "variant", "`avq-bench list variants` shows all; a plug-in's needs --plugin.", built_in=["avq.models.variants"]
 )
 
 

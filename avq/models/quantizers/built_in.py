@@ -8,5 +8,5 @@ register_quantizer(
     "vq",
     "avq.models.quantizers.vq:from_config",
     summary="nearest of K codebook vectors, by EMA or by gradient (arXiv 1711.00937)",
-    reads=("codebook", "ema_decay", "commitment", "dead_code_reset"),
+    reads=("codebook_size", "codebook", "ema_decay", "commitment", "dead_code_reset"),
 )

@@ -29,7 +29,9 @@ class QuantizerEntry:
 
 
 QUANTIZERS: Registry[QuantizerEntry] = Registry(
-    "quantizer", "`avq-bench list quantizers` shows all.", built_in=["avq.models.quantizers.built_in"]
+    "quantizer",
+    "`avq-bench list quantizers` shows all; a plug-in's needs --plugin.",
+    built_in=["avq.models.quantizers.built_in"],
 )
 
 
@@ -39,9 +41,9 @@ def register_quantizer(name: str, factory: str, summary: str, reads: Sequence[st
     Args:
         name: the name people will type.
         factory: "package.module:callable" that builds a `Quantizer`, called as `factory(config, **settings)` with the
-            model's `AutoencoderConfig`, whose `code_dim` and `codebook_size` it may read.
+            model's `AutoencoderConfig`, whose `code_dim` it may read, and what it names in `reads`.
         summary: one line for `avq-bench list quantizers`.
-        reads: those of `codebook`, `ema_decay`, `commitment` and `dead_code_reset` that it reads too.
+        reads: those of `codebook_size`, `codebook`, `ema_decay`, `commitment` and `dead_code_reset` that it reads.
         **settings: settings of its own, with their defaults; lists of numbers are values too.
 
     Raises:
