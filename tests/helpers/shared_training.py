@@ -83,4 +83,5 @@ if __name__ == "__main__":
     tensors, rows = trained(variant, ranks, seed=ranks.rank)
     safetensors.torch.save_file(tensors, out / f"rank-{ranks.rank}.safetensors")
     (out / f"rank-{ranks.rank}.json").write_text(json.dumps(rows))
+    dist.barrier()  # a process that leaves while another works may be aborted
     dist.destroy_process_group()
