@@ -9,19 +9,19 @@ _SLOPE = 0.2
 
 
 class PatchDiscriminator(nn.Module):
-    """Convolutions with normalisation, LeakyReLU and dropout, down to one channel of logits.
+    """Convolutions (padding 1) with normalisation, LeakyReLU and dropout, down to one channel of logits.
 
-    Real and reconstructed images belong in one batch: where the last convolution too is normalised, a batch of
-    one kind alone has the same mean logit whatever it shows.
+    Put real and reconstructed images into one batch: where the last convolution is normalised too, a batch of one kind
+    has the same mean logit whatever it shows.
 
     Args:
         filters: output channels of each convolution; the last are the logits.
         strides: of each convolution.
-        kernel: side of each kernel in pixels; padding 1.
+        kernel: side of each kernel in pixels.
         normalised: the places (from 0) whose convolution is followed by batch normalisation.
         dropout: probability, after every activation.
-        spectral: spectral normalisation of the weights (arXiv 1802.05957) in place of batch normalisation, which
-            would undo it: it divides by the scale of what it is given.
+        spectral: spectral normalisation of the weights (arXiv 1802.05957) in place of batch normalisation, which would
+            undo it by dividing by the scale of its input.
     """
 
     def __init__(
@@ -35,12 +35,11 @@ class PatchDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        channels = (3, *filters)
-        for place, stride in enumerate(strides):
-            convolution: nn.Module = nn.Conv2d(channels[place], channels[place + 1], kernel, stride, padding=1)
+        for place, (before, after, stride) in enumerate(zip((3, *filters), filters, strides, strict=False)):
+            convolution = nn.Conv2d(before, after, kernel, stride, padding=1)
             layers.append(spectral_norm(convolution) if spectral else convolution)
             if place in normalised and not spectral:
-                layers.append(nn.BatchNorm2d(channels[place + 1]))
+                layers.append(nn.BatchNorm2d(after))
             if place < len(strides) - 1:
                 layers += [nn.LeakyReLU(_SLOPE), *([nn.Dropout(dropout)] if dropout else [])]
         self.layers = nn.Sequential(*layers)
@@ -62,13 +61,12 @@ class PatchDiscriminator(nn.Module):
 def discriminator(name: str, spectral: bool = False) -> PatchDiscriminator:
     """A discriminator by name.
 
-    - `sibling`: as in the authors' sibling code (arXiv 2309.13160): six 3x3 convolutions, batch normalisation after
-      every one, dropout 0.25; 32x32 logits at 256, each of which sees 63 pixels a side.
+    - `sibling`: the authors' sibling code's (arXiv 2309.13160): six 3x3 convolutions, batch normalisation after every
+      one, dropout 0.25; 32x32 logits at 256, each of which sees 63 pixels a side.
     - `pix2pix`: the usual one of 70x70 pixels (arXiv 1611.07004, appendix 6.1.2): five 4x4 convolutions, batch
       normalisation after the inner three; 30x30 logits at 256.
     """
     if name == "sibling":
-        return PatchDiscriminator(
-            (128, 128, 128, 64, 64, 1), (2, 2, 2, 1, 1, 1), 3, tuple(range(6)), dropout=0.25, spectral=spectral
-        )
+        filters, strides = (128, 128, 128, 64, 64, 1), (2, 2, 2, 1, 1, 1)
+        return PatchDiscriminator(filters, strides, 3, tuple(range(6)), dropout=0.25, spectral=spectral)
     return PatchDiscriminator((64, 128, 256, 512, 1), (2, 2, 2, 1, 1), 4, (1, 2, 3), spectral=spectral)

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from avq.aliases import current_factory, current_name, current_settings
 from avq.errors import UsageError
 from avq.files import written_whole
-from avq.models.build import build
-from avq.models.recipe import Recipe
+from avq.models.recipe import Recipe, build
 from avq.models.tokenizer import Tokenizer
 from avq.registry import load
 from avq.training.config import CHECKPOINT_FILE, STATE_FILE

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from avq.models.build import build
-from avq.models.recipe import Recipe
+from avq.models.recipe import Recipe, build
 from avq.models.tokenizer import Tokenizer
 from avq.training.seeds import derive_seed
 

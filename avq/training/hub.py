@@ -11,9 +11,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from torch import Tensor
 
 from avq.errors import UsageError
-from avq.models.build import build
 from avq.models.levels import Level
-from avq.models.recipe import Recipe
+from avq.models.recipe import Recipe, build
 from avq.models.tokenizer import Reconstruction, Tokenizer
 from avq.training.checkpoint import PRETRAINED_FILE, load_model, save_model
 
@@ -100,8 +99,8 @@ class PretrainedTokenizer(
     def find_levels(self) -> list[Level]:
         return self.model.find_levels()
 
-    def trunk(self, images: Tensor) -> list[Tensor]:
-        return self.model.trunk(images)
+    def backbone(self, images: Tensor) -> list[Tensor]:
+        return self.model.backbone(images)
 
     def initialise_codebooks(self, images: Tensor) -> None:
         self.model.initialise_codebooks(images)

@@ -84,7 +84,7 @@ def test_with_batch_normalisation_the_codebook_fits_the_latents_of_training() ->
     x = torch.rand(32, 3, 32, 32) * 2 - 1
     model.initialise_codebooks(x)
     loss = model.train()(x).losses["quantizer-1"] / 0.25
-    latents = model.projections[0](model.trunk(x)[0])  # type: ignore[operator,index]
+    latents = model.projections[0](model.backbone(x)[0])  # type: ignore[operator,index]
     assert loss < 0.6 * latents.var()
 
 
