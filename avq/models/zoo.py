@@ -86,8 +86,9 @@ def variant_config(name: str, **overrides: Any) -> dict[str, Any]:
     entry = variant_entry(name)
     if entry.factory is not None:
         known = {*MODEL_SETTINGS, *quantizer_settings(), *entry.settings}
-        for key in (key for key in overrides if key not in known):
-            raise unknown(f"setting of {name}", key, known)
+        wrong = [key for key in overrides if key not in known]
+        if wrong:
+            raise unknown(f"setting of {name}", wrong[0], known)
         family, own = split_settings({key: value for key, value in overrides.items() if key in entry.settings})
         return {**entry.settings, **own, **checked(family)}
     attention = overrides.get("attention", entry.settings.get("attention", "none"))
@@ -109,8 +110,9 @@ def resolved_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     family, own = split_settings(settings)
     several = quantizer_settings()
-    for name in (name for name in own if name not in several):
-        raise unknown("model setting", name, {*MODEL_SETTINGS, *several})
+    wrong = [name for name in own if name not in several]
+    if wrong:
+        raise unknown("model setting", wrong[0], {*MODEL_SETTINGS, *several})
     config = AutoencoderConfig(**checked(family))
     quantizer = QUANTIZERS.find(config.quantizer)
     acting = {name: v for name, v in asdict(config).items() if name not in several or name in quantizer.reads}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from avq.models.discriminator import discriminator
+from avq.models.discriminator import PatchDiscriminator
 
 
 def counts(name: str, spectral: bool = False) -> tuple[int, int]:
     """Trainable values, and running statistics (floats among the buffers; the counters of batches are none)."""
-    made = discriminator(name, spectral)
+    made = PatchDiscriminator(name, spectral)
     statistics = sum(b.numel() for b in made.buffers() if b.is_floating_point())
     return sum(p.numel() for p in made.parameters() if p.requires_grad), statistics
 
@@ -28,7 +28,7 @@ def test_the_usual_patchgan_has_these_counts() -> None:
 def test_sides_of_the_grids_of_logits() -> None:
     image = torch.zeros(1, 3, 256, 256)
     for name, side in (("sibling", 32), ("pix2pix", 30)):
-        made = discriminator(name).eval()
+        made = PatchDiscriminator(name).eval()
         with torch.no_grad():
             assert made(image).shape == (1, 1, side, side)
         assert made.logits_side(256) == side
@@ -36,7 +36,7 @@ def test_sides_of_the_grids_of_logits() -> None:
 
 def test_a_logit_sees_63_or_70_pixels() -> None:
     for name, field in (("sibling", 63), ("pix2pix", 70)):
-        made = discriminator(name).eval()
+        made = PatchDiscriminator(name).eval()
         image = torch.randn(1, 3, 128, 128, requires_grad=True)
         logits = made(image)
         middle = logits.shape[-1] // 2
@@ -48,7 +48,7 @@ def test_a_logit_sees_63_or_70_pixels() -> None:
 def test_kinds_in_batches_of_their_own_have_one_mean_logit() -> None:
     """Why real and reconstructed images are judged together: the last batch normalisation sets a batch's mean."""
     torch.manual_seed(0)
-    made = discriminator("sibling")
+    made = PatchDiscriminator("sibling")
     bright, dark = torch.rand(4, 3, 32, 32), -torch.rand(4, 3, 32, 32)
     apart = made(bright).mean() - made(dark).mean()
     together = made(torch.cat([bright, dark])).mean((1, 2, 3))
@@ -57,7 +57,7 @@ def test_kinds_in_batches_of_their_own_have_one_mean_logit() -> None:
 
 
 def test_spectral_normalisation_takes_the_place_of_batch_normalisation() -> None:
-    made = discriminator("sibling", spectral=True)
+    made = PatchDiscriminator("sibling", spectral=True)
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in made.modules())
     with torch.no_grad():
         for _ in range(100):

@@ -28,7 +28,7 @@ def test_a_folder_gives_the_same_tokenizer_back(tmp_path: Path) -> None:
     assert (config["variant"], config["image_size"], config["width"]) == ("aren-2-rpa-mean", 16, 8)
     again = PretrainedTokenizer.from_pretrained(tmp_path)
     assert not again.training
-    assert (again.codebook_size, again.decoder_levels) == (model.codebook_sizes, model.decoder_levels)
+    assert (again.codebook_sizes, again.decoder_levels) == (model.codebook_sizes, model.decoder_levels)
     codes = again.encode(images)
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(model.encode(images), codes, strict=True))
     assert torch.equal(again.decode(codes), model.decode(codes))

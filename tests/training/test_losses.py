@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from avq.errors import UsageError
 from avq.metrics.weights import ENVIRONMENT_VARIABLE
+from avq.training.adversarial import accuracy, discriminator_loss, generator_loss, gradient_penalty
 from avq.training.checks import check_losses
 from avq.training.config import TrainConfig, effective, step_settings, training_parts
-from avq.training.losses import accuracy, discriminator_loss, generator_loss, gradient_penalty
 
 logits = st.lists(st.floats(-20, 20, width=32), min_size=4, max_size=4)
 

@@ -22,7 +22,7 @@ from avq.models import collective
 from avq.models.quantizers import vq
 from avq.training import trainer
 from avq.training.config import TrainConfig
-from avq.training.ranks import Ranks, join_ranks, level_norms
+from avq.training.ranks import Ranks, average_norms, join_ranks
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 240  # about ten on a quiet machine; ranks that wait for each other would never end
@@ -88,7 +88,7 @@ def test_collectives_of_one_process_change_nothing() -> None:
     torch.manual_seed(0)
     assert torch.equal(drawn, rows[torch.randint(4, (6,))])
     norm = nn.BatchNorm2d(2)
-    level_norms({"model": norm})
+    average_norms({"model": norm})
     assert norm.running_var is not None
     assert norm.running_var.tolist() == [1, 1]
 

@@ -20,12 +20,12 @@ from avq.errors import Stopped, UsageError
 from avq.models import create_variant
 from avq.models.tokenizer import Tokenizer
 from avq.training import trainer
-from avq.training.averaging import WeightAverage, averaged
+from avq.training.averaging import WeightAverage
 from avq.training.checkpoint import load_model, read_tensors, write_tensors
 from avq.training.config import STATE_FILE, TrainConfig
 from avq.training.diagnose import NonFiniteLoss
+from avq.training.fresh import derive_seed
 from avq.training.precision import resolve_precision
-from avq.training.seeds import derive_seed
 from avq.training.step import TrainStep, learning_rate
 from avq.training.trainer import Progress, train
 from avq.training.validation import validate
@@ -146,7 +146,7 @@ def test_the_average_is_that_of_its_formula() -> None:
             average.update(update)
             decay = min(0.5, (1 + update) / (10 + update))
             expected = decay * expected + (1 - decay) * value
-        with averaged(average, layer):
+        with average.in_place():
             assert layer.weight.item() == pytest.approx(expected)
         assert layer.weight.item() == 10
 
@@ -174,7 +174,7 @@ def test_a_training_that_is_out_of_time_stops_and_goes_on(faces: Dataset, tmp_pa
     train(whole, faces, CONFIG, 0)
     with pytest.raises(Stopped, match=r"aren: stopped after step 0 of 12$"):
         train(fresh(), faces, CONFIG, 0, variant="aren", folder=tmp_path, stop_at=time.time() - 1)
-    with pytest.raises(Stopped, match="nothing is kept without a folder"):
+    with pytest.raises(Stopped, match="nothing is saved without a folder"):
         train(fresh(), faces, CONFIG, 0, stop_at=0.0)
     resumed = fresh(seed=99)
     train(resumed, faces, CONFIG, 0, folder=tmp_path, stop_at=time.time() + 3600)
@@ -197,7 +197,7 @@ def test_the_state_of_another_training_is_refused(
     faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupted_at(4, monkeypatch, faces, tmp_path, "aren-2-rpa-mean")
-    with pytest.raises(UsageError, match="is not the state of this training"):
+    with pytest.raises(UsageError, match="is not the resume checkpoint of this training"):
         train(fresh("vqvae"), faces, CONFIG, 0, folder=tmp_path)
 
 
