@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from avq.errors import UsageError, unknown
 from avq.models.attention_linear import fits_a_tile, linear_attention
-from avq.models.levels import Attention
+from avq.models.tokenizer import Attention
 
 IMPLEMENTATIONS = ("auto", "dense", "linear")
 DENSE_PIXELS = 1024

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from avq.errors import UsageError
 from avq.models.backbones import Resize, decoder, encoder_stages
 from avq.models.config import AutoencoderConfig, split_settings
-from avq.models.levels import Attention, Level
 from avq.models.quantizers.base import Quantizer
 from avq.models.quantizers.registry import QUANTIZERS
 from avq.models.recipe import ATTENTION
-from avq.models.tokenizer import Reconstruction, Tokenizer, check_image_size
+from avq.models.tokenizer import Attention, Level, Reconstruction, Tokenizer, check_image_size
 from avq.registry import load
 
 _FIELD_WIDTH = 4  # a receptive field does not depend on the width, and a narrow model is faster

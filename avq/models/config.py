@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from avq.errors import UsageError, unknown
 from avq.fields import setting
@@ -90,19 +89,23 @@ def split_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[st
 
 def checked(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings, with an int as a float where one is due; UsageError for an unknown name or a wrong value."""
-    return {name: _checked_value(name, value) for name, value in settings.items()}
-
-
-def _checked_value(name: str, value: Any) -> Any:
-    if name not in MODEL_SETTINGS:
-        raise unknown("model setting", name, MODEL_SETTINGS)
-    kind = _TYPES[name]
-    if get_origin(kind) is Literal:
-        if value not in get_args(kind):
+    found = {}
+    for name, value in settings.items():
+        if name not in MODEL_SETTINGS:
+            raise unknown("model setting", name, MODEL_SETTINGS)
+        kind = _TYPES[name]
+        if get_origin(kind) is not Literal:
+            found[name] = of_type(name, value, get_args(kind) or (kind,))
+        elif value in get_args(kind):
+            found[name] = value
+        else:
             raise unknown(f"value of {name}", str(value), [str(choice) for choice in get_args(kind)])
-        return value
-    allowed = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-    if float in allowed and isinstance(value, int) and not isinstance(value, bool):
+    return found
+
+
+def of_type(name: str, value: Any, allowed: tuple[type, ...]) -> Any:
+    """A setting's value, an int as a float where one is due; UsageError where it has none of the types."""
+    if float in allowed and type(value) is int:
         return float(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{name} must be a finite number, not {value}.")

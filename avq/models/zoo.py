@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from avq.errors import UsageError, unknown
-from avq.models.config import MODEL_SETTINGS, AutoencoderConfig, checked, split_settings
+from avq.models.config import MODEL_SETTINGS, AutoencoderConfig, checked, of_type, split_settings
 from avq.models.quantizers.registry import QUANTIZERS, quantizer_settings
 from avq.models.recipe import Recipe, build
 from avq.registry import Registry
@@ -116,16 +116,10 @@ def resolved_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     config = AutoencoderConfig(**checked(family))
     quantizer = QUANTIZERS.find(config.quantizer)
     acting = {name: v for name, v in asdict(config).items() if name not in several or name in quantizer.reads}
-    return acting | {name: _like(name, own.get(name, v), v) for name, v in quantizer.settings.items()}
-
-
-def _like(name: str, value: Any, default: Any) -> Any:
-    """The value, whose type must be that of its default."""
-    if default is None or type(value) is type(default):
-        return value
-    if isinstance(default, float) and type(value) is int:
-        return float(value)
-    raise UsageError(f"{name} must be {type(default).__name__}, not {value!r}.")
+    for name, default in quantizer.settings.items():
+        value = own.get(name, default)
+        acting[name] = value if default is None else of_type(name, value, (type(default),))
+    return acting
 
 
 def create_variant(name: str, image_size: int = 32, width: int | None = None, **overrides: Any) -> Tokenizer:

@@ -11,9 +11,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from torch import Tensor
 
 from avq.errors import UsageError
-from avq.models.levels import Level
 from avq.models.recipe import Recipe, build
-from avq.models.tokenizer import Reconstruction, Tokenizer
+from avq.models.tokenizer import Level, Reconstruction, Tokenizer
 from avq.training.checkpoint import PRETRAINED_FILE, load_model, save_model
 
 _CARD = """---
