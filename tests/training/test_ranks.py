@@ -37,12 +37,12 @@ def by_two(out: Path, variant: str) -> list[dict[str, Tensor]]:
         start_new_session=True,
     )  # fmt: skip
     try:
-        told = started.communicate(timeout=SECONDS)[1]
+        errors = started.communicate(timeout=SECONDS)[1]
     except subprocess.TimeoutExpired:
         os.killpg(started.pid, signal.SIGKILL)  # ranks that wait for each other too
         started.communicate()
         raise
-    assert started.returncode == 0, told[-3000:]
+    assert started.returncode == 0, errors[-3000:]
     return [safetensors.torch.load_file(out / f"rank-{rank}.safetensors") for rank in range(2)]
 
 
@@ -57,8 +57,8 @@ def test_two_processes_agree_and_equal_one(tmp_path: Path, monkeypatch: pytest.M
     alone, rows = shared_training.trained("aren-2-rpa-mean")
     for name, tensor in alone.items():
         torch.testing.assert_close(first[name], tensor, rtol=1e-3, atol=2e-4, msg=lambda text, n=name: f"{n}: {text}")
-    told = [json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in range(2)]
-    for mine, theirs, one in zip(*told, rows, strict=True):
+    curves = [json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in range(2)]
+    for mine, theirs, one in zip(*curves, rows, strict=True):
         assert {**mine, "seconds": 0} == {**theirs, "seconds": 0}
         assert mine["loss"] == pytest.approx(one["loss"], rel=1e-3)
         assert mine["validation-mae"] == pytest.approx(one["validation-mae"], rel=1e-3)
