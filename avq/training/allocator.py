@@ -13,7 +13,7 @@ _USUAL = 2**25  # the threshold that glibc itself arrives at when large blocks w
 
 
 def keep_freed_memory() -> None:
-    """Let glibc's malloc keep what tensors free; with another C library, do nothing.
+    """Let glibc's malloc hold what tensors free; with another C library, do nothing.
 
     A step on the CPU frees and allocates the same hundred large tensors again and again. By default glibc returns them
     to the system and gets back zeroed pages, which takes a tenth of a VQ-VAE-2 step. Peak memory does not change.
@@ -22,7 +22,7 @@ def keep_freed_memory() -> None:
 
 
 def give_freed_memory_back() -> None:
-    """Undo `keep_freed_memory`, for work whose blocks vary in size: what malloc keeps would grow."""
+    """Undo `keep_freed_memory`, for work whose blocks vary in size: the memory that malloc holds would grow."""
     _set(_USUAL, 2 * _USUAL, trim_now=True)
 
 

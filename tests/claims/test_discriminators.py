@@ -39,7 +39,7 @@ def test_the_grid_of_logits_at_256_and_the_pixels_that_each_sees(name: str, side
 
 
 def test_kinds_in_batches_of_their_own_have_one_mean_logit() -> None:
-    """Why real and reconstructed images are judged together: the last batch normalisation sets a batch's mean."""
+    """Why real and reconstructed images share a batch: the last batch normalisation sets a batch's mean."""
     torch.manual_seed(0)
     made = PatchDiscriminator("sibling")
     bright, dark = torch.rand(4, 3, 32, 32), -torch.rand(4, 3, 32, 32)

@@ -25,7 +25,7 @@ from avq.training.config import TrainConfig
 from avq.training.ranks import Ranks, average_norms, join_ranks
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 240  # about ten on a quiet machine; ranks that wait for each other would never end
+SECONDS = 240  # about ten on an idle machine; ranks that wait for each other would never end
 SCRIPT = Path(shared_training.__file__)
 
 
