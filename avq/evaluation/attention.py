@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from avq.metrics.attention import DISTANCE, ENTROPY, GAIN, row_spread
-from avq.models.levels import Attention
-from avq.models.tokenizer import Tokenizer
+from avq.models.tokenizer import Attention, Tokenizer
 
 IMAGES = 256  # whose rows are measured: the spread between images is small beside that between seeds
 _WEIGHTS = 2**32  # measured per level; from 128x128 latents on, these are of fewer images

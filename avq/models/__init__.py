@@ -1,6 +1,6 @@
 """The models: blocks, attention, quantizers, one autoencoder, and the zoo of named variants.
 
-Torch is imported with the first model that is asked for, so that listing the zoo is instant.
+Torch is imported when a model is first used, so that listing the zoo is fast.
 """
 
 from __future__ import annotations

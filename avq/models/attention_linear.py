@@ -1,8 +1,8 @@
-"""Exact attention whose memory is linear in the pixels: in tiles of its own, or by torch's fused kernels.
+"""Exact attention with memory linear in the number of pixels: in tiles, or by torch's fused kernels.
 
-A weight of the sigmoid kinds depends on its own logit alone, so the N x N matrix may be cut both ways and partial
-results added up; a softmax needs whole rows, so it is cut into bands of them. Weights are computed again in backward
-(as in arXiv 2205.14135), so that only the inputs are kept.
+A sigmoid weight depends only on its own logit, so the N x N matrix is cut both ways and partial results are added up; a
+softmax needs whole rows, so it is cut into bands of them. Backward recomputes the weights (as in arXiv 2205.14135), so
+that only the inputs are saved.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 TILE = 2**16
-"""Weights in a tile: 256 KiB in float32, so that a tile and its gradient stay in a core's cache."""
+"""Weights per tile: 256 KiB in float32, so that a tile and its gradient stay in a core's cache."""
 COLUMNS = 256
 BAND = 2**17
-"""Weights in a band of whole rows. Products of few rows are slow, so there are at least `LEAST_ROWS`: beyond 4,096
-pixels a band grows with N."""
+"""Weights per band of whole rows."""
 LEAST_ROWS = 32
-_FUSED_WIDTH = 256  # channels of a value that the fused CUDA kernels take at most
+"""Matrix products of fewer rows are slow; beyond 4,096 pixels a band therefore grows with N."""
+_FUSED_WIDTH = 256  # most channels that the fused CUDA kernels take
 _ALIGNMENT = 8
 
 
 def fits_a_tile(pixels: int) -> bool:
-    """Whether an image's N x N weights are one tile, of constant size, so that cutting them would save nothing."""
+    """Whether an image's N x N weights are one tile, so that cutting them would save nothing."""
     return pixels * pixels <= TILE
 
 
 def linear_attention(queries: Tensor, keys: Tensor, values: Tensor, similarity: str) -> Tensor:
     """W v with memory linear in N; arguments as those of `avq.models.attention.attend`.
 
-    A softmax goes through `scaled_dot_product_attention`, except on a CPU with keys so narrow that padding them to
-    the values' width would more than double them: bands of rows are faster there.
+    A softmax takes `scaled_dot_product_attention`, except on a CPU where padding the keys to the values' width would at
+    least double them: there, bands of rows are faster.
     """
     queries, keys, values = queries.contiguous(), keys.contiguous(), values.contiguous()
     narrow = 2 * keys.shape[-1] <= values.shape[-1]
@@ -48,9 +48,9 @@ def linear_attention(queries: Tensor, keys: Tensor, values: Tensor, similarity: 
 
 
 def _fused(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Softmax attention by a fused kernel: keys padded to the values' width, wide values split.
+    """Softmax attention by a fused kernel, with keys padded to the values' width and wide values split.
 
-    Where the two widths differ torch takes a kernel on the CPU that builds the N x N matrix.
+    Where the widths differ, torch on a CPU takes a kernel that builds the N x N matrix.
     """
     pieces = torch.split(values, _FUSED_WIDTH, -1) if keys.shape[-1] <= _FUSED_WIDTH else (values,)
     results = []
@@ -62,8 +62,8 @@ def _fused(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return torch.cat(results, -1) if len(results) > 1 else results[0]
 
 
-# Its loop over tiles would be unrolled. `torch.compiler.disable`, but the compiler, a second's import, is loaded by
-# the first call only.
+# Tracing would unroll the loop over tiles. Unlike `torch.compiler.disable`, this imports the compiler (one second) only
+# at the first call.
 @_disable_dynamo
 def _tiled(queries: Tensor, keys: Tensor, values: Tensor, similarity: str) -> Tensor:
     out: Tensor = TiledAttention.apply(queries, keys, values, similarity)
@@ -100,22 +100,20 @@ class TiledAttention(torch.autograd.Function):
                     weights = _weights(query[rows], key[columns], ctx.similarity, bias, room)
                     _add(to_value[columns], weights.mT, slope[rows], scale, rows.start == 0)
                     to_weights = _product(slope[rows], value[columns], more_room)
-                    logits = _through(to_weights, weights, ctx.similarity)
+                    logits = _to_logits(to_weights, weights, ctx.similarity)
                     _add(to_query[rows], logits, key[columns], scale, columns.start == 0)
                     _add(to_key[columns], logits.mT, query[rows], scale, rows.start == 0)
         return *grads, None
 
 
 def _add(total: Tensor, left: Tensor, right: Tensor, scale: float, first: bool) -> None:
-    """Add a product to a sum in place; the first overwrites what the memory held.
-
-    Not by `addmm_`, which torch's counter of FLOPs does not know.
-    """
+    """Add a product to a sum in place; the first product overwrites it."""
+    # Not `addmm_`, which torch's FLOP counter does not count
     torch.addmm(total, left, right, beta=0 if first else 1, alpha=scale, out=total)
 
 
 def _scale_and_bias(similarity: str, pixels: int) -> tuple[float, float]:
-    """What the weights are multiplied by, and what is added to the logits."""
+    """The factor of the weights and the bias of the logits."""
     return 1 / pixels if similarity == "sigmoid-mean" else 1, -math.log(pixels) if similarity == "sigmoid-bias" else 0
 
 
@@ -127,7 +125,6 @@ def _shape(pixels: int, similarity: str) -> tuple[int, int]:
 
 
 def _tiles(pixels: int, similarity: str) -> Iterator[tuple[slice, slice]]:
-    """Where each tile lies; all of one size but for the last ones."""
     rows, columns = _shape(pixels, similarity)
     for row in range(0, pixels, rows):
         for column in range(0, pixels, columns):
@@ -135,27 +132,27 @@ def _tiles(pixels: int, similarity: str) -> Iterator[tuple[slice, slice]]:
 
 
 def _room(keys: Tensor, similarity: str) -> Tensor:
-    """Memory of one tile, used again for each."""
+    """Memory for one tile, reused by all."""
     rows, columns = _shape(keys.shape[1], similarity)
     return keys.new_empty(rows * columns)
 
 
 def _product(left: Tensor, right: Tensor, room: Tensor) -> Tensor:
-    """left right^T, in that memory."""
+    """left right^T, in the memory of `room`."""
     shape = len(left), len(right)
     return torch.mm(left, right.mT, out=room[: shape[0] * shape[1]].view(shape))
 
 
 def _weights(queries: Tensor, keys: Tensor, similarity: str, bias: float, room: Tensor) -> Tensor:
-    """A tile of weights before `scale`, from rows of queries and keys, in that memory."""
+    """A tile of weights before scaling, from rows of queries and keys, in the memory of `room`."""
     logits = _product(queries, keys, room)
     if similarity == "softmax":
         return torch.softmax(logits, -1, out=logits)
     return (logits.add_(bias) if bias else logits).sigmoid_()
 
 
-def _through(grad: Tensor, weights: Tensor, similarity: str) -> Tensor:
-    """The gradient of the logits from that of their weights, in the latter's memory."""
+def _to_logits(grad: Tensor, weights: Tensor, similarity: str) -> Tensor:
+    """The gradient of the logits from that of the weights, in the latter's memory."""
     if similarity == "softmax":
         torch.ops.aten._softmax_backward_data.out(grad, weights, -1, grad.dtype, grad_input=grad)
     else:

@@ -1,8 +1,7 @@
-"""The one autoencoder that every variant of the zoo but the baseline configures."""
+"""The one autoencoder that every variant of the zoo but the k-means baseline configures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
@@ -10,25 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from avq.errors import UsageError
+from avq.models.backbones import Resize, decoder, encoder_stages
 from avq.models.config import AutoencoderConfig, split_settings
-from avq.models.decoder import Resize, decoder
-from avq.models.encoder import encoder_stages
-from avq.models.levels import Attention, Level
 from avq.models.quantizers.base import Quantizer
 from avq.models.quantizers.registry import QUANTIZERS
 from avq.models.recipe import ATTENTION
-from avq.models.tokenizer import Reconstruction, Tokenizer, check_image_size
+from avq.models.tokenizer import Attention, Level, Reconstruction, Tokenizer, check_image_size
 from avq.registry import load
 
-_FIELD_WIDTH = 4  # a receptive field does not depend on the width; a narrow model is quick to follow
+_FIELD_WIDTH = 4  # a receptive field does not depend on the width, and a narrow model is faster
 
 
 def autoencoder(image_size: int, **settings: Any) -> Autoencoder:
-    """Build it for images of a side in pixels, from resolved settings.
-
-    Raises:
-        UsageError: settings or an image size that do not fit.
-    """
+    """Build it for images of that side in pixels; UsageError for resolved settings or a size that do not fit."""
     own, of_quantizer = split_settings(settings)
     config = AutoencoderConfig(**own)
     check_image_size(image_size, config.stride)
@@ -46,13 +39,13 @@ class _Pass(NamedTuple):
 class Autoencoder(Tokenizer):
     """A hierarchical VQ autoencoder: encoder stages up, quantizers down, one decoder.
 
-    From the top level down, each level's response, joined with the resized quantized latent of the level
-    above, is projected to D channels by a 1x1 convolution, passes the attention layer where there is one, and
-    is quantized (arXiv 2309.11641, fig. 1; arXiv 1906.00446, alg. 1). Level 1, the bottom, is index 0.
+    From the top level down, each level's response, joined with the resized quantized latent of the level above, is
+    projected to D channels by a 1x1 convolution, passes the attention layer if there is one, and is quantized
+    (arXiv 2309.11641, fig. 1; arXiv 1906.00446, alg. 1). Level 1, the bottom, is index 0.
 
     Args:
         config: the settings of the family.
-        **of_quantizer: settings that only its quantizer has.
+        **of_quantizer: the quantizer's own settings.
     """
 
     def __init__(self, config: AutoencoderConfig, **of_quantizer: Any) -> None:
@@ -83,15 +76,13 @@ class Autoencoder(Tokenizer):
         return Reconstruction(self._decode(done.latents), done.codes, done.losses)
 
     def encode(self, images: Tensor) -> list[Tensor]:
-        """Codes int64 `[B, h, w]` a level, bottom level first."""
         return self._quantize(images).codes
 
     def decode(self, codes: list[Tensor]) -> Tensor:
-        """Images `[B, 3, H, W]` from the codes of all levels, bottom first; only `decoder_levels` are looked at."""
+        """Images `[B, 3, H, W]` from the codes of all levels, bottom first; only `decoder_levels` are used."""
         return self._decode([self._quantizer(level).decode(codes[level]) for level in range(len(codes))])
 
-    def trunk(self, images: Tensor) -> list[Tensor]:
-        """The encoder's response a level `[B, width, h, w]`, bottom first, before projection and attention."""
+    def backbone(self, images: Tensor) -> list[Tensor]:
         responses = []
         for stage in self.stages:
             images = stage(images)
@@ -99,32 +90,29 @@ class Autoencoder(Tokenizer):
         return responses
 
     def find_levels(self) -> list[Level]:
-        """Each level's quantizer and, where pixels attend to each other, its attention."""
         pairs = zip(self.quantizers, self.attentions, strict=True)
         return [Level(cast(Quantizer, q), a if isinstance(a, Attention) else None) for q, a in pairs]
 
     def find_parts(self) -> dict[nn.Module, str]:
         """Encoder, attention and quantizer of each level, and the decoder; what joins levels is in none."""
         parts: dict[nn.Module, str] = {self.decoder: "decoder"} | dict.fromkeys(self.upsamplers, "decoder")
-        kinds = {"encoder": (self.stages, self.projections), "attention": (self.attentions,),
-                 "quantizer": (self.quantizers,)}  # fmt: skip
-        for kind, lists in kinds.items():
-            parts |= {part: f"{kind} level {number}" for parts_ in lists for number, part in enumerate(parts_, 1)}
+        kinds = [("encoder", self.stages), ("encoder", self.projections), ("attention", self.attentions),
+                 ("quantizer", self.quantizers)]  # fmt: skip
+        for kind, modules in kinds:
+            parts |= {module: f"{kind} level {number}" for number, module in enumerate(modules, 1)}
         return {part: name for part, name in parts.items() if not isinstance(part, nn.Identity)}
 
     def narrowed(self) -> Autoencoder:
         return Autoencoder(replace(self.config, width=_FIELD_WIDTH, residual_width=None), **self.of_quantizer)
 
     def latent_sizes(self, image_size: int) -> list[tuple[int, int]]:
-        """Height and width of each level's latent for square images of that side, bottom first."""
         return [(image_size // (4 * 2**level),) * 2 for level in range(self.config.levels)]
 
     @torch.no_grad()
     def initialise_codebooks(self, images: Tensor) -> None:
         """Start every codebook from the latents of these images, top level first (`kmeans_init`).
 
-        The latents are those of training mode, in which batch normalisation goes by the batch; its running
-        statistics are left as they were.
+        The latents are those of training mode, with the batch's own normalisation; running statistics stay as they are.
         """
         if not self.config.kmeans_init:
             return
@@ -139,8 +127,11 @@ class Autoencoder(Tokenizer):
         self.train(was_training)
 
     def _quantize(self, images: Tensor, initialise: bool = False) -> _Pass:
-        self._check(images)
-        responses = self.trunk(images)
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise UsageError(f"images must be [B, 3, H, W], not {list(images.shape)}.")
+        for side in images.shape[2:]:
+            check_image_size(int(side), self.config.stride)
+        responses = self.backbone(images)
         latents, codes, losses = done = _Pass([], [], {})
         for level in reversed(range(self.config.levels)):
             response = responses[level]
@@ -165,28 +156,17 @@ class Autoencoder(Tokenizer):
     def _quantizer(self, level: int) -> Quantizer:
         return cast(Quantizer, self.quantizers[level])
 
-    def _check(self, images: Tensor) -> None:
-        stride = self.config.stride
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise UsageError(f"images must be [B, 3, H, W], not {list(images.shape)}.")
-        for side in images.shape[2:]:
-            check_image_size(int(side), stride)
-
 
 def _project_and_attend(config: AutoencoderConfig, level: int, channels: int) -> tuple[nn.Module, nn.Module]:
     """The 1x1 projection to D channels and the layer after it; the projected form is both in one."""
     wanted = {"all": True, "bottom": level == 1, "top": level == config.levels}[config.attention_levels]
     projection = nn.Conv2d(channels, config.code_dim, 1)
-    filters = config.attention_dim or config.code_dim
     if config.attention == "none" or not wanted:
         return projection, nn.Identity()
+    filters = config.attention_dim or config.code_dim
     if config.attention == "wide":
-        return projection, _attention("PixelwiseControl")(config.code_dim, filters)
-    layer = _attention("ResidualPixelAttention")
+        return projection, load(f"{ATTENTION}:PixelwiseControl", "attention")(config.code_dim, filters)
+    layer = load(f"{ATTENTION}:ResidualPixelAttention", "attention")
     if config.attention_form == "projected":
         return nn.Identity(), layer(channels, config.code_dim, "projected", config.similarity)
     return projection, layer(config.code_dim, filters, "literal", config.similarity)
-
-
-def _attention(layer: str) -> Callable[..., nn.Module]:
-    return cast(Callable[..., nn.Module], load(f"{ATTENTION}:{layer}", "attention"))

@@ -1,6 +1,6 @@
-"""Residual blocks of the AREN trunk (arXiv 2309.11641, fig. 2) and of VQ-VAE (arXiv 1711.00937, sec. 4.1).
+"""Residual blocks of the AREN backbone (arXiv 2309.11641, fig. 2) and of VQ-VAE (arXiv 1711.00937, sec. 4.1).
 
-What a convolution gives is activated and added to in place: no gradient needs it as it was.
+Outputs of convolutions are activated and added to in place: no gradient needs their first values.
 """
 
 from __future__ import annotations
@@ -11,19 +11,15 @@ from torch.nn import functional as F
 from avq.models.convolution import TransposedConvolution
 
 
-def _convolution(block: str, in_channels: int, layer: nn.Module) -> nn.Module:
-    """A convolution, preceded in block generation v2 by batch normalisation and ReLU."""
-    return layer if block == "v1" else nn.Sequential(nn.BatchNorm2d(in_channels), nn.ReLU(), layer)
-
-
 class _TwoConvolutions(nn.Module):
-    """first -> ReLU (v1 only; v2 activates before each convolution) -> second."""
+    """first -> ReLU -> a 3x3 convolution (v1), or batch normalisation and ReLU before each convolution (v2)."""
 
     def __init__(self, block: str, channels: int, width: int, first: nn.Module) -> None:
         super().__init__()
-        self.first = _convolution(block, channels, first)
-        self.second = _convolution(block, width, nn.Conv2d(width, width, 3, padding=1))
         self.activate = block == "v1"
+        self.first = first if self.activate else _after_activation(channels, first)
+        second = nn.Conv2d(width, width, 3, padding=1)
+        self.second = second if self.activate else _after_activation(width, second)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.first(x)
@@ -31,52 +27,49 @@ class _TwoConvolutions(nn.Module):
         return out
 
 
-class IdResBlock(nn.Module):
-    """Id-ResBlock: the last convolution's output is added to the input; the shape stays `[B, C, H, W]`."""
+def _after_activation(channels: int, convolution: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(), convolution)
+
+
+class _ResBlock(nn.Module):
+    """body(x) + skip(x)."""
 
     recomputable = True
 
-    def __init__(self, width: int, block: str = "v1") -> None:
+    def __init__(self, body: nn.Module, skip: nn.Module) -> None:
         super().__init__()
-        self.body = _TwoConvolutions(block, width, width, nn.Conv2d(width, width, 3, padding=1))
+        self.body, self.skip = body, skip
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.body(x)
-        return out.add_(x)
+        return out.add_(self.skip(x))
 
 
-class ConvResBlock(nn.Module):
+class IdResBlock(_ResBlock):
+    """Id-ResBlock: the last convolution's output is added to the input; the shape stays `[B, C, H, W]`."""
+
+    def __init__(self, width: int, block: str = "v1") -> None:
+        first = nn.Conv2d(width, width, 3, padding=1)
+        super().__init__(_TwoConvolutions(block, width, width, first), nn.Identity())
+
+
+class ConvResBlock(_ResBlock):
     """Conv-ResBlock: halves height and width by stride-2 convolutions on the main and the skip path.
 
     The skip's 2x2 kernel is this suite's choice: with stride 2 it sees every pixel once.
     """
 
-    recomputable = True
-
     def __init__(self, in_channels: int, width: int, block: str = "v1") -> None:
-        super().__init__()
-        self.body = _TwoConvolutions(block, in_channels, width, nn.Conv2d(in_channels, width, 3, 2, padding=1))
-        self.skip = nn.Conv2d(in_channels, width, 2, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.body(x)
-        return out.add_(self.skip(x))
+        first = nn.Conv2d(in_channels, width, 3, 2, padding=1)
+        super().__init__(_TwoConvolutions(block, in_channels, width, first), nn.Conv2d(in_channels, width, 2, 2))
 
 
-class TransposedResBlock(nn.Module):
+class TransposedResBlock(_ResBlock):
     """The mirror of `ConvResBlock`: doubles height and width by transposed convolutions."""
 
-    recomputable = True
-
     def __init__(self, width: int, block: str = "v1") -> None:
-        super().__init__()
-        up = TransposedConvolution(width, width, 4, 2, padding=1)
-        self.body = _TwoConvolutions(block, width, width, up)
-        self.skip = TransposedConvolution(width, width, 2, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.body(x)
-        return out.add_(self.skip(x))
+        first = TransposedConvolution(width, width, 4, 2, padding=1)
+        super().__init__(_TwoConvolutions(block, width, width, first), TransposedConvolution(width, width, 2, 2))
 
 
 class BottleneckResBlock(nn.Module):

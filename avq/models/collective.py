@@ -1,4 +1,4 @@
-"""What processes that share one training must agree on; each is the identity where a process trains alone."""
+"""Collectives between the processes (ranks) of one training; each is the identity where a process trains alone."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def ranks() -> int:
 
 
 def rank() -> int:
-    """Which of them this one is, from 0."""
+    """The number of this process, from 0."""
     return dist.get_rank() if ranks() > 1 else 0
 
 
 def all_sum(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The sums of each tensor over all ranks, the same bits on each; tensors are overwritten."""
+    """Each tensor's sum over all ranks, in place and bit-equal on every rank."""
     if ranks() > 1:
         for tensor in tensors:
             dist.all_reduce(tensor)
@@ -26,7 +26,7 @@ def all_sum(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def from_first(tensor: Tensor) -> Tensor:
-    """The first rank's tensor, on every rank; the others' are overwritten."""
+    """The first rank's tensor on every rank, in place."""
     if ranks() > 1:
         dist.broadcast(tensor, 0)
     return tensor
@@ -35,8 +35,7 @@ def from_first(tensor: Tensor) -> Tensor:
 def random_rows(rows: Tensor, count: int) -> Tensor:
     """`count` random rows `[count, D]` of all ranks' `[N, D]` together, the same on every rank.
 
-    Ranks hold equal shares in their order, so that these are the rows that one process with all of them would draw.
-    Draws from torch's global generator.
+    They are those that one process with all rows, rank by rank, would draw from torch's global generator.
     """
     chosen = from_first(torch.randint(len(rows) * ranks(), (count,), device=rows.device))
     if ranks() == 1:

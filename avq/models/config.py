@@ -1,12 +1,11 @@
-"""Settings of the autoencoder. Torch-free, so that listing them is instant."""
+"""Settings of the autoencoder. Torch-free, so that they are listed at once."""
 
 from __future__ import annotations
 
 import math
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from avq.errors import UsageError, unknown
 from avq.fields import setting
@@ -14,10 +13,10 @@ from avq.fields import setting
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """Everything that tells one autoencoder of the zoo from another.
+    """The settings that distinguish the autoencoders of the zoo.
 
-    The defaults are those of the AREN family (arXiv 2309.11641); where the paper is silent the
-    default is this suite's choice and an ablation axis.
+    The defaults are those of the AREN family (arXiv 2309.11641); where the paper does not say, they are this suite's
+    choice and an ablation axis.
     """
 
     backbone: Literal["aren", "vqvae", "vqvae2"] = setting("aren", help="encoder and decoder family")
@@ -31,7 +30,7 @@ class AutoencoderConfig:
     decoder_input: Literal["bottom", "all"] = setting("bottom", help="levels whose codes the decoder sees")
     code_dim: int = setting(64, help="channels of the latent and of a code vector (D)")
     codebook_size: int = setting(512, help="vectors in each level's codebook (K)")
-    quantizer: str = setting("vq", help="what makes codes of latents (`avq-bench list quantizers`)")
+    quantizer: str = setting("vq", help="how latents become codes (`avq-bench list quantizers`)")
     codebook: Literal["ema", "gradient"] = setting("ema", help="how the codebook learns")
     ema_decay: float = setting(0.99, help="decay of the EMA codebook")
     commitment: float = setting(0.25, help="weight beta of the commitment loss")
@@ -72,41 +71,45 @@ class AutoencoderConfig:
 
     @property
     def stride(self) -> int:
-        """Pixels of the image a side that one latent pixel of the top level stands for."""
+        """Side in image pixels of one latent pixel of the top level."""
         return int(4 * 2 ** (self.levels - 1))
 
 
 MODEL_SETTINGS: dict[str, str] = {f.name: f.metadata["help"] for f in fields(AutoencoderConfig)}
-"""Every model setting and a line about it: the overrides that `create_variant` and `--set` take."""
+"""Every model setting with its help: the overrides that `create_variant` and `--set` take."""
 
 _TYPES = get_type_hints(AutoencoderConfig)
 
 
 def split_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Resolved settings parted in those of the family, which `AutoencoderConfig` takes, and those of its quantizer."""
+    """Resolved settings split into those of the family, which `AutoencoderConfig` takes, and the quantizer's own."""
     own = {name: value for name, value in settings.items() if name in MODEL_SETTINGS}
     return own, {name: value for name, value in settings.items() if name not in own}
 
 
 def checked(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with values of the right types; UsageError for an unknown name or a value that does not fit."""
-    return {name: _checked_value(name, value) for name, value in settings.items()}
-
-
-def _checked_value(name: str, value: Any) -> Any:
-    if name not in MODEL_SETTINGS:
-        raise unknown("model setting", name, MODEL_SETTINGS)
-    kind = _TYPES[name]
-    if get_origin(kind) is Literal:
-        if value not in get_args(kind):
+    """The settings, with an int as a float where one is due; UsageError for an unknown name or a wrong value."""
+    found = {}
+    for name, value in settings.items():
+        if name not in MODEL_SETTINGS:
+            raise unknown("model setting", name, MODEL_SETTINGS)
+        kind = _TYPES[name]
+        if get_origin(kind) is not Literal:
+            found[name] = of_type(name, value, get_args(kind) or (kind,))
+        elif value in get_args(kind):
+            found[name] = value
+        else:
             raise unknown(f"value of {name}", str(value), [str(choice) for choice in get_args(kind)])
-        return value
-    allowed = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-    if float in allowed and isinstance(value, int) and not isinstance(value, bool):
+    return found
+
+
+def of_type(name: str, value: Any, allowed: tuple[type, ...]) -> Any:
+    """A setting's value, an int as a float where one is due; UsageError where it has none of the types."""
+    if float in allowed and type(value) is int:
         return float(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{name} must be a finite number, not {value}.")
     if type(value) not in allowed:
-        words = " or ".join("none" if t is type(None) else t.__name__ for t in allowed)
-        raise UsageError(f"{name} must be {words}, not {value!r}.")
+        types_ = " or ".join("none" if t is type(None) else t.__name__ for t in allowed)
+        raise UsageError(f"{name} must be {types_}, not {value!r}.")
     return value

@@ -6,45 +6,37 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 _SLOPE = 0.2
+_LAYOUTS = {  # filters and strides of the convolutions, kernel, places of batch normalisation, dropout
+    "sibling": ((128, 128, 128, 64, 64, 1), (2, 2, 2, 1, 1, 1), 3, (0, 1, 2, 3, 4, 5), 0.25),
+    "pix2pix": ((64, 128, 256, 512, 1), (2, 2, 2, 1, 1), 4, (1, 2, 3), 0.0),
+}
 
 
 class PatchDiscriminator(nn.Module):
-    """Convolutions with normalisation, LeakyReLU and dropout, down to one channel of logits.
+    """Convolutions (padding 1) with normalisation, LeakyReLU and dropout, down to one channel of logits.
 
-    Real and reconstructed images belong in one batch: where the last convolution too is normalised, a batch of
-    one kind alone has the same mean logit whatever it shows.
+    - `sibling`: the authors' sibling code's (arXiv 2309.13160): six 3x3 convolutions, batch normalisation after every
+      one, dropout 0.25; 32x32 logits at 256, each of which sees 63 pixels a side. As the last convolution is normalised
+      too, a batch of one kind has the same mean logit whatever it shows: put real and reconstructed images into one.
+    - `pix2pix`: the usual one of 70x70 pixels (arXiv 1611.07004, appendix 6.1.2): five 4x4 convolutions, batch
+      normalisation after the inner three; 30x30 logits at 256.
 
-    Args:
-        filters: output channels of each convolution; the last are the logits.
-        strides: of each convolution.
-        kernel: side of each kernel in pixels; padding 1.
-        normalised: the places (from 0) whose convolution is followed by batch normalisation.
-        dropout: probability, after every activation.
-        spectral: spectral normalisation of the weights (arXiv 1802.05957) in place of batch normalisation, which
-            would undo it: it divides by the scale of what it is given.
+    With `spectral`, spectral normalisation of the weights (arXiv 1802.05957) takes the place of batch normalisation,
+    which would undo it by dividing by the scale of its input.
     """
 
-    def __init__(
-        self,
-        filters: tuple[int, ...],
-        strides: tuple[int, ...],
-        kernel: int,
-        normalised: tuple[int, ...],
-        dropout: float = 0.0,
-        spectral: bool = False,
-    ) -> None:
+    def __init__(self, name: str, spectral: bool = False) -> None:
         super().__init__()
+        filters, self._strides, self._kernel, normalised, dropout = _LAYOUTS[name]
         layers: list[nn.Module] = []
-        channels = (3, *filters)
-        for place, stride in enumerate(strides):
-            convolution: nn.Module = nn.Conv2d(channels[place], channels[place + 1], kernel, stride, padding=1)
+        for place, (before, after, stride) in enumerate(zip((3, *filters[:-1]), filters, self._strides, strict=True)):
+            convolution = nn.Conv2d(before, after, self._kernel, stride, padding=1)
             layers.append(spectral_norm(convolution) if spectral else convolution)
             if place in normalised and not spectral:
-                layers.append(nn.BatchNorm2d(channels[place + 1]))
-            if place < len(strides) - 1:
+                layers.append(nn.BatchNorm2d(after))
+            if place < len(filters) - 1:
                 layers += [nn.LeakyReLU(_SLOPE), *([nn.Dropout(dropout)] if dropout else [])]
         self.layers = nn.Sequential(*layers)
-        self._kernel, self._strides = kernel, strides
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits `[B, 1, h, w]` of images `[B, 3, H, W]` in [-1, 1]; high means real."""
@@ -57,18 +49,3 @@ class PatchDiscriminator(nn.Module):
         for stride in self._strides:
             side = (side + 2 - self._kernel) // stride + 1
         return side
-
-
-def discriminator(name: str, spectral: bool = False) -> PatchDiscriminator:
-    """A discriminator by name.
-
-    - `sibling`: as in the authors' sibling code (arXiv 2309.13160): six 3x3 convolutions, batch normalisation after
-      every one, dropout 0.25; 32x32 logits at 256, each of which sees 63 pixels a side.
-    - `pix2pix`: the usual one of 70x70 pixels (arXiv 1611.07004, appendix 6.1.2): five 4x4 convolutions, batch
-      normalisation after the inner three; 30x30 logits at 256.
-    """
-    if name == "sibling":
-        return PatchDiscriminator(
-            (128, 128, 128, 64, 64, 1), (2, 2, 2, 1, 1, 1), 3, tuple(range(6)), dropout=0.25, spectral=spectral
-        )
-    return PatchDiscriminator((64, 128, 256, 512, 1), (2, 2, 2, 1, 1), 4, (1, 2, 3), spectral=spectral)

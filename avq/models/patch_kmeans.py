@@ -17,12 +17,7 @@ _FIT_ROUNDS = 30
 
 
 class PatchKMeans(Baseline):
-    """One code for each 4x4 patch; encoding is nearest centroid, decoding is the centroid.
-
-    Args:
-        codebook_size: centroids K.
-        image_size: side in pixels, a multiple of 4.
-    """
+    """One code for each 4x4 patch: that of the nearest of K centroids. Image sides must be multiples of 4."""
 
     def __init__(self, codebook_size: int = 512, image_size: int = 32) -> None:
         super().__init__()
@@ -47,12 +42,10 @@ class PatchKMeans(Baseline):
         self.codebook.copy_(centroids)
 
     def forward(self, images: Tensor) -> Reconstruction:
-        """As every variant's; there are no losses, since nothing is learned by gradient."""
         codes = self.encode(images)
         return Reconstruction(self.decode(codes), codes, {})
 
     def encode(self, images: Tensor) -> list[Tensor]:
-        """Codes int64 `[B, H/4, W/4]` of one level."""
         for side in images.shape[2:]:
             check_image_size(int(side), _PATCH)
         batch, _, height, width = images.shape
@@ -62,15 +55,12 @@ class PatchKMeans(Baseline):
         return [codes.view(patches.shape[:3])]
 
     def codebook_values(self) -> int:
-        """As every variant's."""
         return self.codebook.numel()
 
     def latent_sizes(self, image_size: int) -> list[tuple[int, int]]:
-        """As every variant's."""
         return [(image_size // _PATCH, image_size // _PATCH)]
 
     def decode(self, codes: list[Tensor]) -> Tensor:
-        """Images `[B, 3, H, W]` in [-1, 1]."""
         batch, height, width = codes[0].shape
         patches = F.embedding(codes[0], self.codebook).reshape(batch, height, width, _PATCH, _PATCH, 3)
         return patches.permute(0, 5, 1, 3, 2, 4).reshape(batch, 3, height * _PATCH, width * _PATCH)

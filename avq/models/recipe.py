@@ -1,22 +1,26 @@
-"""What a model is built from, and which modules it is made of. Torch-free."""
+"""What a model is built from, and which modules it is made of. Torch-free until a model is built."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avq.models.quantizers.registry import QUANTIZERS
+from avq.registry import load
+
+if TYPE_CHECKING:
+    from avq.models.tokenizer import Tokenizer
 
 AUTOENCODER = "avq.models.autoencoder:autoencoder"
 ATTENTION = "avq.models.attention"
-"""The module that a model has if its setting `attention` is not "none"."""
+"""The module that a model uses if its setting `attention` is not "none"."""
 
 
 class Recipe(NamedTuple):
     """What `build` takes.
 
     Attributes:
-        variant: the name it goes by.
+        variant: its name.
         image_size: side of the images in pixels.
         config: all settings, resolved.
         factory: "package.module:callable"; None for the suite's autoencoder.
@@ -28,12 +32,16 @@ class Recipe(NamedTuple):
     factory: str | None = None
 
 
-def parts_of(factory: str | None, config: Mapping[str, Any]) -> list[str]:
-    """The modules that a model is made of, as far as its factory and settings choose them.
+def build(recipe: Recipe) -> Tokenizer:
+    """An untrained model; UsageError for a factory that cannot be imported, or settings or a size that do not fit."""
+    factory = load(recipe.factory or AUTOENCODER, f"variant '{recipe.variant}'")
+    model: Tokenizer = factory(image_size=recipe.image_size, **recipe.config)
+    model.recipe = recipe
+    return model
 
-    Raises:
-        UsageError: its quantizer is not registered.
-    """
+
+def parts_of(factory: str | None, config: Mapping[str, Any]) -> list[str]:
+    """The modules that a factory and settings make a model of; UsageError for a quantizer that is not registered."""
     if factory is not None:
         return [_module(factory)]
     parts = [_module(AUTOENCODER), _module(QUANTIZERS.find(config.get("quantizer", "vq")).factory)]

@@ -1,4 +1,4 @@
-"""What every variant is: the face that training, evaluation and the command line know."""
+"""What every variant is: the interface that training, evaluation and the command line use."""
 
 from __future__ import annotations
 
@@ -10,13 +10,45 @@ import torch
 from torch import Tensor, nn
 
 from avq.errors import UsageError
-from avq.models.levels import Level
 from avq.models.quantizers.base import Quantizer
 from avq.models.recipe import Recipe
 
 
+class Attention(nn.Module, ABC):
+    """A layer that adds W x to a latent x `[B, C, H, W]` of N = H W pixels, W being the attention between them."""
+
+    heads: int
+    """Equal groups of channels that attend separately."""
+
+    @abstractmethod
+    def parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The residual base and the update W x, both float32 `[B, C, H, W]`; their sum is the layer's output."""
+
+    @abstractmethod
+    def log_weights(self, x: Tensor, rows: Tensor) -> Tensor:
+        """log W_ij `[B, heads, R, N]` of the pixels i = `rows` (int64 `[R]`, in row-major order), without the N x N W.
+
+        Logarithms, since a sigmoid's row may be too small for float32. A gate is left out.
+        """
+
+    @abstractmethod
+    def row(self, x: Tensor, pixel: int) -> tuple[Tensor, Tensor]:
+        """`parts` of one pixel of one image `[1, C, H, W]`: base and update, each `[C]`, without the N x N W."""
+
+    @abstractmethod
+    def computed(self, pixels: int, device: torch.device | str) -> str | None:
+        """How it is computed for N pixels: "dense" (N x N per image) or "linear"; None where W has no logits."""
+
+
+class Level(NamedTuple):
+    """A level of a tokenizer: its quantizer, and the attention before it, if any."""
+
+    quantizer: Quantizer
+    attention: Attention | None
+
+
 class Reconstruction(NamedTuple):
-    """What a forward pass gives: images `[B, 3, H, W]` around [-1, 1], codes bottom level first, weighted losses."""
+    """Images `[B, 3, H, W]` around [-1, 1], codes bottom level first, and weighted losses by name."""
 
     images: Tensor
     codes: list[Tensor]
@@ -24,15 +56,15 @@ class Reconstruction(NamedTuple):
 
 
 class Tokenizer(nn.Module, ABC):
-    """A model that turns images into discrete codes and back. A user's own variant subclasses it.
+    """A model that turns images into discrete codes and back; the base class of a user's own variant.
 
-    Images are float `[B, 3, H, W]` in [-1, 1]; codes int64 `[B, h, w]`, one tensor a level, bottom (finest) first.
+    Images are float `[B, 3, H, W]` in [-1, 1]; codes int64 `[B, h, w]`, one tensor per level, bottom (finest) first.
 
     Attributes:
-        codebook_size: codebook size a level, bottom first.
+        codebook_sizes: codebook size of each level, bottom first.
         decoder_levels: the levels (1 = bottom) whose codes the decoder sees; bits per pixel count these, no others.
-        recipe: what `build` built it from; None where something else did.
-        is_baseline: it is fitted to images (`Baseline`), not trained.
+        recipe: what `build` built it from; None if something else did.
+        is_baseline: whether it is fitted to images (`Baseline`), not trained.
     """
 
     codebook_sizes: list[int]
@@ -42,71 +74,67 @@ class Tokenizer(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor) -> Reconstruction:
-        """Reconstruct; in training mode also move what learns without a gradient."""
+        """Reconstruct; in training mode also update what learns without a gradient, such as an EMA codebook."""
 
     @abstractmethod
     def encode(self, images: Tensor) -> list[Tensor]:
-        """The codes alone."""
+        """Only the codes."""
 
     @abstractmethod
     def decode(self, codes: list[Tensor]) -> Tensor:
-        """The images that `forward` gives in eval mode, from the codes of all levels."""
+        """Images from the codes of all levels, as `forward` returns them in eval mode."""
 
-    def trunk(self, images: Tensor) -> list[Tensor]:
-        """The encoder's response a level, bottom first, before projection and attention; [] where there is none."""
+    def backbone(self, images: Tensor) -> list[Tensor]:
+        """The encoder backbone's response per level `[B, width, h, w]`, bottom first; [] for a model without one."""
         return []
 
     @torch.no_grad()
     def latent_sizes(self, image_size: int) -> list[tuple[int, int]]:
-        """Height and width of each level's codes for square images of that side, bottom first.
-
-        A subclass that knows them without encoding an image says so itself.
-        """
+        """Height and width of each level's codes for square images of that side, bottom first."""
         where = next(itertools.chain(self.parameters(), self.buffers()), torch.zeros(())).device
         codes = self.encode(torch.zeros(1, 3, image_size, image_size, device=where))
         return [(level.shape[1], level.shape[2]) for level in codes]
 
     def initialise_codebooks(self, images: Tensor) -> None:
-        """Called once with a large batch before the first training step."""
+        """Called once, with a large batch, before the first training step."""
 
     def fit(self, images: Tensor, seed: int) -> None:
         """Fit a baseline to uint8 images `[N, H, W, 3]`."""
         raise NotImplementedError(f"{type(self).__name__} is trained, not fitted.")
 
-    # What follows tells those who measure a model how it is made: by default, no more than its modules show.
+    # What follows describes the model to code that measures it; the defaults go by its modules.
 
     def find_levels(self) -> list[Level]:
-        """The quantizer and the attention of each level, bottom first; [] for a model that does not say."""
+        """The quantizer and the attention, if any, of each level, bottom first; [] where these are not known."""
         return []
 
     def find_quantizers(self) -> list[Quantizer]:
-        """All quantizers in it."""
         return [module for module in self.modules() if isinstance(module, Quantizer)]
 
     def codebook_values(self) -> int:
-        """How many values its codebooks store."""
+        """The number of values that its codebooks store."""
         return sum(quantizer.codebook_values() for quantizer in self.find_quantizers())
 
     def find_parts(self) -> dict[nn.Module, str]:
-        """The modules that a profile tells apart, with names of parts."""
+        """The modules that a profile measures separately, with the names of their parts."""
         return {child: name for name, child in self.named_children()}
 
     def find_blocks(self) -> list[nn.Module]:
-        """Modules that may be computed again for the backward pass: they draw no random numbers."""
+        """Modules that activation checkpointing may recompute: they draw no random numbers."""
         return [module for module in self.modules() if getattr(module, "recomputable", False)]
 
     def find_last_weight(self) -> Tensor | None:
-        """The weight of its decoder's last convolution; None without a `decoder` of convolutions."""
+        """The weight of the last convolution of its `decoder`, if it has one."""
         decoder = getattr(self, "decoder", nn.Identity())
         weights = [part.weight for part in decoder.modules() if isinstance(part, nn.modules.conv._ConvNd)]
         return weights[-1] if weights else None
 
     def narrowed(self) -> Tokenizer:
-        """A model with the same receptive fields and as few channels as can be; or itself."""
+        """A model with the same receptive fields and fewer channels; or itself."""
         return self
 
     def attention_computed(self, image_size: int, device: torch.device | str) -> dict[str, str]:
-        """How each level's attention is computed there, for its record: `{"level 1": "dense"}`."""
+        """How each level's attention is computed, for its record: `{"level 1": "dense"}`."""
         layers = {number: level.attention for number, level in enumerate(self.find_levels(), 1) if level.attention}
         sizes = self.latent_sizes(image_size) if layers else []
         found = {n: layer.computed(sizes[n - 1][0] * sizes[n - 1][1], device) for n, layer in layers.items()}
@@ -124,7 +152,7 @@ class Baseline(Tokenizer):
 
 
 def check_image_size(side: int, stride: int) -> None:
-    """UsageError where the stride does not divide an image side in pixels, with the nearest sides that fit."""
+    """UsageError, with the nearest sides that fit, where the stride does not divide an image side in pixels."""
     if side % stride or side < stride:
         below, above = side // stride * stride, (side // stride + 1) * stride
         nearest = f"{below} or {above}" if below else str(above)

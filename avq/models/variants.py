@@ -1,4 +1,4 @@
-"""The suite's own variants: a line each."""
+"""The suite's own variants."""
 
 from __future__ import annotations
 
@@ -31,51 +31,22 @@ register_variant(
     kmeans_init=False,
     dead_code_reset=False,
 )
-register_variant("aren-1", summary="Attentive VQ-VAE backbone, 1 level, without attention", levels=1)
-register_variant(
-    "aren-1-rpa",
-    summary="Attentive VQ-VAE backbone, 1 level, with residual pixel attention by the paper's formula (raw sigmoid)",
-    levels=1,
-    attention="rpa",
-)
-register_variant(
-    "aren-1-rpa-mean",
-    summary="Attentive VQ-VAE backbone, 1 level, with residual pixel attention, "
-    "sigmoid divided by the number of pixels",
-    levels=1,
-    attention="rpa",
-    similarity="sigmoid-mean",
-)
-register_variant("aren-2", summary="Attentive VQ-VAE backbone, 2 levels, without attention", levels=2)
-register_variant(
-    "aren-2-rpa",
-    summary="Attentive VQ-VAE backbone, 2 levels, with residual pixel attention by the paper's formula (raw sigmoid)",
-    levels=2,
-    attention="rpa",
-)
-register_variant(
-    "aren-2-rpa-mean",
-    summary="Attentive VQ-VAE backbone, 2 levels, with residual pixel attention, "
-    "sigmoid divided by the number of pixels",
-    levels=2,
-    attention="rpa",
-    similarity="sigmoid-mean",
-)
-register_variant("aren-3", summary="Attentive VQ-VAE backbone, 3 levels, without attention", levels=3)
-register_variant(
-    "aren-3-rpa",
-    summary="Attentive VQ-VAE backbone, 3 levels, with residual pixel attention by the paper's formula (raw sigmoid)",
-    levels=3,
-    attention="rpa",
-)
-register_variant(
-    "aren-3-rpa-mean",
-    summary="Attentive VQ-VAE backbone, 3 levels, with residual pixel attention, "
-    "sigmoid divided by the number of pixels",
-    levels=3,
-    attention="rpa",
-    similarity="sigmoid-mean",
-)
+for _levels in (1, 2, 3):
+    _name, _what = f"aren-{_levels}", f"Attentive VQ-VAE backbone, {_levels} level{'s' if _levels > 1 else ''}"
+    register_variant(_name, summary=f"{_what}, without attention", levels=_levels)
+    register_variant(
+        f"{_name}-rpa",
+        summary=f"{_what}, with residual pixel attention by the paper's formula (raw sigmoid)",
+        levels=_levels,
+        attention="rpa",
+    )
+    register_variant(
+        f"{_name}-rpa-mean",
+        summary=f"{_what}, with residual pixel attention, sigmoid divided by the number of pixels",
+        levels=_levels,
+        attention="rpa",
+        similarity="sigmoid-mean",
+    )
 register_variant(
     "aren-1-rpa-projected",
     summary="Attentive VQ-VAE, 1 level, attention in the sibling code's form (u + s(u y^T) u), which is its own "

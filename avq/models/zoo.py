@@ -1,4 +1,4 @@
-"""The zoo: variants by name, their settings, and building them. Torch-free until one is built."""
+"""The zoo: variants by name, their settings, and building them. Torch-free until a model is built."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from avq.errors import UsageError, unknown
-from avq.models.config import MODEL_SETTINGS, AutoencoderConfig, checked, split_settings
+from avq.models.config import MODEL_SETTINGS, AutoencoderConfig, checked, of_type, split_settings
 from avq.models.quantizers.registry import QUANTIZERS, quantizer_settings
-from avq.models.recipe import Recipe
+from avq.models.recipe import Recipe, build
 from avq.registry import Registry
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ class VariantEntry:
 
     Attributes:
         summary: one line for `avq-bench list variants`.
-        settings: those in which it differs from the defaults; for a factory, all of its own.
+        settings: those that differ from the defaults; for a factory, all of its own.
         factory: "package.module:callable" for variants that are not the suite's autoencoder.
-        baseline: it is fitted, not trained.
+        baseline: whether it is fitted, not trained.
     """
 
     summary: str
@@ -48,13 +48,13 @@ def register_variant(
     """Add a variant to the zoo.
 
     Args:
-        name: the name people will type.
+        name: what the user types.
         summary: one line for `avq-bench list variants`.
         factory: "package.module:callable" that builds the model, called as `factory(image_size=, **settings)`;
             None for a configuration of the suite's own autoencoder.
-        baseline: the factory builds a `Baseline`, which is fitted, not trained.
-        settings: the settings in which it differs from the defaults (`MODEL_SETTINGS` and those of its quantizer), or
-            the factory's own keyword arguments with their defaults.
+        baseline: whether the factory builds a `Baseline`, which is fitted, not trained.
+        settings: those that differ from the defaults (`MODEL_SETTINGS` and those of its quantizer), or all keyword
+            arguments of the factory with their defaults.
 
     Raises:
         UsageError: the name is taken, or a setting does not exist or does not fit.
@@ -65,19 +65,19 @@ def register_variant(
 
 
 def list_variants() -> list[str]:
-    """The names of all registered variants, in the order of their registration."""
+    """The names of all variants, in the order of their registration."""
     return list(VARIANTS)
 
 
 def variant_entry(name: str) -> VariantEntry:
-    """The zoo's entry of that name; UsageError (with a suggestion) where there is none."""
+    """The entry of that name; UsageError with a suggestion for an unknown one."""
     return VARIANTS.find(name)
 
 
 def variant_config(name: str, **overrides: Any) -> dict[str, Any]:
-    """All settings of a variant that act, resolved, as a JSON-able dict.
+    """All settings that take effect in a variant, resolved, as a JSON-able dict.
 
-    Settings of the family that its factory, or its quantizer, does not have (those of a preset, say) pass it by.
+    Settings of the family that its factory or quantizer does not have (those of a preset, for example) are ignored.
 
     Raises:
         UsageError: unknown variant or setting, a value of the wrong kind, or an attention setting for a
@@ -85,54 +85,41 @@ def variant_config(name: str, **overrides: Any) -> dict[str, Any]:
     """
     entry = variant_entry(name)
     if entry.factory is not None:
-        return {**entry.settings, **_factory_overrides(name, entry.settings, overrides)}
+        known = {*MODEL_SETTINGS, *quantizer_settings(), *entry.settings}
+        wrong = [key for key in overrides if key not in known]
+        if wrong:
+            raise unknown(f"setting of {name}", wrong[0], known)
+        family, own = split_settings({key: value for key, value in overrides.items() if key in entry.settings})
+        return {**entry.settings, **own, **checked(family)}
     attention = overrides.get("attention", entry.settings.get("attention", "none"))
     idle = [key for key, layers in _NEEDS_ATTENTION.items() if key in overrides and attention not in layers]
     if idle:
         raise UsageError(f"{idle[0]} does nothing on {name}, which has no attention layer; start from aren-1-rpa.")
     config = resolved_settings({**entry.settings, **overrides})
     published = AutoencoderConfig(**split_settings(entry.settings)[0])
-    if published.residual_width and "residual_width" not in overrides:  # a narrower trunk narrows its blocks alike
+    if published.residual_width and "residual_width" not in overrides:  # narrow the blocks with the backbone
         config["residual_width"] = max(1, round(published.residual_width * config["width"] / published.width))
     return config
 
 
 def resolved_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """All settings of an autoencoder that act, from those that depart from the defaults.
+    """All settings that take effect in an autoencoder, from those that differ from the defaults.
 
-    Those of the family, but for what only other quantizers read, and all of its quantizer's own.
-
-    Raises:
-        UsageError: a setting that does not exist or does not fit.
+    These are the family's, except those that only other quantizers read, and all of its quantizer's own. UsageError for
+    a setting that does not exist or does not fit.
     """
     family, own = split_settings(settings)
     several = quantizer_settings()
-    for name in own:
-        if name not in several:
-            raise unknown("model setting", name, {*MODEL_SETTINGS, *several})
+    wrong = [name for name in own if name not in several]
+    if wrong:
+        raise unknown("model setting", wrong[0], {*MODEL_SETTINGS, *several})
     config = AutoencoderConfig(**checked(family))
     quantizer = QUANTIZERS.find(config.quantizer)
     acting = {name: v for name, v in asdict(config).items() if name not in several or name in quantizer.reads}
-    return acting | {name: _like(name, own.get(name, v), v) for name, v in quantizer.settings.items()}
-
-
-def _like(name: str, value: Any, default: Any) -> Any:
-    """The value, which must be of its default's kind."""
-    if default is None or type(value) is type(default):
-        return value
-    if isinstance(default, float) and type(value) is int:
-        return float(value)
-    raise UsageError(f"{name} must be {type(default).__name__}, not {value!r}.")
-
-
-def _factory_overrides(name: str, known: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The overrides a factory takes."""
-    others = {*MODEL_SETTINGS, *quantizer_settings()}
-    for key in overrides:
-        if key not in known and key not in others:
-            raise unknown(f"setting of {name}", key, {*known, *others})
-    family, own = split_settings({key: value for key, value in overrides.items() if key in known})
-    return own | checked(family)
+    for name, default in quantizer.settings.items():
+        value = own.get(name, default)
+        acting[name] = value if default is None else of_type(name, value, (type(default),))
+    return acting
 
 
 def create_variant(name: str, image_size: int = 32, width: int | None = None, **overrides: Any) -> Tokenizer:
@@ -140,8 +127,8 @@ def create_variant(name: str, image_size: int = 32, width: int | None = None, **
 
     Args:
         name: one of `avq.list_variants()`.
-        image_size: side of the images in pixels; the variant's strides must divide it.
-        width: channels of the trunk; None keeps the published width.
+        image_size: side of the images in pixels; a multiple of the variant's stride.
+        width: channels of the encoder backbone; None for the published width.
         **overrides: any of `avq.models.config.MODEL_SETTINGS`, and of the settings of its quantizer.
 
     Returns:
@@ -156,7 +143,5 @@ def create_variant(name: str, image_size: int = 32, width: int | None = None, **
 
 
 def build_from_config(name: str, image_size: int, config: Mapping[str, Any]) -> Tokenizer:
-    """Build a variant from settings as `variant_config` resolved them. Errors as `create_variant`."""
-    from avq.models.build import build
-
+    """Build a variant from settings as `variant_config` resolved them; errors as `create_variant`."""
     return build(Recipe(name, image_size, dict(config), variant_entry(name).factory))

@@ -8,8 +8,7 @@ import torch
 
 from avq.data.loader import to_model
 from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
-from avq.models.build import build
-from avq.models.recipe import Recipe
+from avq.models.recipe import Recipe, build
 from avq.models.tokenizer import Tokenizer
 from avq.profiling.memory import peak_memory
 from avq.profiling.meters import macs, parameter_counts, positive_copy, receptive_field, throughput
@@ -55,9 +54,9 @@ def _latents(model: Tokenizer, sizes: list[tuple[int, int]], image_size: int) ->
 def _receptive_fields(model: Tokenizer, image_size: int) -> list[Measurement]:
     protocol = protocol_id("receptive-field", part="trunk")
     twin = cast(Tokenizer, positive_copy(model.narrowed()))
-    if not twin.trunk(torch.zeros(1, 3, image_size, image_size, dtype=torch.float64)):
+    if not twin.backbone(torch.zeros(1, 3, image_size, image_size, dtype=torch.float64)):
         return [unavailable("receptive-field", "this variant has no encoder backbone", protocol=protocol, level=1)]
-    fields = receptive_field(twin.trunk, image_size)
+    fields = receptive_field(twin.backbone, image_size)
     return [measured("receptive-field", side, protocol=protocol, level=level) for level, side in enumerate(fields, 1)]
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 
 from avq.models.attention import use_implementation
-from avq.models.build import build
 from avq.models.config import AutoencoderConfig
-from avq.models.recipe import Recipe
+from avq.models.recipe import Recipe, build
 from avq.profiling.scaling import STRIDE, Made, Point
 from avq.training.config import TrainConfig
 from avq.training.step import TrainStep

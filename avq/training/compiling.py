@@ -9,16 +9,16 @@ from torch import nn
 
 from avq.errors import AvqError
 
-_PAYS: frozenset[str] = frozenset()  # kinds of device where a measurement showed a gain (docs/training.md)
+_PAYS: frozenset[str] = frozenset()  # kinds of device with a measured gain (docs/training.md)
 
 
 def compiles(setting: str, device: str) -> bool:
-    """What "auto", "on" or "off" means on a device such as "cpu" or "cuda:0"."""
+    """Whether "auto", "on" or "off" compiles on a device such as "cpu" or "cuda:0"."""
     return setting == "on" or (setting == "auto" and device.partition(":")[0] in _PAYS)
 
 
 def compiled(module: nn.Module) -> nn.Module:
-    """The module with its forward pass compiled at its first calls; it shares all weights."""
+    """The module with its forward pass compiled at its first calls; all weights are shared."""
     import torch
 
     return torch.compile(module)  # type: ignore[return-value]

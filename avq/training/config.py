@@ -1,8 +1,8 @@
-"""Settings of one training run. Torch-free, so that plans and `--help` cost nothing."""
+"""Settings of one training run. Torch-free, so that plans and `--help` are fast."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -10,21 +10,34 @@ from avq.errors import UsageError
 from avq.fields import departures, setting
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
-"""The model that a training ended with, in the run's folder."""
+"""The final model, in the run's folder."""
 
 STATE_FILE = "state.safetensors"
-"""Where, in a run's folder, a training keeps what it needs to go on."""
+"""The resume checkpoint, in the run's folder."""
 
 BEST_FILE = "best.safetensors"
-"""Where it keeps the model of its best validation point. Nothing but a reader's curiosity takes it for the last."""
+"""The model of the best validation step, in the run's folder; no table uses it."""
 
 HISTORY_FOLDER = "history"
-"""Where it keeps the models of its latest validation points, `step-<number>.safetensors`."""
+"""The folder of the models of the latest validation steps, `step-<number>.safetensors`."""
+
+
+_RANGES: tuple[tuple[tuple[str, ...], str, Callable[[float], bool]], ...] = (
+    (("steps", "batch_size", "validate_every", "grad_accum_steps"), "be at least 1", lambda value: value >= 1),
+    (("learning_rate", "grad_clip", "discriminator_learning_rate"), "be above 0", lambda value: value > 0),
+    (("beta1", "weight_ema"), "be at least 0 and below 1", lambda value: 0 <= value < 1),
+    (
+        ("warmup_steps", "weight_decay", "keep_history", "reconstruction_weight", "perceptual_weight",
+         "adversarial_weight", "disc_start", "r1_gamma"),
+        "not be negative",
+        lambda value: value >= 0,
+    ),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How one model is trained. The seed is not among it: it is a property of the run."""
+    """How one model is trained; the seed is a property of the run."""
 
     steps: int = setting(1000, help="optimiser steps")
     batch_size: int = setting(64, help="images a step")
@@ -37,17 +50,15 @@ class TrainConfig:
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto", help="arithmetic of convolutions; attention and quantizer are float32 always"
     )
-    validate_every: int = setting(100, help="steps between two points of the validation curve")
-    weight_ema: float = setting(0.0, help="decay of averaged weights, which are then judged and kept; 0: none")
+    validate_every: int = setting(100, help="steps between two validation steps")
+    weight_ema: float = setting(0.0, help="decay of averaged weights, which are then evaluated and saved; 0: none")
     compile: Literal["auto", "on", "off"] = setting(
-        "auto", help="torch.compile of the model in training; auto compiles where that was measured to pay"
+        "auto", help="torch.compile of the model in training; auto compiles where a gain was measured"
     )
-    keep_history: int = setting(
-        0, help="models of the latest validation points that are kept beside the last and the best"
-    )
+    keep_history: int = setting(0, help="models of the latest validation steps to save beside the last and the best")
     reconstruction_weight: float = setting(1.0, help="weight of the reconstruction loss")
     perceptual: Literal["none", "squeeze", "alex", "vgg"] = setting(
-        "none", help="backbone of a perceptual loss (LPIPS); its weights must be there (avq-bench weights)"
+        "none", help="network of a perceptual loss (LPIPS); its weights must be present (avq-bench weights)"
     )
     perceptual_weight: float = setting(1.0, help="weight of the perceptual loss")
     adversarial: Literal["none", "bce", "hinge", "lsgan"] = setting(
@@ -64,38 +75,23 @@ class TrainConfig:
     discriminator_learning_rate: float | None = setting(None, help="its peak learning rate; default: the model's")
     spectral_norm: bool = setting(False, help="spectral normalisation in it, in place of batch normalisation")
     r1_gamma: float = setting(0.0, help="gamma of the R1 gradient penalty on real images")
-    grad_accum_steps: int = setting(
-        1, help="slices of a batch, one after the other, whose gradients add up; saves memory"
-    )
+    grad_accum_steps: int = setting(1, help="slices of a batch, whose gradients are added up; saves memory")
     checkpoint_activations: bool = setting(
-        False, help="compute activations of blocks and attention again in the backward pass; saves memory"
+        False, help="recompute activations of blocks and attention in the backward pass; saves memory"
     )
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "validate_every", "grad_accum_steps"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        if self.learning_rate <= 0 or self.grad_clip <= 0:
-            raise UsageError("learning_rate and grad_clip must be above 0.")
-        if not 0 <= self.beta1 < 1:
-            raise UsageError(f"beta1 must be at least 0 and below 1, not {self.beta1}.")
-        if self.warmup_steps < 0 or self.weight_decay < 0:
-            raise UsageError("warmup_steps and weight_decay must not be negative.")
-        if not 0 <= self.weight_ema < 1:
-            raise UsageError(f"weight_ema must be at least 0 and below 1, not {self.weight_ema}.")
-        if self.keep_history < 0:
-            raise UsageError("keep_history must not be negative.")
-        for name in ("reconstruction_weight", "perceptual_weight", "adversarial_weight", "disc_start", "r1_gamma"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name} must not be negative, not {getattr(self, name)}.")
-        if self.discriminator_learning_rate is not None and self.discriminator_learning_rate <= 0:
-            raise UsageError("discriminator_learning_rate must be above 0.")
+        for names, words, fits in _RANGES:
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and not fits(value):
+                    raise UsageError(f"{name} must {words}, not {value}.")
         if self.batch_size % self.grad_accum_steps:
             raise UsageError(f"grad_accum_steps={self.grad_accum_steps} does not divide batch_size={self.batch_size}.")
 
 
 TRAIN_SETTINGS: dict[str, str] = {f.name: f.metadata["help"] for f in fields(TrainConfig)}
-"""Every training setting and a line about it."""
+"""Every training setting with its help."""
 
 NEEDS: dict[str, str] = {"perceptual_weight": "perceptual"} | dict.fromkeys(
     (
@@ -104,7 +100,7 @@ NEEDS: dict[str, str] = {"perceptual_weight": "perceptual"} | dict.fromkeys(
     ),
     "adversarial",
 )  # fmt: skip
-"""Settings that do nothing while another, a loss, is "none"."""
+"""Settings that do nothing while another one, a loss, is "none"."""
 
 _COSTLY = (
     "perceptual", "adversarial", "adaptive_weight", "discriminator", "spectral_norm", "r1_gamma", "grad_accum_steps",
@@ -113,19 +109,19 @@ _COSTLY = (
 
 
 def effective(config: TrainConfig) -> dict[str, Any]:
-    """All settings, those that do nothing at their default: what trains alike is alike."""
+    """All settings, with those that do nothing at their default: equal settings mean equal training."""
     values = asdict(config)
     idle = {name: TrainConfig.__dataclass_fields__[name].default for name, of in NEEDS.items() if values[of] == "none"}
     return values | idle
 
 
 def step_settings(train: Mapping[str, Any]) -> dict[str, Any]:
-    """Of `effective`, what makes a step cost other than the plain one of that batch and precision; mostly nothing."""
+    """Of `effective` settings, those that make a step cost other than the plain one of that batch and precision."""
     return departures(TrainConfig, {name: train[name] for name in _COSTLY})
 
 
 LOSSES = {"perceptual": "avq.training.perceptual:PerceptualLoss", "adversarial": "avq.training.adversarial:Adversary"}
-"""What carries out a loss that its setting asks for; a training without it is not made of that code."""
+"""The code of the losses that settings select; the fingerprint of a training without one leaves it out."""
 
 
 def training_parts(train: Mapping[str, Any]) -> list[str]:

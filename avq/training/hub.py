@@ -11,10 +11,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from torch import Tensor
 
 from avq.errors import UsageError
-from avq.models.build import build
-from avq.models.levels import Level
-from avq.models.recipe import Recipe
-from avq.models.tokenizer import Reconstruction, Tokenizer
+from avq.models.recipe import Recipe, build
+from avq.models.tokenizer import Level, Reconstruction, Tokenizer
 from avq.training.checkpoint import PRETRAINED_FILE, load_model, save_model
 
 _CARD = """---
@@ -41,15 +39,9 @@ class PretrainedTokenizer(
     tags=["vq-vae", "image-tokenizer"],
     model_card_template=_CARD,
 ):
-    """A variant of the zoo with `save_pretrained`, `from_pretrained` and `push_to_hub`.
+    """A variant of the zoo with `save_pretrained`, `from_pretrained` and `push_to_hub`; arguments as `Recipe`.
 
     The weights are a safetensors file that `avq.load_model` reads too; nothing is ever unpickled.
-
-    Args:
-        variant: its name in the zoo.
-        image_size: side of the images in pixels.
-        config: its settings as `variant_config` resolves them.
-        factory: what builds it, where that is not the suite's autoencoder.
     """
 
     def __init__(self, variant: str, image_size: int, config: dict[str, Any], factory: str | None = None) -> None:
@@ -58,13 +50,13 @@ class PretrainedTokenizer(
 
     @classmethod
     def of(cls, model: Tokenizer) -> PretrainedTokenizer:
-        """The same model with this face; UsageError for one that the zoo did not build."""
+        """The same model with these methods; UsageError for one that avq did not build."""
         if model.recipe is None:
             raise UsageError("only a tokenizer that avq built (create_variant, load_model) can be built again.")
-        with torch.device("meta"):  # no weights are drawn that would be thrown away
-            face = cls(**model.recipe._asdict())
-        face._take(model)
-        return face.train(model.training)
+        with torch.device("meta"):  # so that no weights are drawn in vain
+            wrapper = cls(**model.recipe._asdict())
+        wrapper._take(model)
+        return wrapper.train(model.training)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> PretrainedTokenizer:
@@ -75,7 +67,7 @@ class PretrainedTokenizer(
             **options: those of `huggingface_hub.ModelHubMixin.from_pretrained` (`revision`, `local_files_only` ...).
 
         Raises:
-            UsageError: there is none, or its file is damaged, or not of this avq-bench.
+            UsageError: no tokenizer is there, or its file is damaged or of another version.
         """
         try:
             return super().from_pretrained(pretrained_model_name_or_path, **options)
@@ -100,8 +92,8 @@ class PretrainedTokenizer(
     def find_levels(self) -> list[Level]:
         return self.model.find_levels()
 
-    def trunk(self, images: Tensor) -> list[Tensor]:
-        return self.model.trunk(images)
+    def backbone(self, images: Tensor) -> list[Tensor]:
+        return self.model.backbone(images)
 
     def initialise_codebooks(self, images: Tensor) -> None:
         self.model.initialise_codebooks(images)
@@ -114,7 +106,7 @@ class PretrainedTokenizer(
         cls, *, model_id: str, revision: str | None, cache_dir: str | Path | None, force_download: bool,
         local_files_only: bool, token: str | bool | None, **_config: Any,
     ) -> PretrainedTokenizer:  # fmt: skip
-        """Everything that is needed stands in the weights' file; `config.json` is for readers and for the hub."""
+        """All that is needed is in the file of the weights; `config.json` is for people and for the hub."""
         if Path(model_id).is_dir():
             return cls.of(load_model(model_id))
         file = hf_hub_download(

@@ -1,4 +1,4 @@
-"""Trading time for memory in a training step, without a change of what is learned."""
+"""Trading time for memory in a training step, with the same result."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ from avq.models.tokenizer import Tokenizer
 
 
 class Recomputed:
-    """While it lasts, a model's blocks and attention layers keep only their inputs in a forward pass.
+    """A context in which a model's blocks and attention layers save only their inputs in a forward pass.
 
-    Each is computed again as a whole in the backward pass; the quantizers, which learn while they run, are not.
-
-    Raises:
-        UsageError: the model has no such parts.
+    The backward pass recomputes each as a whole, but not the quantizers, which learn in the forward pass. UsageError
+    for a model without blocks.
     """
 
     def __init__(self, model: Tokenizer) -> None:
@@ -52,7 +50,7 @@ def _recomputed(module: nn.Module, forward: Callable[..., Any]) -> Callable[...,
 
 @contextmanager
 def _statistics_untouched(module: nn.Module) -> Iterator[None]:
-    """Batch normalisation goes by the batch, as in the first pass, but counts it only once."""
+    """Batch normalisation uses the batch's statistics, as in the first pass, but does not count them again."""
     norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d) and part.track_running_stats]
     before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
@@ -65,9 +63,9 @@ def _statistics_untouched(module: nn.Module) -> Iterator[None]:
 
 
 class WholeBatch:
-    """Lets the quantizers learn once from all slices of a batch, as they would from the batch in one piece.
+    """A context around the forward passes of a batch's slices, after which `learn` updates the quantizers.
 
-    Use it around the slices' forward passes, then call `learn`.
+    They learn once from all slices, as from the batch in one piece.
     """
 
     def __init__(self, model: Tokenizer) -> None:
@@ -87,7 +85,6 @@ class WholeBatch:
             quantizer.train()
 
     def learn(self) -> None:
-        """One step of every codebook's statistics."""
         for quantizer, slices in self._latents.items():
             quantizer.learn(torch.cat(slices))
 

@@ -1,4 +1,4 @@
-"""What a training run tells of itself: `avq/tasks/train.py` records it, `avq/store/quality.py` the time to quality."""
+"""Metrics of a training run, recorded by `avq/tasks/train.py`, and the time to quality, by `avq/store/quality.py`."""
 
 from avq.metrics.registry import Metric, register_metric
 

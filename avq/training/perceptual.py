@@ -12,10 +12,7 @@ from avq.metrics.perceptual import BACKBONES, find_perceptual
 class PerceptualLoss(nn.Module):
     """LPIPS as a loss: the network of the metric `lpips-<net>`, with its gradient.
 
-    A model trained on it has learned that metric: compare such rows by another.
-
-    Raises:
-        UsageError: the weights are not here; says how to mend that.
+    Compare models that were trained on it by another metric. UsageError, with the fix, where its weights are missing.
     """
 
     def __init__(self, net: str) -> None:

@@ -1,4 +1,4 @@
-"""Which arithmetic a device gains from."""
+"""Devices, and the precision that each computes in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from avq.errors import UsageError
 
 
 def resolve_device(device: str = "auto") -> str:
-    """The device to use: for "auto", CUDA where it is there. UsageError for a device that is not there."""
+    """The device to use: for "auto", CUDA where available. UsageError for one that is not available."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -20,12 +20,12 @@ def resolve_device(device: str = "auto") -> str:
     if kind not in ("cpu", "cuda"):
         raise UsageError(f"device '{device}' is not supported; use auto, cpu or cuda.")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise UsageError("no CUDA device is there; use --device cpu.")
+        raise UsageError("no CUDA device is available; use --device cpu.")
     return device
 
 
 def resolve_precision(precision: str, device: str) -> str:
-    """float32 or bfloat16: "auto" takes bfloat16 where the device computes with it (AVX-512 bf16, Ampere)."""
+    """float32 or bfloat16: "auto" is bfloat16 where the hardware supports it (AVX-512 bf16, Ampere)."""
     if precision != "auto":
         return precision
     if torch.device(device).type == "cuda":
@@ -34,5 +34,5 @@ def resolve_precision(precision: str, device: str) -> str:
 
 
 def autocast(precision: str, device: str) -> AbstractContextManager[None]:
-    """The autocast of a resolved precision; off for float32."""
+    """The autocast of a resolved precision; disabled for float32."""
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16")

@@ -1,8 +1,7 @@
-"""The processes that share one training, and the device of each.
+"""The processes (ranks) that share one training, and the device of each.
 
-A process that trains alone needs none of it. Several are joined by Hugging Face Accelerate, which finds its place,
-device and backend from what `torchrun`, `accelerate launch` or MPI set, and wraps modules so that their gradients
-are means over all (DistributedDataParallel). It is of the extra `ranks`.
+Several are joined by Hugging Face Accelerate, from the extra `ranks`: it reads rank, device and backend from what
+`torchrun`, `accelerate launch` or MPI set, and wraps modules in DistributedDataParallel.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
+import torch
 from torch import nn
 
 from avq.errors import UsageError
@@ -20,13 +20,9 @@ from avq.models import collective
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's place among those that share a training.
+    """This process's device and number (from 0; the first writes files and reports) among `count` ranks.
 
-    Attributes:
-        device: its device.
-        rank: its number, from 0; the first writes files and reports.
-        count: how many there are.
-        share: wraps a module so that its gradients are means over all ranks.
+    `share` wraps a module so that its gradients are means over all ranks.
     """
 
     device: str
@@ -40,13 +36,10 @@ class Ranks:
 
 
 def join_ranks(device: str = "auto") -> Ranks:
-    """Join the processes that a launcher started; alone without one.
+    """Join the processes that a launcher started, or train alone without one.
 
-    Args:
-        device: "auto", "cpu" or "cuda"; each rank gets a device of its own of that kind.
-
-    Raises:
-        UsageError: the device is not there, or Accelerate is not installed.
+    Each rank gets its own device: "auto", "cpu" or "cuda". UsageError where that is not available, or Accelerate is not
+    installed.
     """
     try:
         from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -55,13 +48,13 @@ def join_ranks(device: str = "auto") -> Ranks:
 
     from avq.training.precision import resolve_device
 
-    # Buffers are made equal by what fills them (collective.py): broadcasting would hide where they are not.
+    # The code that fills buffers keeps them equal (collective.py): broadcasting would hide where it does not
     wrapping = DistributedDataParallelKwargs(broadcast_buffers=False)
     cpu = resolve_device(device) == "cpu"
     accelerator = Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[wrapping])
 
     def share(module: nn.Module) -> nn.Module:
-        with warnings.catch_warnings():  # torch 2.14 has a new word for it, which torch 2.11 and Accelerate do not know
+        with warnings.catch_warnings():  # torch 2.14 renames it; torch 2.11 and Accelerate do not know the new name
             warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
             return cast(nn.Module, accelerator.prepare_model(module))
 
@@ -76,27 +69,20 @@ def share_of(batch_size: int, count: int) -> None:
 
 
 def start_alike(modules: dict[str, nn.Module], step: int) -> None:
-    """Give every rank the first one's weights and buffers.
-
-    Raises:
-        UsageError: ranks are to go on from different steps.
-    """
-    import torch
-
+    """Copy the first rank's weights and buffers to all; UsageError where ranks resume from different steps."""
     if collective.ranks() == 1:
         return
     tensors = [tensor for module in modules.values() for tensor in module.state_dict().values()]
-    place = tensors[0].device
-    first = int(collective.from_first(torch.tensor(step, device=place)).item())
-    differ = collective.all_sum(torch.tensor(int(first != step), device=place))[0].item()
-    if differ:
-        raise UsageError(f"ranks go on from different steps (the first from {first}): they need one shared folder.")
+    device = tensors[0].device
+    first = int(collective.from_first(torch.tensor(step, device=device)).item())
+    if collective.all_sum(torch.tensor(int(first != step), device=device))[0].item():
+        raise UsageError(f"ranks resume from different steps (the first from {first}): they need one shared folder.")
     for tensor in tensors:
         collective.from_first(tensor)
 
 
-def level_norms(modules: dict[str, nn.Module]) -> None:
-    """Replace the running statistics of batch normalisation, which each rank takes from its share, by their mean."""
+def average_norms(modules: dict[str, nn.Module]) -> None:
+    """Replace the running statistics of batch normalisation, which differ between ranks, by their mean."""
     if collective.ranks() == 1:
         return
     for module in modules.values():

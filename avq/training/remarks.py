@@ -1,4 +1,4 @@
-"""What the curve of a training shows to have gone wrong."""
+"""Problems that the curve of a training shows."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ from collections.abc import Mapping, Sequence
 from avq.metrics.codebook import COLLAPSED_BELOW
 
 DISCRIMINATOR_WON = "discriminator won outright"
-_WON = 0.99  # share of logits right: the model gains nothing against it
+_WON = 0.99  # share of correct logits, at which the model gains nothing against it
 
 
 def remarks(rows: Sequence[Mapping[str, float]], codebook_sizes: Sequence[int]) -> list[str]:
-    """What a curve shows to have gone wrong, by name, a line each; [] for a sound one.
+    """The problems that a curve (`History.rows`) shows, a line each; sizes are per level, bottom first.
 
-    - a collapsed codebook: at the last point, perplexity is next to 1 (as `avq.metrics.codebook` has it);
-    - a discriminator that won outright: at every point of the curve's second half, 99 % of its logits are right.
-
-    Args:
-        rows: `History.rows`.
-        codebook_sizes: codebook size a level, bottom first.
+    - a collapsed codebook: at the last validation step, perplexity is close to 1 (as in `avq.metrics.codebook`);
+    - a discriminator that won outright: 99 % of its logits are right throughout the curve's second half.
     """
     found = []
     for level, codes in enumerate(codebook_sizes, start=1):

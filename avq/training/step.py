@@ -1,10 +1,11 @@
-"""One optimiser step, the same in training, in plans and in the quiet pass that times it."""
+"""One optimiser step, the same in training, in plans and in the isolated benchmark."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,15 +36,15 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 
 class TrainStep:
-    """The model with its optimiser, and with its discriminator where it has one: call it with a batch for one step.
+    """The model with its optimiser, and with its discriminator if it has one: call it with a batch for one step.
 
-    Channels-last and, where `config.precision` resolves to it, bfloat16 autocast: on a CPU with AVX-512 bf16
-    the two together about double the speed of convolutions.
+    Channels-last, with bfloat16 autocast where `config.precision` resolves to it: together they about double the speed
+    of convolutions on a CPU with AVX-512 bf16.
 
     Attributes:
-        modules: all that is trained, by name: "model", and "discriminator" where there is one. A trainer may put
-            wrapped ones in their place.
-        optimisers: one a module, by the same names.
+        modules: what is trained, by name: "model" and, with an adversarial loss, "discriminator". A trainer may replace
+            them by wrapped ones.
+        optimisers: one per module, by the same names.
     """
 
     def __init__(self, model: Tokenizer, config: TrainConfig, device: str, variant: str = "model") -> None:
@@ -59,16 +60,10 @@ class TrainStep:
             self._adversary = made(config, model, lambda: autocast(self.precision, device))
             opponent = self._adversary.discriminator()
             self.modules["discriminator"] = opponent.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._bare = dict(self.modules)  # what a wrapper would share between devices, or count as a backward pass
+        self._bare = dict(self.modules)  # without what a trainer wraps around them
+        adamw = partial(torch.optim.AdamW, lr=config.learning_rate, betas=(config.beta1, 0.99), fused=True)
         self.optimisers: dict[str, torch.optim.Optimizer] = {
-            name: torch.optim.AdamW(
-                module.parameters(),
-                lr=config.learning_rate,
-                betas=(config.beta1, 0.99),
-                weight_decay=config.weight_decay,
-                fused=True,
-            )
-            for name, module in self.modules.items()
+            name: adamw(module.parameters(), weight_decay=config.weight_decay) for name, module in self.modules.items()
         }
         self._perceptual: PerceptualLoss | None = None
         if config.perceptual != "none":
@@ -76,18 +71,13 @@ class TrainStep:
         self._logs: dict[str, Tensor] = {}
         self._recomputed = Recomputed(model) if config.checkpoint_activations else nullcontext()
 
-    @property
-    def optimiser(self) -> torch.optim.Optimizer:
-        """The model's."""
-        return self.optimisers["model"]
-
     def __call__(self, batch: Tensor, step: int, check: bool = False) -> Tensor:
-        """One step on uint8 images `[B, H, W, 3]`; the model's loss before it, a detached scalar on the device.
+        """One step on uint8 images `[B, H, W, 3]`; returns the model's loss before it, detached, on the device.
 
         Args:
             batch: the images.
             step: its number from 0, which sets the learning rate.
-            check: look whether losses and gradient are finite before any weight is moved (waits for the device).
+            check: check before any weight changes that losses and gradient are finite (waits for the device).
 
         Raises:
             NonFiniteLoss: they are not; names variant, step and the first such tensor.
@@ -103,13 +93,13 @@ class TrainStep:
             whole.learn()
         if self._adversary and self._adversary.plays(step):
             for images, fake in pairs:
-                told = self._adversary.learn(self.modules["discriminator"], images, fake, len(images) / len(batch))
-                self._note(told, len(images) / len(batch))
+                share = len(images) / len(batch)
+                self._log(self._adversary.learn(self.modules["discriminator"], images, fake, share), share)
             self._move("discriminator", step, self._logs["loss-discriminator"] if check else None, pairs[-1][0])
         return loss
 
     def logs(self) -> dict[str, Tensor]:
-        """Detached scalars of the last step, on the device: every loss unweighted, and how the discriminator fares.
+        """Detached scalars of the last step, on the device: every loss unweighted, and the discriminator's outputs.
 
         `loss-mae` (or -mse), `loss-<quantizer's>`, `loss-perceptual`, `loss-adversarial`, `adaptive-weight`,
         `loss-discriminator`, `loss-r1`, `discriminator-real` and `-fake` (mean logits), `discriminator-accuracy`.
@@ -130,8 +120,8 @@ class TrainStep:
         loss = self._objective(images, fake, step, share)
         for name, term in result.losses.items():
             loss = loss + term
-            self._note({f"loss-{name}": term}, share)
-        self._note({"loss": loss}, share)
+            self._log({f"loss-{name}": term}, share)
+        self._log({"loss": loss}, share)
         (share * loss if share < 1 else loss).backward()  # type: ignore[no-untyped-call]
         return images, fake.detach()
 
@@ -139,41 +129,42 @@ class TrainStep:
         """Reconstruction, perceptual and adversarial losses, weighted."""
         config = self.config
         distance = (F.l1_loss if config.loss == "mae" else F.mse_loss)(fake, images)
-        told = {f"loss-{config.loss}": distance}
+        logged = {f"loss-{config.loss}": distance}
         loss = config.reconstruction_weight * distance
         if self._perceptual is not None:
-            told["loss-perceptual"] = self._perceptual(fake, images)
-            loss = loss + config.perceptual_weight * told["loss-perceptual"]
+            logged["loss-perceptual"] = self._perceptual(fake, images)
+            loss = loss + config.perceptual_weight * logged["loss-perceptual"]
         if self._adversary and self._adversary.plays(step):
-            adversarial = told["loss-adversarial"] = self._adversary.against(self._bare["discriminator"], images, fake)
+            adversarial = self._adversary.against(self._bare["discriminator"], images, fake)
+            logged["loss-adversarial"] = adversarial
             weight: float | Tensor = config.adversarial_weight
             if config.adaptive_weight:
-                told["adaptive-weight"] = self._adversary.ratio(loss, adversarial)
-                weight = weight * told["adaptive-weight"]
+                logged["adaptive-weight"] = self._adversary.ratio(loss, adversarial)
+                weight = weight * logged["adaptive-weight"]
             loss = loss + weight * adversarial
-        self._note(told, share)
+        self._log(logged, share)
         return loss
 
-    def _note(self, told: Mapping[str, Tensor], share: float) -> None:
-        for name, value in told.items():
+    def _log(self, values: Mapping[str, Tensor], share: float) -> None:
+        """Add a slice's share of values to the step's logs."""
+        for name, value in values.items():
             value = value.detach() if share == 1 else share * value.detach()
             self._logs[name] = self._logs[name] + value if name in self._logs else value
 
     def _move(self, name: str, step: int, checked: Tensor | None, images: Tensor) -> None:
-        """Clip the gradient and take the optimiser's step; `checked` is a loss to look at before."""
+        """Clip the gradient and take the optimiser's step; `checked` is a loss that must be finite first."""
         parameters = list(self.modules[name].parameters())
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if checked is not None and not math.isfinite((checked + norm).item()):
             raise self._non_finite(name, step, checked, norm, images)
         nn.utils.clip_grads_with_norm_(parameters, self.config.grad_clip, norm)
+        rate, own = learning_rate(self.config, step), self.config.discriminator_learning_rate
+        if name == "discriminator" and own is not None:
+            rate = rate * own / self.config.learning_rate
         for group in self.optimisers[name].param_groups:
-            group["lr"] = self._learning_rate(name, step)
+            group["lr"] = rate
         self.optimisers[name].step()
         self.optimisers[name].zero_grad()
-
-    def _learning_rate(self, name: str, step: int) -> float:
-        rate, own = learning_rate(self.config, step), self.config.discriminator_learning_rate
-        return rate if name == "model" or own is None else rate * own / self.config.learning_rate
 
     def _non_finite(self, name: str, step: int, loss: Tensor, norm: Tensor, images: Tensor) -> NonFiniteLoss:
         whose = "the loss" if name == "model" else f"the {name}'s loss"

@@ -16,25 +16,25 @@ from avq.data.sources import Dataset
 from avq.errors import Stopped
 from avq.models import collective
 from avq.models.tokenizer import Tokenizer
-from avq.training.averaging import WeightAverage, averaged
+from avq.training.averaging import WeightAverage
 from avq.training.compiling import compiled, compiles, explaining_failure
 from avq.training.config import STATE_FILE, TrainConfig
-from avq.training.kept_models import KeptModels
-from avq.training.ranks import Ranks, level_norms, share_of, start_alike
-from avq.training.seeds import derive_seed
-from avq.training.state import load_state, save_state
+from avq.training.fresh import derive_seed
+from avq.training.ranks import Ranks, average_norms, share_of, start_alike
+from avq.training.resume import load_resume_checkpoint, save_resume_checkpoint
+from avq.training.saved_models import SavedModels
 from avq.training.step import TrainStep, learning_rate
 from avq.training.validation import validate
 
 _SECONDS_BETWEEN_STATES = 15.0
 _SECONDS_BETWEEN_REPORTS = 0.5
-_STEPS_BETWEEN_CHECKS = 50  # on a GPU, where looking at the loss waits for the device
-CODEBOOK_PIXELS = 2**20  # 1,024 images of 32x32: enough latents for a few hundred codes, whatever the size
+_STEPS_BETWEEN_CHECKS = 50  # on a GPU, where a check of the loss waits for the device
+CODEBOOK_PIXELS = 2**20  # 1,024 images of 32x32: enough latents for a few hundred codes, at any size
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is. `loss` is the last one looked at; `validation_mae` in [0, 1], None before the first."""
+    """How far a training is. `loss` is the latest; `validation_mae` in [0, 1] is None before the first validation."""
 
     step: int
     steps: int
@@ -49,9 +49,9 @@ class History:
     """The curve of a training.
 
     Attributes:
-        rows: one a validation point: step, seconds, images, learning-rate, loss (mean since the last point),
+        rows: one per validation step: step, seconds, images, learning-rate, loss (mean since the last validation step),
             validation-mae in [0, 1], perplexity-<level> over the validation images, and `TrainStep.logs` of that step.
-        seconds: time spent in training steps, over all resumptions; validation and torch.compile are not in it.
+        seconds: time in training steps, over all resumptions, without validation and torch.compile.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
@@ -79,22 +79,23 @@ def train(
     """Train a model in place.
 
     Args:
-        model: as `create_variant` gives it, freshly initialised; a baseline is fitted instead.
+        model: as `create_variant` returns it; a baseline is fitted instead.
         dataset: train and validation images.
         config: the budget and the optimiser; the batch is that of all ranks together.
-        seed: the run's seed; data order and sampling draw from streams of their own.
-        variant: the name that errors give.
-        folder: where a state is kept every 15 seconds, and the best model; a state that is there is gone on from.
-        device: "cpu", "cuda" or such.
-        ranks: the processes that share this training (`join_ranks`), each with its device; default: this one alone.
-            All call this function alike; the first writes and is heard.
+        seed: the run's seed; data order and sampling draw from separate streams.
+        variant: the name in error messages.
+        folder: where a resume checkpoint is saved every 15 seconds, and the best model; a checkpoint there is resumed.
+        device: such as "cpu" or "cuda".
+        ranks: the processes that share this training (`join_ranks`); default: this one alone. All call this function
+            with the same arguments; only the first writes files and reports.
         stop_at: when to stop, in seconds since the epoch.
         on_progress: called about twice a second.
-        on_point: called with each new row of the history, the model in eval mode with the weights that were judged.
+        on_point: called with each new row of the history; the model is then in eval mode and has the weights that were
+            evaluated.
 
     Raises:
         NonFiniteLoss: the loss or a weight is no longer finite; names variant, step and tensor.
-        Stopped: the time is over; the state is kept in the folder.
+        Stopped: the time is over; the resume checkpoint is in the folder.
     """
     if model.is_baseline:
         start = time.perf_counter()
@@ -126,30 +127,30 @@ class _Training:
         self.config, self.ranks, self.device, self.variant = config, ranks, ranks.device, variant
         self.validation = dataset.validation.images
         self.batches = Batches(
-            dataset.train,
-            config.batch_size,
-            derive_seed(seed, "data"),
-            dataset.card.flip,
-            rank=ranks.rank,
-            ranks=ranks.count,
-            device=self.device,
-        )
+            dataset.train, config.batch_size, derive_seed(seed, "data"), dataset.card.flip,
+            rank=ranks.rank, ranks=ranks.count, device=self.device,
+        )  # fmt: skip
         torch.manual_seed(derive_seed(seed, "sampling"))
         self.take_step = TrainStep(model, config, self.device, variant)
         self.model = model
-        self.modules = dict(self.take_step.modules)  # bare, whatever comes around them
+        self.modules = dict(self.take_step.modules)  # the step calls them wrapped
         self.average = WeightAverage(model, config.weight_ema) if config.weight_ema else None
         self.history, self.step = History(), 0
-        self.losses: list[Tensor] = []  # since the last point of the curve
-        self.state = folder / STATE_FILE if folder else None
-        self.kept = KeptModels(folder if ranks.first else None, config.keep_history)
-        if self.state and self.state.exists():
-            self._resume(self.state)
+        self.losses: list[Tensor] = []  # since the last validation step
+        self.resume_file = folder / STATE_FILE if folder else None
+        self.saved = SavedModels(folder if ranks.first else None, config.keep_history)
+        if self.resume_file and self.resume_file.exists():
+            self._resume(self.resume_file)
         else:
             torch.manual_seed(derive_seed(seed, "sampling"))
-            self._initialise_codebooks(dataset.train.images)
+            images = dataset.train.images
+            some = images[torch.randperm(len(images))[: images_within(CODEBOOK_PIXELS, images)]]
+            model.initialise_codebooks(to_model(some, self.device))
         self.compiles = compiles(config.compile, self.device)
-        self._wrap()
+        start_alike(self.modules, self.step)
+        for name, module in self.modules.items():
+            shared = ranks.share(module)
+            self.take_step.modules[name] = compiled(shared) if self.compiles and name == "model" else shared
 
     def run(self) -> History:
         config = self.config
@@ -162,21 +163,21 @@ class _Training:
             self._stop_if_due()
             compiling = self.compiles and self.step == first
             batch = self.batches.batch(self.step)
-            check = self.device == "cpu" or self.step % _STEPS_BETWEEN_CHECKS == 0 or self._is_point(self.step + 1)
+            check = self.device == "cpu" or self.step % _STEPS_BETWEEN_CHECKS == 0 or self._validates(self.step + 1)
             with explaining_failure(self.variant) if compiling else nullcontext():
                 losses.append(self.take_step(batch, self.step, check))
             if self.average:
                 self.average.update(self.step)
             self.step += 1
             now = time.perf_counter()
-            if compiling:  # a step that waits for the compiler tells nothing about the rest
+            if compiling:  # a step that waits for the compiler is not timed
                 first, idle = self.step, now - began
             self.history.seconds = seconds_before + now - began - idle
-            if self._is_point(self.step):
-                self._add_point(self._mean_over_ranks(torch.stack(losses).mean()))
+            if self._validates(self.step):
+                self._validate(self._mean_over_ranks(torch.stack(losses).mean()))
                 losses.clear()
-            if self.state and now - saved > _SECONDS_BETWEEN_STATES:
-                self._save(self.state)
+            if self.resume_file and now - saved > _SECONDS_BETWEEN_STATES:
+                self._save(self.resume_file)
                 saved = now
             idle += time.perf_counter() - now
             if (
@@ -190,31 +191,23 @@ class _Training:
             self.average.put_in_place()
         return self.history
 
-    def _wrap(self) -> None:
-        """Put what shares gradients between ranks, and what compiles, around the modules that the step calls."""
-        start_alike(self.modules, self.step)
-        for name, module in self.modules.items():
-            shared = self.ranks.share(module)
-            self.take_step.modules[name] = compiled(shared) if self.compiles and name == "model" else shared
-
     def _stop_if_due(self) -> None:
-        """Ranks stop at the same step: the first one's clock decides."""
+        """Stop all ranks at the same step, by the first one's clock."""
         if self.stop_at is None:
             return
         over = torch.tensor(time.time() >= self.stop_at, device=self.device)
         if collective.from_first(over).item():
-            if self.state:
-                self._save(self.state)
-            kept = "" if self.state else "; nothing is kept without a folder"
-            raise Stopped(f"{self.variant}: stopped after step {self.step} of {self.config.steps}{kept}")
+            if self.resume_file:
+                self._save(self.resume_file)
+            saved = "" if self.resume_file else "; nothing is saved without a folder"
+            raise Stopped(f"{self.variant}: stopped after step {self.step} of {self.config.steps}{saved}")
 
-    def _is_point(self, step: int) -> bool:
-        """Whether the validation curve has a point after that many steps."""
+    def _validates(self, step: int) -> bool:
+        """Whether there is a validation step after that many steps."""
         return step % self.config.validate_every == 0 or step == self.config.steps
 
     def _progress(self, first: int, seconds: float, losses: list[Tensor]) -> Progress:
-        done = self.step - first
-        rate = done / max(seconds, 1e-9)
+        rate = (self.step - first) / max(seconds, 1e-9)
         rows = self.history.rows
         return Progress(
             step=self.step,
@@ -225,13 +218,8 @@ class _Training:
             validation_mae=rows[-1]["validation-mae"] if rows else None,
         )
 
-    def _initialise_codebooks(self, images: Tensor) -> None:
-        count = images_within(CODEBOOK_PIXELS, images)
-        some = images[torch.randperm(len(images))[:count]]
-        self.model.initialise_codebooks(to_model(some, self.device))
-
-    def _add_point(self, loss: float) -> None:
-        """Judge the model on the validation images, add a row to the history, and keep what is to be kept."""
+    def _validate(self, loss: float) -> None:
+        """One validation step: evaluate the model, add a row to the history, save models."""
         row = {
             "step": float(self.step),
             "seconds": self.history.seconds,
@@ -239,13 +227,13 @@ class _Training:
             "learning-rate": learning_rate(self.config, self.step - 1),
             "loss": loss,
         }
-        level_norms(self.modules)
+        average_norms(self.modules)
         self.model.eval()
-        with averaged(self.average, self.model):
+        with self.average.in_place() if self.average else nullcontext():
             row |= validate(self.model, self.validation, self.device, self.take_step.precision)
             row |= {name: self._mean_over_ranks(value) for name, value in self.take_step.logs().items()}
             self.history.rows.append(row)
-            self.kept.take(self.model, self.step, row["validation-mae"])
+            self.saved.save(self.model, self.step, row["validation-mae"])
             if self.on_point:
                 self.on_point(row)
         self.model.train()
@@ -258,14 +246,14 @@ class _Training:
             return
         extra = {"losses": self.losses, "average": self.average.tensors if self.average else []}
         about = {"step": self.step, "rows": self.history.rows, "seconds": self.history.seconds}
-        about |= {"best": self.kept.best} if self.history.rows else {}
+        about |= {"best": self.saved.best} if self.history.rows else {}
         about |= self.model.recipe._asdict() if self.model.recipe else {}
-        save_state(path, self.modules, self.take_step.optimisers, extra, self.device, about)
+        save_resume_checkpoint(path, self.modules, self.take_step.optimisers, extra, self.device, about)
 
     def _resume(self, path: Path) -> None:
-        extra, about = load_state(path, self.modules, self.take_step.optimisers, self.device)
+        extra, about = load_resume_checkpoint(path, self.modules, self.take_step.optimisers, self.device)
         if self.average:
             self.average.load(extra["average"])
         self.losses = extra.get("losses", [])
         self.step, self.history = about["step"], History(about["rows"], about["seconds"])
-        self.kept.best = about.get("best", self.kept.best)
+        self.saved.best = about.get("best", self.saved.best)

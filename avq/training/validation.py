@@ -1,4 +1,4 @@
-"""The points of a training's curve: how well the model does on validation images. No rank waits for another here."""
+"""A validation step: how good the model is on validation images. No rank waits for another here."""
 
 from __future__ import annotations
 
@@ -14,13 +14,9 @@ from avq.training.precision import autocast
 
 @torch.no_grad()
 def validate(model: Tokenizer, images: Tensor, device: str, precision: str) -> dict[str, float]:
-    """`validation-mae` in [0, 1] and `perplexity-<level>` over uint8 images `[N, H, W, 3]`.
+    """`validation-mae` in [0, 1] and `perplexity-<level>` over all uint8 images `[N, H, W, 3]`.
 
-    Args:
-        model: in eval mode, on the device.
-        images: all are looked at, in batches.
-        device: where to compute.
-        precision: "float32" or "bfloat16", that of training.
+    The model is in eval mode and on the device; `precision` is that of training, "float32" or "bfloat16".
     """
     total = 0.0
     counts = [torch.zeros(codes, dtype=torch.int64) for codes in model.codebook_sizes]

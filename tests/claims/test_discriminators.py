@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from avq.models.discriminator import discriminator
+from avq.models.discriminator import PatchDiscriminator
 
 
 def counts(name: str, spectral: bool = False) -> tuple[int, int]:
-    """Trainable values, and running statistics (floats among the buffers; the counters of batches are none)."""
-    made = discriminator(name, spectral)
+    """Trainable values, and running statistics (the float buffers; counters of batches do not count)."""
+    made = PatchDiscriminator(name, spectral)
     statistics = sum(b.numel() for b in made.buffers() if b.is_floating_point())
     return sum(p.numel() for p in made.parameters() if p.requires_grad), statistics
 
@@ -25,30 +26,22 @@ def test_the_usual_patchgan_has_these_counts() -> None:
     assert counts("pix2pix") == (kernels + 2 * (128 + 256 + 512), 2 * (128 + 256 + 512))
 
 
-def test_sides_of_the_grids_of_logits() -> None:
-    image = torch.zeros(1, 3, 256, 256)
-    for name, side in (("sibling", 32), ("pix2pix", 30)):
-        made = discriminator(name).eval()
-        with torch.no_grad():
-            assert made(image).shape == (1, 1, side, side)
-        assert made.logits_side(256) == side
-
-
-def test_a_logit_sees_63_or_70_pixels() -> None:
-    for name, field in (("sibling", 63), ("pix2pix", 70)):
-        made = discriminator(name).eval()
-        image = torch.randn(1, 3, 128, 128, requires_grad=True)
-        logits = made(image)
-        middle = logits.shape[-1] // 2
-        (gradient,) = torch.autograd.grad(logits[0, 0, middle, middle], image)
-        hit = gradient.abs().sum((0, 1, 2)).nonzero().flatten()
-        assert int(hit[-1] - hit[0]) + 1 == field
+@pytest.mark.parametrize(("name", "side", "field"), [("sibling", 32, 63), ("pix2pix", 30, 70)])
+def test_the_grid_of_logits_at_256_and_the_pixels_that_each_sees(name: str, side: int, field: int) -> None:
+    made = PatchDiscriminator(name).eval()
+    image = torch.randn(1, 3, 256, 256, requires_grad=True)
+    logits = made(image)
+    assert logits.shape == (1, 1, side, side)
+    assert made.logits_side(256) == side
+    (gradient,) = torch.autograd.grad(logits[0, 0, side // 2, side // 2], image)
+    hit = gradient.abs().sum((0, 1, 2)).nonzero().flatten()
+    assert int(hit[-1] - hit[0]) + 1 == field
 
 
 def test_kinds_in_batches_of_their_own_have_one_mean_logit() -> None:
-    """Why real and reconstructed images are judged together: the last batch normalisation sets a batch's mean."""
+    """Why real and reconstructed images share a batch: the last batch normalisation sets a batch's mean."""
     torch.manual_seed(0)
-    made = discriminator("sibling")
+    made = PatchDiscriminator("sibling")
     bright, dark = torch.rand(4, 3, 32, 32), -torch.rand(4, 3, 32, 32)
     apart = made(bright).mean() - made(dark).mean()
     together = made(torch.cat([bright, dark])).mean((1, 2, 3))
@@ -57,7 +50,7 @@ def test_kinds_in_batches_of_their_own_have_one_mean_logit() -> None:
 
 
 def test_spectral_normalisation_takes_the_place_of_batch_normalisation() -> None:
-    made = discriminator("sibling", spectral=True)
+    made = PatchDiscriminator("sibling", spectral=True)
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in made.modules())
     with torch.no_grad():
         for _ in range(100):

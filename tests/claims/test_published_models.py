@@ -1,4 +1,4 @@
-"""Golden numbers of the models that the zoo says are as published."""
+"""Published numbers of the models that the zoo calls as published."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_vqvae_as_published() -> None:
 
 
 @pytest.mark.parametrize(("levels", "fields"), [(1, [35]), (2, [35, 91]), (3, [35, 91, 203])])
-def test_the_aren_trunk_sees_this_far(levels: int, fields: list[int]) -> None:
+def test_the_receptive_fields_of_the_aren_backbone(levels: int, fields: list[int]) -> None:
     """By hand: a 3x3 convolution adds 2 px times the stride so far; base 7, level 1 at 35, then 91 and 203 pixels."""
     from avq.profiling.cost import deterministic_costs
 

@@ -22,8 +22,8 @@ from avq.models.quantizers import vq
 from avq.models.tokenizer import Tokenizer
 from avq.training import trainer
 from avq.training.config import TrainConfig
+from avq.training.fresh import derive_seed
 from avq.training.ranks import Ranks, join_ranks
-from avq.training.seeds import derive_seed
 
 CONFIG = TrainConfig(steps=20, batch_size=8, learning_rate=1e-3, validate_every=10, precision="float32")
 COLLECTIVES = ("all_reduce", "broadcast", "all_gather", "barrier")

@@ -19,12 +19,11 @@ from avq.models.attention import ResidualPixelAttention, attend, resolve_impleme
 from avq.models.zoo import create_variant
 
 KINDS = ["sigmoid", "sigmoid-bias", "sigmoid-mean", "softmax"]
-SIMILARITIES = [*KINDS, "gated"]
 FLASH = "aten::_scaled_dot_product_flash_attention_for_cpu"
 
 
 class Watch(TorchDispatchMode):
-    """The operators that ran, and the elements of the largest tensor that any of them gave."""
+    """The operators that ran, and the elements of the largest tensor that any of them returned."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,13 +132,13 @@ def test_heads_that_do_not_divide_the_channels(heads: int) -> None:
         ResidualPixelAttention(6, 6, heads=heads)
 
 
-@pytest.mark.parametrize("similarity", SIMILARITIES)
+@pytest.mark.parametrize("similarity", [*KINDS, "gated"])
 @pytest.mark.parametrize("filters", [4, 16], ids=["narrow", "as-wide"])
-def test_linear_never_has_a_tensor_of_all_pixels_by_all_and_keeps_its_inputs_alone(
+def test_linear_never_has_a_tensor_of_all_pixels_by_all_and_saves_only_its_inputs(
     similarity: str, filters: int
 ) -> None:
-    """At 2,304 and 4,096 pixels: the largest tensor of forward and backward, and what is kept between them."""
-    kept, largest = {}, {}
+    """At 2,304 and 4,096 pixels: the largest tensor of forward and backward, and what is saved between them."""
+    bytes_saved = {}
     for side in (48, 64):
         pixels = side * side
         layer = ResidualPixelAttention(16, filters, similarity=similarity, implementation="linear")
@@ -155,10 +154,11 @@ def test_linear_never_has_a_tensor_of_all_pixels_by_all_and_keeps_its_inputs_alo
             with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
                 out = layer(x)
             out.sum().backward()
-        largest[pixels], kept[pixels] = watch.largest, sum(saved.values())
+        bytes_saved[pixels] = sum(saved.values())
         assert watch.largest <= max(attention_linear.BAND, 16 * pixels) < pixels**2
-        assert kept[pixels] <= 4 * pixels * (5 * 16 + 2 * filters) + 4096  # x, queries, keys, values, results; weights
-    assert kept[4096] - 4096 <= kept[2304] * 4096 / 2304
+        # x, queries, keys, values and results; the layer's weights
+        assert bytes_saved[pixels] <= 4 * pixels * (5 * 16 + 2 * filters) + 4096
+    assert bytes_saved[4096] - 4096 <= bytes_saved[2304] * 4096 / 2304
 
 
 def test_dense_has_what_linear_has_not() -> None:
@@ -181,7 +181,7 @@ def test_softmax_takes_the_fused_kernel(keys: int, values: int) -> None:
 
 
 def test_unpadded_keys_build_the_matrix() -> None:
-    """The trap that the padding avoids; where torch mends it, the padding may go."""
+    """What the padding avoids; once torch fixes it, the padding may go."""
     q, k, v = (x.unsqueeze(1) for x in inputs(400, 8, 16))
     with Watch() as watch:
         torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=1.0)
@@ -191,7 +191,7 @@ def test_unpadded_keys_build_the_matrix() -> None:
 
 @pytest.mark.parametrize("similarity", ["sigmoid", "softmax"])
 def test_autocast_changes_nothing(similarity: str) -> None:
-    """Forward and backward are float32 under bfloat16 autocast, whatever the arguments are."""
+    """Forward and backward are float32 under bfloat16 autocast, for arguments of any kind."""
     arguments = inputs(400, 4, 16)
     plain = with_gradients(arguments, similarity, "linear")
     with torch.autocast("cpu", torch.bfloat16):

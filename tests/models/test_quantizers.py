@@ -133,7 +133,7 @@ def test_learning_from_slices_is_learning_from_the_whole(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_model_with_it_trains_is_measured_and_is_kept(name: str, faces: Dataset, tmp_path: Path) -> None:
+def test_a_model_with_it_trains_is_measured_and_is_saved(name: str, faces: Dataset, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = create_variant("aren-2", 16, quantizer=name, **SMALL)
     step = TrainStep(model.train(), TrainConfig(batch_size=8, grad_accum_steps=2, precision="bfloat16"), "cpu")
@@ -208,7 +208,7 @@ def test_a_list_is_a_value_of_an_axis_a_row_and_a_setting() -> None:
 
 
 def test_a_setting_that_no_rows_quantizer_reads_is_refused() -> None:
-    """A preset's pass by: that of the paper has a gradient codebook."""
+    """A preset's are ignored: the preset `paper` has a gradient codebook."""
     assert not OF_VQ & planned(ablation())[0].settings.keys()
     with pytest.raises(UsageError, match="--set ema_decay does nothing"):
         planned(ablation(), ema_decay=0.9)

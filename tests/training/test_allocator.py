@@ -1,4 +1,4 @@
-"""Freed memory is kept while a process trains, and given back before it does other work."""
+"""Freed memory stays with the process while it trains, and is given back before it does other work."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ faults(1)
 assert faults(20) < 2000, "what was freed was fetched again"
 blocks = [np.ones(2**22, dtype=np.uint8) for _ in range(50)]
 del blocks
-kept = status_field("VmRSS")
+before = status_field("VmRSS")
 give_freed_memory_back()
-assert status_field("VmRSS") < kept - 150, "nothing was given back"
+assert status_field("VmRSS") < before - 150, "nothing was given back"
 """
 
 
 @pytest.mark.skipif(
     sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="sets glibc's malloc, and reads /proc"
 )
-def test_freed_memory_is_kept_and_then_given_back() -> None:
+def test_freed_memory_is_held_and_then_given_back() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

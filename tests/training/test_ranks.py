@@ -22,10 +22,10 @@ from avq.models import collective
 from avq.models.quantizers import vq
 from avq.training import trainer
 from avq.training.config import TrainConfig
-from avq.training.ranks import Ranks, join_ranks, level_norms
+from avq.training.ranks import Ranks, average_norms, join_ranks
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 240  # about ten on a quiet machine; ranks that wait for each other would never end
+SECONDS = 240  # about ten on an idle machine; ranks that wait for each other would never end
 SCRIPT = Path(shared_training.__file__)
 
 
@@ -37,12 +37,12 @@ def by_two(out: Path, variant: str) -> list[dict[str, Tensor]]:
         start_new_session=True,
     )  # fmt: skip
     try:
-        told = started.communicate(timeout=SECONDS)[1]
+        errors = started.communicate(timeout=SECONDS)[1]
     except subprocess.TimeoutExpired:
         os.killpg(started.pid, signal.SIGKILL)  # ranks that wait for each other too
         started.communicate()
         raise
-    assert started.returncode == 0, told[-3000:]
+    assert started.returncode == 0, errors[-3000:]
     return [safetensors.torch.load_file(out / f"rank-{rank}.safetensors") for rank in range(2)]
 
 
@@ -57,8 +57,8 @@ def test_two_processes_agree_and_equal_one(tmp_path: Path, monkeypatch: pytest.M
     alone, rows = shared_training.trained("aren-2-rpa-mean")
     for name, tensor in alone.items():
         torch.testing.assert_close(first[name], tensor, rtol=1e-3, atol=2e-4, msg=lambda text, n=name: f"{n}: {text}")
-    told = [json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in range(2)]
-    for mine, theirs, one in zip(*told, rows, strict=True):
+    curves = [json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in range(2)]
+    for mine, theirs, one in zip(*curves, rows, strict=True):
         assert {**mine, "seconds": 0} == {**theirs, "seconds": 0}
         assert mine["loss"] == pytest.approx(one["loss"], rel=1e-3)
         assert mine["validation-mae"] == pytest.approx(one["validation-mae"], rel=1e-3)
@@ -88,7 +88,7 @@ def test_collectives_of_one_process_change_nothing() -> None:
     torch.manual_seed(0)
     assert torch.equal(drawn, rows[torch.randint(4, (6,))])
     norm = nn.BatchNorm2d(2)
-    level_norms({"model": norm})
+    average_norms({"model": norm})
     assert norm.running_var is not None
     assert norm.running_var.tolist() == [1, 1]
 

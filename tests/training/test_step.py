@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,15 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avq.data.loader import to_model
-from avq.data.sources import Dataset
 from avq.models import create_variant
 from avq.models.tokenizer import Tokenizer
-from avq.training import trainer
 from avq.training.config import TrainConfig
 from avq.training.diagnose import NonFiniteLoss
 from avq.training.remarks import remarks
 from avq.training.step import TrainStep, learning_rate
-from avq.training.trainer import train
 
 
 def fresh(name: str = "aren-2-rpa-mean", size: int = 32, **settings: Any) -> Tokenizer:
@@ -109,7 +105,7 @@ def test_both_sides_learn(settings: dict[str, Any], more: set[str]) -> None:
     assert not torch.equal(weights, next(step.modules["discriminator"].parameters()))
 
 
-def test_the_discriminator_tells_noise_from_its_reconstruction() -> None:
+def test_the_discriminator_distinguishes_noise_from_its_reconstruction() -> None:
     step = stepped(fresh("aren-1"), config(adversarial="bce", discriminator_learning_rate=3e-3), 12)
     logs = step.logs()
     assert logs["discriminator-accuracy"] > 0.9
@@ -162,14 +158,14 @@ def test_slices_add_up_to_the_batch(codebook: str) -> None:
 
 @pytest.mark.parametrize("block", ["v1", "v2"])
 def test_recomputed_activations_change_nothing(block: str) -> None:
-    kept, recomputed = fresh(block=block), fresh(block=block)
-    stepped(kept, config())
+    plain, recomputed = fresh(block=block), fresh(block=block)
+    stepped(plain, config())
     stepped(recomputed, config(checkpoint_activations=True))
-    assert differ(recomputed, kept) == 0
+    assert differ(recomputed, plain) == 0
 
 
-def test_recomputed_activations_are_not_kept() -> None:
-    def kept_values(**settings: Any) -> int:
+def test_recomputed_activations_are_not_saved() -> None:
+    def saved_values(**settings: Any) -> int:
         step = TrainStep(fresh("aren-1-rpa-mean"), config(**settings), "cpu")
         sizes: list[int] = []
 
@@ -182,7 +178,7 @@ def test_recomputed_activations_are_not_kept() -> None:
         assert not any("forward" in vars(module) for module in step.model.modules())  # nothing is left on the model
         return sum(sizes)
 
-    assert kept_values(checkpoint_activations=True) < 0.6 * kept_values()
+    assert saved_values(checkpoint_activations=True) < 0.6 * saved_values()
 
 
 def test_a_discriminators_nan_is_named() -> None:
@@ -191,32 +187,6 @@ def test_a_discriminators_nan_is_named() -> None:
         step.modules["discriminator"].get_parameter("layers.0.bias")[0] = torch.nan
     with pytest.raises(NonFiniteLoss, match=r"aren-2: the (discriminator's )?loss is nan"):
         step(batches(1)[0], 0, check=True)
-
-
-def test_the_curve_tells_how_the_discriminator_fares(faces: Dataset) -> None:
-    model = fresh("aren-1", 16)
-    history = train(model, faces, config(steps=4, validate_every=2, adversarial="bce"), 0)
-    assert all(set(row) >= ADVERSARIAL | {"loss-mae", "validation-mae"} for row in history.rows)
-
-
-def test_an_adversarial_training_stopped_midway_ends_as_if_it_had_not(
-    faces: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trainer, "_SECONDS_BETWEEN_STATES", 0.0)
-    monkeypatch.setattr(trainer, "_SECONDS_BETWEEN_REPORTS", 0.0)
-    settings = config(steps=6, validate_every=2, adversarial="bce", spectral_norm=True, disc_start=1)
-
-    def stop(progress: trainer.Progress) -> None:
-        if progress.step == 3:
-            raise InterruptedError
-
-    whole, resumed = fresh("aren-1", 16), fresh("aren-1", 16)
-    curve = train(whole, faces, settings, 0)
-    with pytest.raises(InterruptedError):
-        train(fresh("aren-1", 16), faces, settings, 0, folder=tmp_path, on_progress=stop)
-    again = train(resumed, faces, settings, 0, folder=tmp_path)
-    assert differ(resumed, whole) == 0
-    assert [row["discriminator-real"] for row in again.rows] == [row["discriminator-real"] for row in curve.rows]
 
 
 def test_remarks_name_what_went_wrong() -> None:

@@ -1,4 +1,4 @@
-"""What every quantizer is: the face that models, training, evaluation and profiling know."""
+"""What every quantizer is: the interface that models, training, evaluation and profiling use."""
 
 from __future__ import annotations
 
@@ -17,16 +17,14 @@ class Quantized(NamedTuple):
 
 
 class Quantizer(nn.Module, ABC):
-    """Turns latents `[B, D, H, W]` into codes `[B, H, W]` and back. A user's own quantizer subclasses it.
+    """Turns latents `[B, D, H, W]` into codes `[B, H, W]` and back; the base class of a user's own quantizer.
 
-    It computes in float32 whatever the autocast, and is the same on all ranks of a training: what it learns without a
-    gradient it sums over them (`avq.models.collective`).
-
-    Attributes:
-        codebook_size: how many codes there are.
+    It computes in float32 under any autocast, and stays the same on all ranks of a training: statistics that it learns
+    without a gradient are summed over ranks (`avq.models.collective`).
     """
 
     codebook_size: int
+    """The number of codes."""
 
     @abstractmethod
     def forward(self, latents: Tensor) -> Quantized:
@@ -34,18 +32,18 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, latents: Tensor) -> Tensor:
-        """The codes alone, int64 `[B, H, W]`."""
+        """Only the codes, int64 `[B, H, W]`."""
 
     @abstractmethod
     def decode(self, codes: Tensor) -> Tensor:
         """The quantized latents `[B, D, H, W]` of codes `[B, H, W]`."""
 
     def initialise(self, latents: Tensor) -> None:
-        """Start from the latents of a large batch, before the first step."""
+        """Start from the latents of a large batch, before the first training step."""
 
     def learn(self, latents: Tensor) -> None:
-        """One step of what is learned without a gradient, from all latents of a batch."""
+        """One update of what is learned without a gradient, from all latents of a batch."""
 
     def codebook_values(self) -> int:
-        """How many values the codebook stores."""
+        """The number of values that the codebook stores."""
         return 0

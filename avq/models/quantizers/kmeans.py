@@ -1,4 +1,4 @@
-"""k-means: how a codebook starts, and what the k-means baseline is."""
+"""k-means, for starting a codebook and for the k-means baseline."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LLOYD_ROUNDS = 10
 
 
 def cluster_sums(vectors: Tensor, codes: Tensor, codebook_size: int) -> tuple[Tensor, Tensor]:
-    """How many vectors each code has, `[K]`, and their sum, `[K, D]`; both in the dtype of `vectors`."""
+    """The number of vectors of each code, `[K]`, and their sums, `[K, D]`, in the dtype of `vectors`."""
     counts = torch.bincount(codes, minlength=codebook_size).to(vectors.dtype)
     sums = vectors.new_zeros(codebook_size, vectors.shape[1]).index_add_(0, codes, vectors)
     return counts, sums
@@ -20,8 +20,8 @@ def cluster_sums(vectors: Tensor, codes: Tensor, codebook_size: int) -> tuple[Te
 def kmeans(vectors: Tensor, codebook_size: int, rounds: int = _LLOYD_ROUNDS) -> tuple[Tensor, Tensor]:
     """Lloyd's algorithm from random rows of `vectors` `[N, D]`: centroids `[K, D]` and their counts `[K]`.
 
-    A centroid that no vector chooses moves to a random vector. With fewer vectors than codes, rows repeat
-    with a little noise, so that no two codes are equal. Draws from torch's global generator.
+    An empty cluster's centroid moves to a random vector. With fewer vectors than codes, rows repeat with a little
+    noise, so that no two codes are equal. Draws from torch's global generator.
     """
     order = torch.randperm(len(vectors), device=vectors.device)
     centroids = vectors[order.repeat(-(-codebook_size // len(order)))[:codebook_size]]

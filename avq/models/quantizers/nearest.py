@@ -8,21 +8,16 @@ import torch
 from torch import Tensor
 
 TILE_VALUES = 2**18
-"""Values in a tile: 1 MiB of float32, so that it stays in a core's cache."""
+"""Values per tile: 1 MiB of float32, so that it stays in a core's cache."""
 
-_LEAST_ROWS = 256  # with fewer, a large codebook is read from memory more often than the product can hide
+_LEAST_ROWS = 256  # with fewer, reading a large codebook from memory takes longer than the product
 
 
 def nearest_codes(vectors: Tensor, codebook: Tensor) -> Tensor:
-    """The index of the nearest codebook row for each row of `vectors`, by Euclidean distance.
+    """The nearest row of the codebook `[K, D]`, by Euclidean distance, for each of `vectors` `[N, D]`: int64 `[N]`.
 
-    Args:
-        vectors: float32 `[N, D]`.
-        codebook: float32 `[K, D]`.
-
-    Returns:
-        int64 `[N]`. The nearest is the largest x.e - |e|^2 / 2, in tiles over N, so that no N x K tensor is
-        ever held; both are taken from the codebook's mean, so that a large common offset costs no digits.
+    It has the largest x.e - |e|^2 / 2, computed in tiles over N, so that no N x K tensor exists. The codebook's mean is
+    subtracted from both first, so that a large common offset costs no precision.
     """
     centre = codebook.mean(0)
     codebook = codebook - centre
@@ -34,10 +29,10 @@ def nearest_codes(vectors: Tensor, codebook: Tensor) -> Tensor:
 
 
 def _argmax(scores: Tensor) -> Tensor:
-    """`scores.argmax(1)`, the first where several are largest; `[N, K]` to int64 `[N]`.
+    """`scores.argmax(1)`, the first of equal ones; `[N, K]` to int64 `[N]`.
 
-    In two steps, because torch's search for a maximum is ten times as fast as that for its place: the largest of
-    each of a few groups of columns, then the place within the first group that has the largest.
+    In two steps, because torch's `amax` is ten times as fast as `argmax`: the maximum of each of a few groups of
+    columns, then the place within the first group that has the largest.
     """
     rows, columns = scores.shape
     groups = math.gcd(columns, 2 ** max(0, int(math.log2(columns)) // 2 - 1))

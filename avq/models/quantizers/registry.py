@@ -18,7 +18,7 @@ class QuantizerEntry:
     Attributes:
         summary: one line for `avq-bench list quantizers`.
         factory: "package.module:callable", called as `factory(config, **settings)` for each level.
-        reads: the settings of the family that this quantizer reads and not every other does.
+        reads: settings of the family that this quantizer reads and some others do not.
         settings: its own settings, with their defaults.
     """
 
@@ -36,18 +36,18 @@ QUANTIZERS: Registry[QuantizerEntry] = Registry(
 
 
 def register_quantizer(name: str, factory: str, summary: str, reads: Sequence[str] = (), **settings: Any) -> None:
-    """Add a quantizer, which the setting `quantizer` then names.
+    """Add a quantizer, a new value of the setting `quantizer`.
 
     Args:
-        name: the name people will type.
+        name: what the user types.
         factory: "package.module:callable" that builds a `Quantizer`, called as `factory(config, **settings)` with the
             model's `AutoencoderConfig`, whose `code_dim` it may read, and what it names in `reads`.
         summary: one line for `avq-bench list quantizers`.
         reads: those of `codebook_size`, `codebook`, `ema_decay`, `commitment` and `dead_code_reset` that it reads.
-        **settings: settings of its own, with their defaults; lists of numbers are values too.
+        **settings: its own settings with their defaults, which may be lists of numbers.
 
     Raises:
-        UsageError: the name is taken, or a setting of its own has the name of one of the family's.
+        UsageError: the name is taken, or one of its own settings has the name of one of the family's.
     """
     for own in MODEL_SETTINGS.keys() & settings.keys():
         raise UsageError(f"quantizer '{name}': {own} is a setting of every model; read it from the config.")
@@ -55,5 +55,5 @@ def register_quantizer(name: str, factory: str, summary: str, reads: Sequence[st
 
 
 def quantizer_settings() -> set[str]:
-    """The settings that some quantizers read and others do not."""
+    """The settings that some but not all quantizers read."""
     return {name for entry in QUANTIZERS.values() for name in (*entry.reads, *entry.settings)}

@@ -26,7 +26,7 @@ def from_config(config: AutoencoderConfig) -> VectorQuantizer:
 
 
 def mean_squared_distance(a: Tensor, b: Tensor) -> Tensor:
-    """The mean over all values of (a - b)^2, both `[N, D]`, in tiles: the difference is never held whole."""
+    """The mean of (a - b)^2, both `[N, D]`, in tiles, so that the difference never exists as a whole."""
     rows = max(1, TILE_VALUES // a.shape[1])
     tiles = zip(torch.split(a, rows), torch.split(b, rows), strict=True)
     distances = torch.cat([torch.linalg.vector_norm(x - y, dim=1) for x, y in tiles])
@@ -36,8 +36,8 @@ def mean_squared_distance(a: Tensor, b: Tensor) -> Tensor:
 class _StraightThrough(torch.autograd.Function):
     """Latents' code vectors, and the mean of |z - e|^2 twice: once to move the latents z, once to move the codebook.
 
-    The gradient of the vectors passes straight to z. Written by hand because autograd would make, and pass over,
-    half a dozen tensors of the latents' size where one each way does: the vectors, and z's gradient.
+    The gradient of the vectors passes straight to z. Autograd would make half a dozen tensors of the latents' size,
+    where this makes one each way: the vectors, and the gradient of z.
     """
 
     @staticmethod
@@ -62,10 +62,10 @@ class _StraightThrough(torch.autograd.Function):
 
 
 class VectorQuantizer(Quantizer):
-    """Replaces each latent vector by its nearest of K codebook vectors.
+    """Replaces each latent vector by the nearest of K codebook vectors.
 
-    The loss is `commitment * |z - sg(e)|^2`, plus `|sg(z) - e|^2` where the codebook learns by gradient; sg stops
-    the gradient. Distances and statistics are float32 whatever the autocast.
+    The loss is `commitment * |z - sg(e)|^2`, plus `|sg(z) - e|^2` where the codebook learns by gradient; sg stops the
+    gradient. Distances and statistics are float32 under any autocast.
 
     Args:
         codebook_size: K.
@@ -99,7 +99,6 @@ class VectorQuantizer(Quantizer):
     code_sums: Tensor
 
     def forward(self, latents: Tensor) -> Quantized:
-        """Quantize `[B, D, H, W]`; in training also move the codebook's statistics."""
         with torch.autocast(latents.device.type, enabled=False):
             z = latents.float().movedim(1, -1)
             flat = z.reshape(-1, self.dim)
@@ -114,21 +113,18 @@ class VectorQuantizer(Quantizer):
 
     @torch.no_grad()
     def learn(self, latents: Tensor) -> None:
-        """Move the codebook's statistics by latents `[B, D, H, W]`, as a forward pass in training does."""
         self._learn(latents.float().movedim(1, -1).reshape(-1, self.dim), self.encode(latents).flatten())
 
     def encode(self, latents: Tensor) -> Tensor:
-        """The codes alone, int64 `[B, H, W]`."""
         z = latents.detach().float().movedim(1, -1)
         return nearest_codes(z.reshape(-1, self.dim), self.codebook.detach()).view(z.shape[:-1])
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codebook vectors `[B, D, H, W]` of codes `[B, H, W]`."""
         return F.embedding(codes, self.codebook).movedim(-1, 1)
 
     @torch.no_grad()
     def initialise(self, latents: Tensor) -> None:
-        """Start the codebook from k-means over latents `[B, D, H, W]`; use starts at one a code."""
+        """Start the codebook from k-means over latents `[B, D, H, W]`, and counts of use around 1."""
         centroids, counts = kmeans(latents.float().movedim(1, -1).reshape(-1, self.dim), self.codebook_size)
         self.codebook.copy_(centroids)
         if hasattr(self, "code_counts"):
@@ -137,7 +133,6 @@ class VectorQuantizer(Quantizer):
             self.code_sums.copy_(centroids * self.code_counts[:, None])
 
     def codebook_values(self) -> int:
-        """K times D."""
         return self.codebook.numel()
 
     @torch.no_grad()
@@ -149,7 +144,7 @@ class VectorQuantizer(Quantizer):
         self.code_counts.lerp_(counts, 1 - decay)
         if self.ema_decay is not None:
             self.code_sums.lerp_(sums, 1 - decay)
-            # Laplace smoothing keeps a code that nothing chose from dividing by zero
+            # Laplace smoothing, so that an unused code does not divide by zero
             total = self.code_counts.sum()
             smoothed = (self.code_counts + 1e-5) / (total + self.codebook_size * 1e-5) * total
             self.codebook.copy_(self.code_sums / smoothed[:, None])
@@ -157,7 +152,7 @@ class VectorQuantizer(Quantizer):
             self._restart(flat)
 
     def _restart(self, flat: Tensor) -> None:
-        """Move dead codes onto latents of the batch, with the sums and counts that go with the new place."""
+        """Move dead codes onto latents of the batch, with sums and counts to match."""
         mean_use = self.code_counts.mean()
         dead = self.code_counts < _RESTART_BELOW * mean_use
         places = random_rows(flat, self.codebook_size)

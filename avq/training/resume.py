@@ -1,6 +1,6 @@
-"""All that a training needs to go on as if it had never stopped.
+"""Resume checkpoints: all that a training needs to continue as if it had never stopped.
 
-The schedule and the order of the data are functions of the step, so the step is their position.
+The learning rate and the order of the data are functions of the step, so they need no state of their own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from avq.errors import UsageError
 from avq.training.checkpoint import current_names, read_tensors, write_tensors
 
 
-def save_state(
+def save_resume_checkpoint(
     path: Path,
     modules: dict[str, nn.Module],
     optimisers: dict[str, Optimizer],
@@ -25,7 +25,7 @@ def save_state(
     device: str,
     about: dict[str, Any],
 ) -> None:
-    """Write modules, optimisers, further tensors, the random generators and JSON to one file, whole or not at all."""
+    """Write modules, optimisers, extra tensors, the random generators and JSON to one file, whole or not at all."""
     tensors = {f"module.{name}.{key}": t for name, module in modules.items() for key, t in module.state_dict().items()}
     for name, optimiser in optimisers.items():
         for index, values in optimiser.state_dict()["state"].items():
@@ -38,13 +38,12 @@ def save_state(
     write_tensors(path, tensors, about)
 
 
-def load_state(
+def load_resume_checkpoint(
     path: Path, modules: dict[str, nn.Module], optimisers: dict[str, Optimizer], device: str
 ) -> tuple[dict[str, list[Tensor]], dict[str, Any]]:
-    """Restore what `save_state` wrote, on any device; the further tensors and the JSON.
+    """Restore what `save_resume_checkpoint` wrote, on any device; returns the extra tensors and the JSON.
 
-    Raises:
-        UsageError: the file is damaged, or is not that of these modules.
+    UsageError for a file that is damaged or belongs to other modules.
     """
     tensors, about = read_tensors(path)
     try:
@@ -53,7 +52,8 @@ def load_state(
         for name, optimiser in optimisers.items():
             _load_optimiser(optimiser, _under(tensors, f"optimiser.{name}."))
     except (RuntimeError, ValueError, IndexError) as error:
-        raise UsageError(f"{path} is not the state of this training ({str(error).splitlines()[0]}).") from error
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"{path} is not the resume checkpoint of this training ({reason}).") from error
     about["rows"] = [{current_name(key): value for key, value in row.items()} for row in about.get("rows", [])]
     torch.set_rng_state(tensors["rng"])
     if "rng-device" in tensors and _on_gpu(device):
@@ -72,7 +72,7 @@ def _load_optimiser(optimiser: Optimizer, tensors: dict[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         index, key = name.split(".", 1)
         like = parameters[int(index)]
-        # moments take the parameter's layout: fused AdamW walks both alike
+        # Moments need the parameter's memory layout for fused AdamW
         same = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape and key != "step" else tensor
         state.setdefault(int(index), {})[key] = same
     optimiser.load_state_dict({"state": state, "param_groups": groups})
