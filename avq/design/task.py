@@ -90,10 +90,6 @@ class Task(ABC):
         """Whether results with that task.json serve for this task."""
         return bool(done.get("fingerprint") == self.fingerprint)
 
-    def joined(self, _done: Mapping[str, Any]) -> Task:
-        """The task that its results and those of an earlier task.json are of together, for a task that grows."""
-        return self
-
     def __hash__(self) -> int:
         return hash(self.fingerprint)
 

@@ -82,7 +82,7 @@ class Store:
         try:
             if path.exists():
                 return _of_training(read_records(path)) if isinstance(task, Run) else read_records(path)
-            if isinstance(task, Evaluation):  # the first release had it in the run's record
+            if isinstance(task, Evaluation) and not (path.parent / TASK).exists():  # as the first release had it
                 frame = read_records(path.parent.parent / RECORD)
                 frame = frame[(frame["split"] == "test") & (frame["status"] != "failed")]
                 return frame if len(frame) else None
@@ -130,9 +130,9 @@ class Store:
 
     def write_record(self, task: Task, record: DataFrame) -> None:
         """Put a record in its place, with what it is of: from then on the task is finished."""
-        folder, whole = self.folder(task), task.joined(self.describe(task))
+        folder = self.folder(task)
         (folder / RECORD).unlink(missing_ok=True)  # a new task.json must never stand beside an old record
-        write_json(folder / TASK, whole.describe())
+        write_json(folder / TASK, task.describe())
         write_atomic(folder / RECORD, to_csv(record))
 
     def write_result(self, task: Task, result: dict[str, Any]) -> None:

@@ -64,7 +64,7 @@ def of_run(run: Run, machine: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def failed(metric: str, reason: str) -> Measurement:
+def failed_cell(metric: str, reason: str) -> Measurement:
     """The cell of status `failed` that says why there is no measurement."""
     from avq.metrics.measurement import Measurement
 

@@ -12,22 +12,22 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from avq.design.run import Run
 from avq.design.task import Task
 from avq.errors import AvqError, Stopped
 from avq.files import DiskError, disk_error, write_atomic
-from avq.machine import machine_name
 from avq.store.layout import Store, has_locked_children, lock, write_progress
-from avq.store.record import failed, is_failure, of_run, record_frame
+from avq.store.record import is_failure
 from avq.tasks.job import Job, Outcome, prepare
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 KINDS = {"train": "avq.tasks.train", "evaluate": "avq.tasks.evaluate", "costs": "avq.tasks.cost"}
-"""The module of each kind: its `carry_out(job, store, folder)` returns the record of the job's task."""
+"""The module of each kind: its `carry_out(job, store, folder)` returns a task and its record: the job's own task, or
+what its results are of together with those that were there; its `failed(job, reason)` the same of a failure."""
 
 
 class ParentLost(AvqError):
@@ -36,19 +36,26 @@ class ParentLost(AvqError):
 
 def run_task(job: Job) -> Outcome:
     """Carry out a job's task, or go on with it, after its ancestors; a failure becomes the record of what failed."""
-    store, outcome = Store(job.root), Outcome("done", "reused")
     try:
-        for task in lineage(job.task):
-            one = _under_lock(replace(job, task=task), store)
-            if one.kind != "done":
-                return one
-            outcome = outcome if one.text else one
-        if not outcome.text:
-            _write_done(job, store)
-    except ParentLost:
-        return run_task(job)
+        try:
+            return _after_ancestors(job)
+        except ParentLost:
+            return _after_ancestors(replace(job, fresh=False))
+    except ParentLost as error:
+        return fail(job, f"{error}, and was so again when it had been made anew")
     except DiskError as error:
         return Outcome("disk", str(error))
+
+
+def _after_ancestors(job: Job) -> Outcome:
+    store, outcome = Store(job.root), Outcome("done", "reused")
+    for task in lineage(job.task):
+        one = _under_lock(replace(job, task=task), store)
+        if one.kind != "done":
+            return one
+        outcome = outcome if one.text else one
+    if not outcome.text:
+        _write_done(job, store)
     return outcome
 
 
@@ -85,9 +92,8 @@ def _under_lock(job: Job, store: Store) -> Outcome:
 def _carried_out(job: Job, store: Store, folder: Path) -> Outcome:
     try:
         prepare(job)
-        module = importlib.import_module(KINDS[job.task.kind])
-        function = cast("Callable[[Job, Store, Path], DataFrame]", module.carry_out)
-        store.write_record(job.task, function(job, store, folder))
+        carry_out = cast("Callable[[Job, Store, Path], tuple[Task, DataFrame]]", _module(job).carry_out)
+        store.write_record(*carry_out(job, store, folder))
     except (DiskError, ParentLost):
         raise
     except Stopped as error:
@@ -110,16 +116,14 @@ def _fail(job: Job, store: Store, reason: str) -> Outcome:
     record = store.record(job.task)
     stays = record is not None and not is_failure(record)
     if not stays:
-        make = getattr(importlib.import_module(KINDS[job.task.kind]), "failed_record", _failed_record)
-        store.write_record(job.task, make(job, " ".join(reason.split())))
+        store.write_record(*_module(job).failed(job, " ".join(reason.split())))
     if isinstance(job.task.origin, Run):
         write_progress(store.folder(job.run), "done" if stays else "failed", reason=reason)
     return Outcome("failed", reason)
 
 
-def _failed_record(job: Job, reason: str) -> DataFrame:
-    """One row of status `failed`."""
-    return record_frame(of_run(job.run, machine_name(job.device)), [("test", failed("mae", reason))])
+def _module(job: Job) -> Any:
+    return importlib.import_module(KINDS[job.task.kind])
 
 
 def _write_done(job: Job, store: Store) -> None:

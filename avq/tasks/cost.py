@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from avq.design.run import Costs
 from avq.metrics.registry import METRICS
 from avq.store.layout import Store
-from avq.store.record import failed, of_run, record_frame
+from avq.store.record import failed_cell, of_run, record_frame
 from avq.tasks.job import Job
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from avq.metrics.measurement import Measurement
 
 
-def carry_out(job: Job, _store: Store, _folder: Path) -> DataFrame:
+def carry_out(job: Job, _store: Store, _folder: Path) -> tuple[Costs, DataFrame]:
     """The record of a model's costs: no seed, no split."""
     from avq.profiling.cost import deterministic_costs, timed_costs
     from avq.training.config import TrainConfig
@@ -29,15 +29,15 @@ def carry_out(job: Job, _store: Store, _folder: Path) -> DataFrame:
     # Timed first: the counting's own memory would raise the peak.
     timed = timed_costs(run.recipe, TrainConfig(**run.train), job.device)
     counted = deterministic_costs(fresh_model(run.recipe, run.seed), run.image_size)
-    return _record(task, [*counted, *timed])
+    return _recorded(task, [*counted, *timed])
 
 
-def failed_record(job: Job, reason: str) -> DataFrame:
+def failed(job: Job, reason: str) -> tuple[Costs, DataFrame]:
     """A row of status `failed` for each cost that is timed."""
     timed = [metric.name for metric in METRICS.values() if metric.of == "benchmark"]
-    return _record(cast(Costs, job.task), [failed(name, reason) for name in timed])
+    return _recorded(cast(Costs, job.task), [failed_cell(name, reason) for name in timed])
 
 
-def _record(task: Costs, measurements: Sequence[Measurement]) -> DataFrame:
+def _recorded(task: Costs, measurements: Sequence[Measurement]) -> tuple[Costs, DataFrame]:
     about = of_run(task.run, task.machine) | {"seed": None}
-    return record_frame(about, [("", measurement) for measurement in measurements])
+    return task, record_frame(about, [("", measurement) for measurement in measurements])

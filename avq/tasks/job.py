@@ -10,6 +10,7 @@ from typing import Literal
 
 from avq.data.cards import ENVIRONMENT_VARIABLE as CARDS
 from avq.data.cards import named_folders
+from avq.data.roots import ENVIRONMENT_VARIABLE as DATA
 from avq.design.run import Run, run_of
 from avq.design.task import Task
 from avq.metrics.weights import ENVIRONMENT_VARIABLE as WEIGHTS
@@ -60,10 +61,10 @@ class Outcome:
 
 
 def environment_now() -> dict[str, str]:
-    """The variables that a process must have too; paths absolute."""
-    weights, cards = os.environ.get(WEIGHTS), [str(folder.absolute()) for folder in named_folders()]
-    found = {WEIGHTS: weights and str(Path(weights).absolute()), CARDS: os.pathsep.join(cards)}
-    return {name: value for name, value in found.items() if value}
+    """The variables that a process must have too; paths absolute, empty for one that is not set."""
+    paths = {name: os.environ.get(name) for name in (DATA, WEIGHTS)}
+    found = {name: str(Path(path).absolute()) if path else "" for name, path in paths.items()}
+    return found | {CARDS: os.pathsep.join(str(folder.absolute()) for folder in named_folders())}
 
 
 def prepare(job: Job) -> None:

@@ -8,12 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from avq.design.parts import code_now
 from avq.design.run import Run
-from avq.errors import UsageError
+from avq.design.task import Task
+from avq.errors import AvqError, UsageError
 from avq.files import write_atomic, write_json
 from avq.machine import describe_environment, machine_name
 from avq.store.layout import LOG, RECORD, TASK, Store, forget_children, write_progress
-from avq.store.record import of_run, record_frame, to_csv
+from avq.store.record import failed_cell, of_run, record_frame, to_csv
 from avq.tasks.images import images_of
 from avq.tasks.job import Job
 from avq.tasks.watch import PointWriter
@@ -27,11 +29,21 @@ if TYPE_CHECKING:
     from avq.training.trainer import History, Progress
 
 
-def carry_out(job: Job, _store: Store, folder: Path) -> DataFrame:
-    """The record of a training, whose model lies in the folder; its state, which is needed no more, goes."""
+TRAINED: set[Path] = set()
+"""Folders of the runs that this process trained to their end."""
+
+
+def carry_out(job: Job, _store: Store, folder: Path) -> tuple[Run, DataFrame]:
+    """The record of a training, whose model lies in the folder; its state, which is needed no more, goes.
+
+    Raises:
+        AvqError: this process has other code than the run was planned for.
+    """
     from avq.training.checkpoint import load_model
 
     run = cast(Run, job.task)
+    if code_now(run) != run.code:
+        raise AvqError("the code has changed since this run was planned: give the command again.")
     (folder / RECORD).unlink(missing_ok=True)  # that of a failure, or a damaged one
     write_json(folder / TASK, run.describe())
     write_json(folder / "environment.json", describe_environment(job.device))
@@ -46,7 +58,12 @@ def carry_out(job: Job, _store: Store, folder: Path) -> DataFrame:
     rows = _measurements(job, run, history, model)
     with suppress(OSError):
         (folder / STATE_FILE).unlink(missing_ok=True)
-    return record_frame(of_run(run, machine_name(job.device)), rows)
+    return run, record_frame(of_run(run, machine_name(job.device)), rows)
+
+
+def failed(job: Job, reason: str) -> tuple[Task, DataFrame]:
+    """One row of status `failed`."""
+    return job.task, record_frame(of_run(job.run, machine_name(job.device)), [("test", failed_cell("mae", reason))])
 
 
 def _trained(job: Job, run: Run, folder: Path) -> tuple[Tokenizer, History]:
@@ -60,6 +77,7 @@ def _trained(job: Job, run: Run, folder: Path) -> tuple[Tokenizer, History]:
     from avq.training.trainer import train
 
     forget_children(folder)
+    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)  # beside the log of a later training it would count as its own
     dataset = images_of(run, job.data_root)
     config, state = TrainConfig(**run.train), folder / STATE_FILE
     if state.exists() and not is_whole(state):
@@ -77,6 +95,7 @@ def _trained(job: Job, run: Run, folder: Path) -> tuple[Tokenizer, History]:
         raise
     write_atomic(folder / LOG, to_csv(pd.DataFrame(history.rows)))
     save_model(model, folder / CHECKPOINT_FILE)
+    TRAINED.add(folder)
     return model, history
 
 

@@ -47,7 +47,8 @@ def write_run(folder: Path, data: dict[str, object], seed: int = 0) -> None:
 
 def make_job(root: Path, run: Run, fresh: bool = False) -> Job:
     """A job that evaluates the run, after its training."""
-    return Job(Evaluation(run, {"mae": measure("e" * 16)}, "e" * 16), root, None, "cpu", fresh=fresh)
+    measures = {"avq.metrics.error:MeanAbsoluteError": measure("e" * 16)}
+    return Job(Evaluation(run, measures, "e" * 16), root, None, "cpu", fresh=fresh)
 
 
 def change_code(monkeypatch: pytest.MonkeyPatch, module: str) -> None:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from avq.aliases import METRICS
 from avq.cli.main import cli
+from avq.design.run import Evaluation
 from avq.results import load_results
 from avq.run_status import status
 from avq.store.layout import Store
@@ -50,6 +51,15 @@ def test_its_runs_are_known_by_their_names(folder: Path) -> None:
         assert store.finished(found)
         assert found.dataset == "synthetic-faces"
     assert {one.state for one in status(store.root)} == {"done"}
+
+
+def test_an_evaluation_that_was_killed_before_its_record_takes_none_of_theirs(folder: Path) -> None:
+    store = Store(folder / "store")
+    evaluation = Evaluation(next(found for path in store.runs.iterdir() if (found := run_at(path))), {}, "code")
+    assert store.record(evaluation) is not None
+    store.write_record(evaluation, store.record(evaluation))  # type: ignore[arg-type]
+    (store.folder(evaluation) / "record.csv").unlink()
+    assert store.record(evaluation) is None
 
 
 def test_they_stand_in_where_asked_and_are_measured_again(folder: Path) -> None:

@@ -14,7 +14,7 @@ from avq.files import DiskError, write_atomic
 from avq.metrics.measurement import Measurement
 from avq.store.record import (
     RECORD_COLUMNS,
-    failed,
+    failed_cell,
     is_failure,
     of_run,
     read_records,
@@ -44,7 +44,7 @@ def test_parquet_too(tmp_path: Path) -> None:
 
 
 def test_a_failure_is_a_row_with_its_reason_in_one_line() -> None:
-    record = record_frame(of_run(make_run(), "m"), [("test", failed("mae", "it broke"))])
+    record = record_frame(of_run(make_run(), "m"), [("test", failed_cell("mae", "it broke"))])
     assert is_failure(record)
     assert not is_failure(frame())
     assert record["reason"].tolist() == ["it broke"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from made_tasks import TINY, make_run, measure
+from made_tasks import TINY, change_code, make_run, measure
 
 import avq.evaluation.evaluate as evaluation
 import avq.training.trainer as trainer
@@ -24,6 +24,8 @@ from avq.sweep import plan
 from avq.tasks.carry_out import run_task
 from avq.tasks.job import Job
 from avq.training.config import STATE_FILE
+
+MAE, SSIM = NAMES = ["avq.metrics.error:MeanAbsoluteError", "avq.metrics.structure:ssim"]
 
 
 class Dead:
@@ -45,7 +47,21 @@ def never(*_: object, **__: object) -> None:
 def job(tmp_path: Path) -> Job:
     run = plan("levels", only=["aren-1"], settings=TINY, device="cpu").runs[0]
     Store(tmp_path).prepare()
-    return Job(Evaluation(run, {"mae": measure("metrics-1")}, "code"), tmp_path, None, "cpu")
+    return Job(Evaluation(run, {MAE: measure("1")}, "code"), tmp_path, None, "cpu")
+
+
+def measuring(job: Job, **codes: str) -> Job:
+    """The job with other measures, by the last word of their names."""
+    measures = {name: measure(codes[name.rpartition(":")[2]]) for name in NAMES if name.rpartition(":")[2] in codes}
+    return replace(job, task=replace(job.task, measures=measures))  # type: ignore[type-var]
+
+
+def metrics_of(job: Job) -> dict[str, str]:
+    """The metrics of a job's record and their status."""
+    record = Store(job.root).record(job.task)
+    assert record is not None
+    assert not record.duplicated(["metric", "level"]).any()
+    return dict(zip(record["metric"], record["status"], strict=True))
 
 
 def folder_of(job: Job) -> Path:
@@ -58,7 +74,7 @@ def test_a_failed_evaluation_leaves_the_record_and_the_next_call_only_evaluates(
     assert run_task(job).kind == "done"
     record = folder_of(job) / "evaluation-test" / "record.csv"
     before = record.read_bytes()
-    again = replace(job, task=replace(job.task, measures={"mae": measure("metrics-2")}))  # type: ignore[type-var]
+    again = measuring(job, MeanAbsoluteError="2")
     with monkeypatch.context() as patch:
         patch.setattr(evaluation, "evaluate", broken)
         outcome = run_task(again)
@@ -69,7 +85,7 @@ def test_a_failed_evaluation_leaves_the_record_and_the_next_call_only_evaluates(
     assert (progress["state"], progress["reason"]) == ("done", "its process was killed by SIGKILL")
     monkeypatch.setattr(trainer, "train", never)
     assert run_task(again).kind == "done"
-    assert Store(job.root).describe(again.task)["content"]["measures"] == {"mae": measure("metrics-2")}
+    assert Store(job.root).describe(again.task)["content"]["measures"] == {MAE: measure("2")}
 
 
 def test_what_is_trained_is_evaluated_and_not_trained_again(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,6 +96,7 @@ def test_what_is_trained_is_evaluated_and_not_trained_again(job: Job, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(trainer, "train", never)
         assert run_task(job).kind == "done"
+        assert metrics_of(job)["mae"] == "ok"
         whole = (folder_of(job) / "record.csv").read_bytes()
         assert b"training-time" in whole
         assert b"validation-mae" in whole
@@ -102,8 +119,7 @@ def test_what_was_measured_of_an_earlier_model_goes_with_it(job: Job) -> None:
     record = folder_of(job) / "evaluation-test" / "record.csv"
     record.write_text(record.read_text().replace(",mae,", ",of-another-model,"))
     (folder_of(job) / "checkpoint.safetensors").write_bytes(b"damaged")
-    again = replace(job, task=replace(job.task, measures={"avq.metrics.error:MeanAbsoluteError": measure("new")}))  # type: ignore[type-var]
-    assert run_task(again).kind == "done"
+    assert run_task(measuring(job, MeanAbsoluteError="2")).kind == "done"
     assert "of-another-model" not in record.read_text()
 
 
@@ -116,13 +132,7 @@ def test_a_run_that_another_command_evaluates_is_not_begun_afresh(job: Job) -> N
 
 def test_what_is_measured_already_is_not_measured_again(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new measure is added, a changed one replaced; numbers an image of the others stay."""
-    names = ["avq.metrics.error:MeanAbsoluteError", "avq.metrics.structure:ssim"]
-
-    def measuring(**codes: str) -> Job:
-        measures = {name: measure(codes.get(name.rpartition(":")[2], "1")) for name in names}
-        return replace(job, task=replace(job.task, measures=measures))  # type: ignore[type-var]
-
-    assert run_task(replace(job, task=replace(job.task, measures={names[0]: measure("1")}))).kind == "done"  # type: ignore[type-var]
+    assert run_task(job).kind == "done"
     asked: list[object] = []
     real = evaluation.evaluate
 
@@ -131,16 +141,85 @@ def test_what_is_measured_already_is_not_measured_again(job: Job, monkeypatch: p
         return real(*arguments, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(evaluation, "evaluate", watched)
-    assert run_task(measuring()).kind == "done"
-    assert run_task(measuring()).text == "reused"
-    assert run_task(measuring(ssim="2")).kind == "done"
-    assert asked == [[names[1]], [names[1]]]
-    record = Store(job.root).record(job.task)
-    assert record is not None
-    assert {"mae", "ssim"} <= set(record["metric"])
-    assert not record.duplicated(["metric", "level"]).any()
+    assert run_task(measuring(job, MeanAbsoluteError="1", ssim="1")).kind == "done"
+    assert run_task(measuring(job, MeanAbsoluteError="1", ssim="1")).text == "reused"
+    assert run_task(measuring(job, MeanAbsoluteError="1", ssim="2")).kind == "done"
+    assert asked == [[SSIM], [SSIM]]
+    assert {"mae", "ssim"} <= metrics_of(job).keys()
     images = pd.read_parquet(folder_of(job) / "evaluation-test" / "per_image.parquet")
     assert {"mae", "ssim"} <= set(images)
+
+
+def test_what_a_measure_no_longer_gives_leaves_the_record(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = measuring(job, MeanAbsoluteError="1", ssim="1")
+    assert run_task(both).kind == "done"
+    real = evaluation.evaluate
+
+    def without_sigma(*arguments: object, **more: object) -> object:
+        measured, images = real(*arguments, **more)  # type: ignore[arg-type]
+        return [one for one in measured if one.metric != "mae-sigma"], images
+
+    monkeypatch.setattr(evaluation, "evaluate", without_sigma)
+    assert "mae-sigma" in metrics_of(job)
+    assert run_task(measuring(job, MeanAbsoluteError="2", ssim="1")).kind == "done"
+    assert {"mae", "ssim"} <= metrics_of(job).keys()
+    assert "mae-sigma" not in metrics_of(job)
+    only_mae = replace(job, task=replace(job.task, code="new"))  # type: ignore[type-var]
+    assert run_task(only_mae).kind == "done"  # other code of the evaluation: only what is wanted now stays
+    assert "ssim" not in metrics_of(job)
+    assert Store(job.root).describe(job.task)["content"]["measures"] == {MAE: measure("1")}
+
+
+def test_the_process_that_only_evaluates_knows_no_memory_of_training(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    from avq.tasks import train
+
+    monkeypatch.setattr(train, "TRAINED", set())
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "evaluate", broken)
+        assert run_task(job).kind == "failed"
+    train.TRAINED.clear()
+    monkeypatch.setattr("avq.tasks.evaluate.TRAINED", train.TRAINED)
+    assert run_task(job).kind == "done"
+    assert metrics_of(job)["process-memory"] == "n/a"
+
+
+def test_a_run_of_other_code_is_neither_trained_by_this_nor_forgotten(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(job, task=replace(job.task, run=replace(job.run, code="0ther")))  # type: ignore[type-var]
+    assert "code has changed since this run was planned" in run_task(other).text
+    assert run_task(job).kind == "done"
+    change_code(monkeypatch, "avq.training.trainer")
+    assert run_task(measuring(job, ssim="1")).kind == "done"
+    (folder_of(job) / "checkpoint.safetensors").write_bytes(b"damaged")
+    assert "leave out --keep-stale" in run_task(measuring(job, ssim="2")).text
+    assert Store(job.root).finished(job.run)
+
+
+def test_images_that_changed_since_they_were_planned_are_not_trained_on(job: Job) -> None:
+    other = replace(job, task=replace(job.task, run=replace(job.run, images="another")))  # type: ignore[type-var]
+    assert "images of synthetic-faces have changed" in run_task(other).text
+
+
+def test_a_checkpoint_that_stays_damaged_is_a_failure(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("avq.tasks.evaluate.is_whole", lambda _path: False)
+    outcome = run_task(job)
+    assert (outcome.kind, "made anew" in outcome.text) == ("failed", True)
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_measured(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_task(job).kind == "done"
+    real, replaced = evaluation.evaluate, []
+
+    def replacing(*arguments: object, **more: object) -> object:
+        if not replaced:
+            os.utime(folder_of(job) / "checkpoint.safetensors", ns=(1, 1))
+        replaced.append(True)
+        return real(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(evaluation, "evaluate", replacing)
+    assert run_task(measuring(job, MeanAbsoluteError="2")).kind == "done"
+    assert len(replaced) == 2
 
 
 def test_the_state_outlives_an_error_that_has_nothing_to_do_with_it(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
