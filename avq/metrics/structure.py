@@ -1,9 +1,9 @@
-"""Structural similarity of one scale and of five, by the `pytorch-msssim` package."""
+"""Structural similarity of one scale and of five."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from avq.metrics.base import MeanPerImage
 from avq.metrics.registry import Metric, register_metric
@@ -21,37 +21,68 @@ register_metric(
 )  # fmt: skip
 
 WINDOW, _SIGMA = 11, 1.5  # px, a Gaussian (Wang et al. 2004)
+_C1, _C2 = 0.01**2, 0.03**2
+_SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 SMALLEST_MULTISCALE = (WINDOW - 1) * 2**4 + 1  # px: the window must fit after four halvings
 
 
 class StructuralSimilarity(MeanPerImage):
-    """`ssim`: Wang et al. 2004, K1 = .01, K2 = .03, valid windows only, per channel, then mean; in float64."""
+    """`ssim`: Wang et al. 2004, K1 = .01, K2 = .03, valid windows only, per channel, then mean."""
 
-    name, function = "ssim", "ssim"
+    name = "ssim"
     conditions: ClassVar = {"range": "0-1", "window": "gauss11-1.5", "colour": "channels"}
 
     def score(self, reference: Tensor, reconstruction: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
-        import pytorch_msssim
-
-        similarity = getattr(pytorch_msssim, self.function)
-        window = _window(reference)
-        return cast("Tensor", similarity(reference, reconstruction, data_range=1.0, size_average=False, win=window))
+        return similarity(reference, reconstruction)[0].mean(1)
 
 
 class MultiScaleSimilarity(StructuralSimilarity):
-    """`ms-ssim`: Wang et al. 2003, five scales with the published weights; in float64."""
+    """`ms-ssim`: Wang et al. 2003, five scales with the published weights; negative contrast terms count as 0."""
 
-    name, function = "ms-ssim", "ms_ssim"
+    name = "ms-ssim"
     conditions: ClassVar = StructuralSimilarity.conditions | {"scales": 5}
 
+    def score(self, reference: Tensor, reconstruction: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
+        from torch.nn.functional import avg_pool2d
 
-def _window(images: Tensor) -> Tensor:
-    """The Gaussian `[C, 1, 1, 11]` in float64; the package's own has only float32 precision."""
+        product, images = reference.new_ones(reference.shape[:2]), (reference, reconstruction)
+        for weight in _SCALE_WEIGHTS:
+            whole, contrast = similarity(*images)
+            product *= (whole if weight == _SCALE_WEIGHTS[-1] else contrast).relu() ** weight
+            images = tuple(avg_pool2d(one, 2, padding=[side % 2 for side in one.shape[2:]]) for one in images)
+        return product.mean(1)
+
+
+def similarity(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """SSIM, and its contrast and structure term alone, of images in [0, 1] `[B, C, H, W]`: float64 `[B, C]` each.
+
+    The filters run in float32, as products with a band matrix along each side. Variances and covariance come from the
+    filtered squares of sum and difference of centred images, which loses so few digits that the mean over images is
+    that of float64 to 1e-7.
+    """
     import torch
 
-    places = torch.arange(WINDOW, dtype=images.dtype, device=images.device) - WINDOW // 2
-    weights = torch.exp(-places.square() / (2 * _SIGMA**2))
-    return (weights / weights.sum()).expand(images.shape[1], 1, 1, WINDOW)
+    x, y = first.float() - 0.5, second.float() - 0.5
+    down, right = (_band(side, x) for side in x.shape[2:])
+    mean_x, mean_y = down @ x @ right.t(), down @ y @ right.t()
+    of_sum = down @ (x + y).square() @ right.t() - (mean_x + mean_y).square()
+    of_difference = down @ (x - y).square() @ right.t() - (mean_x - mean_y).square()
+    contrast = (of_sum - of_difference + 2 * _C2) / (of_sum + of_difference + 2 * _C2)
+    mean_x, mean_y = mean_x + 0.5, mean_y + 0.5
+    whole = contrast * (2 * mean_x * mean_y + _C1) / (mean_x.square() + mean_y.square() + _C1)
+    return whole.mean((2, 3), dtype=torch.float64), contrast.mean((2, 3), dtype=torch.float64)
+
+
+def _band(side: int, like: Tensor) -> Tensor:
+    """`[side - 10, side]`: the Gaussian window at every place where it fits into a row."""
+    import torch
+
+    places = torch.arange(side, dtype=torch.float64, device=like.device)
+    window = torch.exp(-(places[:WINDOW] - WINDOW // 2).square() / (2 * _SIGMA**2))
+    band = places.new_zeros(side - WINDOW + 1, side)
+    for row in range(len(band)):
+        band[row, row : row + WINDOW] = window / window.sum()
+    return band.to(like.dtype)
 
 
 def ssim(subject: Subject) -> StructuralSimilarity | str:
