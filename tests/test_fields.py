@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 from made_tasks import make_run
@@ -42,6 +43,13 @@ def test_what_is_unstated_is_never_changed(kind: type) -> None:
     assert departures(kind, UNSTATED[kind]) == {}
     defaults = {one.name: one.default for one in fields(kind)}
     assert {name: v for name, v in unstated(kind).items() if v != defaults[name]} == CHANGED[kind]
+
+
+@pytest.mark.parametrize("kind", UNSTATED)
+def test_settings_compute_nothing(kind: type) -> None:
+    """Their modules are in no fingerprint of code (`avq.design.code`)."""
+    own = {name for name, value in vars(kind).items() if isinstance(value, property | FunctionType)}
+    assert {name for name in own if not name.startswith("__")} <= {"stride"}  # only checks ask for it
 
 
 @pytest.fixture

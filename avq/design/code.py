@@ -1,8 +1,8 @@
 """What code does, as a fingerprint: the syntax trees of all files that some modules import.
 
 What cannot change a number does not enter: comments, docstrings, formatting, the messages of errors, imports for type
-checkers, a module's own lines that register something (`register_variant(...)`), and the fields of settings
-(`setting(...)`): their values are part of what they decide.
+checkers, a module's own lines that register something (`register_variant(...)`), and the modules of settings, whose
+values are in a task's content.
 """
 
 from __future__ import annotations
@@ -12,24 +12,26 @@ import hashlib
 import importlib.util
 import sys
 import sysconfig
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 from avq.errors import UsageError
+from avq.models.recipe import parts_of
 
 ROOT = Path(__file__).resolve().parent.parent
-# They carry words, files and names, and no number: what a card says of images is in their fingerprint, and what
-# an entry says of a quantizer or a metric in that of the run or the measure.
+# They carry words, files, names and checks, and no number: what a card says of images is in their fingerprint, and what
+# settings, or the entry of a quantizer or a metric, say in that of the run or the measure.
 _SILENT = frozenset(
     f"avq.{name}"
     for name in (
-        "aliases", "data.cards", "errors", "files", "metrics.registry", "models.quantizers.registry", "plugins",
-        "registry", "resources", "toml",
+        "aliases", "data.cards", "errors", "fields", "files", "metrics.registry", "models.config",
+        "models.quantizers.registry", "plugins", "registry", "resources", "toml", "training.config",
     )
 )  # fmt: skip
 _REGISTRATIONS = frozenset(f"register_{kind}" for kind in ("variant", "quantizer", "metric", "cards"))
-_SETTINGS = ("avq.models.config", "avq.training.config")  # whose values are in the content of runs
+# A plug-in that imports one of these, or a whole module, may build the suite's models, whose parts strings name.
+_BUILDERS = ("", "*", "Autoencoder", "build_from_config", "create_variant", "load_model")
 
 
 @cache
@@ -47,7 +49,7 @@ def code_fingerprint(parts: tuple[str, ...], root: Path = ROOT) -> str:
     """
     digest = hashlib.sha256(f"{sorted(parts)}\n".encode())
     for name, path in sorted(closure((part.partition(":")[0] for part in parts), root).items()):
-        digest.update(f"{name} {_tree(name, path, path.stat().st_mtime_ns).shape}\n".encode())
+        digest.update(f"{name} {_tree(path, path.stat().st_mtime_ns).shape}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -87,8 +89,10 @@ def _followed(name: str, path: Path, root: Path) -> Iterator[str]:
     if own != "avq" and "." in name:
         yield name.rpartition(".")[0]  # a package's own code runs first
     beside = None if own == "avq" or _is_installed(path.parent) else path.parent
-    for module, attribute in _tree(name, path, path.stat().st_mtime_ns).imports:
+    for module, attribute in _tree(path, path.stat().st_mtime_ns).imports:
         base = _absolute(module, name, path)
+        if own != "avq" and base.partition(".")[0] == "avq" and attribute in _BUILDERS:
+            yield from (part.partition(":")[0] for part in parts_of(None, {"attention": "rpa"}))
         for target in _targets(base, attribute, root):
             top = target.partition(".")[0]
             if top in ("avq", own) or (beside is not None and (beside / f"{top}.py").is_file()):
@@ -166,30 +170,22 @@ def _is_installed(folder: Path) -> bool:
 class Tree:
     """What a module does, from its source: the shape of it, and its imports as pairs of module and attribute."""
 
-    def __init__(self, source: str, module: str) -> None:
-        tree = _Acting(module).visit(ast.parse(source))
+    def __init__(self, source: str) -> None:
+        tree = _Acting().visit(ast.parse(source))
         self.shape = hashlib.sha256(_shape(tree).encode()).hexdigest()
         self.imports = list(_imports(tree))
 
 
 @cache
-def _tree(module: str, path: Path, _changed: int) -> Tree:
-    return Tree(path.read_text(encoding="utf-8"), module)
+def _tree(path: Path, _changed: int) -> Tree:
+    return Tree(path.read_text(encoding="utf-8"))
 
 
 class _Acting(ast.NodeTransformer):
     """Leaves out of a syntax tree what cannot change a number."""
 
-    def __init__(self, module: str) -> None:
-        self.module = module
-
     def visit_Module(self, node: ast.Module) -> ast.AST:
-        node.body = [n for n in node.body if not (isinstance(n, ast.Expr) and _calls(n.value, _REGISTRATIONS))]
-        return self.generic_visit(node)
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        if self.module in _SETTINGS:
-            node.body = [n for n in node.body if not (isinstance(n, ast.AnnAssign) and _calls(n.value, {"setting"}))]
+        node.body = [one for one in node.body if not _registers(one)]
         return self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
@@ -223,8 +219,8 @@ def _shape(value: object) -> str:
     return f"[{','.join(map(_shape, value))}]" if isinstance(value, list) else repr(value)
 
 
-def _calls(node: ast.expr | None, names: Collection[str]) -> bool:
-    return isinstance(node, ast.Call) and _name(node.func) in names
+def _registers(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _name(node.value.func) in _REGISTRATIONS
 
 
 def _name(node: ast.expr) -> str:
