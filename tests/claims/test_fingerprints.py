@@ -124,7 +124,7 @@ def test_new_settings_and_parts_have_nothing_done_again(edited: Edit) -> None:
     changed = edited(
         ("models/config.py", "    levels: int =", field.format("depth") + "    levels: int ="),
         ("training/config.py", "    batch_size: int =", field.format("zeal") + "    batch_size: int ="),
-        ("training/config.py", '(("beta1", ', '(("beta1", "zeal", '),
+        ("training/config.py", '(("steps", ', '(("steps", "zeal", '),
         ("models/variants.py", "", '\nregister_variant("mine", summary="of mine", levels=2)\n'),
         ("models/quantizers/built_in.py", "", '\nregister_quantizer("mine", "there.is:None", summary="of mine")\n'),
         ("_datasets/mine.toml", "", CARD),
