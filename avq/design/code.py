@@ -20,8 +20,8 @@ from avq.errors import UsageError
 from avq.models.recipe import parts_of
 
 ROOT = Path(__file__).resolve().parent.parent
-# They carry words, files, names and checks, and no number: what a card says of images is in their fingerprint, and what
-# settings, or the entry of a quantizer or a metric, say in that of the run or the measure.
+# They carry words, files, names and checks, and no number: what a card says of images is in their fingerprint; what
+# settings and the entries of quantizers and metrics say, in that of the run or the measure.
 _SILENT = frozenset(
     f"avq.{name}"
     for name in (

@@ -79,6 +79,7 @@ class Layer(Module):
         register_variant("inner", levels=5)
 @register("decorated")
 def later(): return [register_hook(8)]
+register_feature_extractor("net", 6)
 register_variant("mine", levels=2)
 """
 
@@ -99,7 +100,7 @@ def test_registrations_and_imports_for_types_do_not_count(old: str, new: str) ->
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("10", "20"), ("ones", "zeros"), ("7", "9"), ("4", "9"), ("of one", "of two"), ("5", "9"), ("8", "9"),
+        ("10", "20"), ("ones", "zeros"), ("7", "9"), ("4", "9"), ("of one", "of two"), ("5", "9"), ("8", "9"), ("6", "9"),
         ("decorated", "other"), ("from here", "from nowhere"),
     ],
 )  # fmt: skip
