@@ -100,8 +100,8 @@ def test_registrations_and_imports_for_types_do_not_count(old: str, new: str) ->
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("10", "20"), ("ones", "zeros"), ("7", "9"), ("4", "9"), ("of one", "of two"), ("5", "9"), ("8", "9"), ("6", "9"),
-        ("decorated", "other"), ("from here", "from nowhere"),
+        ("10", "20"), ("ones", "zeros"), ("7", "9"), ("4", "9"), ("of one", "of two"), ("5", "9"), ("8", "9"),
+        ("6", "9"), ("decorated", "other"), ("from here", "from nowhere"),
     ],
 )  # fmt: skip
 def test_what_only_looks_like_one_counts(old: str, new: str) -> None:
