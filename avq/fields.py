@@ -21,11 +21,16 @@ def setting(default: Any, help: str, unstated: Any = _SAME) -> Any:
     return field(default=default, metadata={"help": help, "unstated": default if unstated is _SAME else unstated})
 
 
+def unstated(kind: type) -> dict[str, Any]:
+    """What a fingerprint leaves unstated, for a dataclass of `setting` fields: in force before they were there."""
+    return {one.name: one.metadata["unstated"] for one in fields(kind)}
+
+
 def departures(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Those of `values` that depart from what a fingerprint leaves unstated, for a dataclass of `setting` fields."""
-    unstated = {one.name: one.metadata["unstated"] for one in fields(kind)}
+    left = unstated(kind)
 
     def departs(name: str, value: Any) -> bool:  # True is no 1
-        return name not in unstated or value != unstated[name] or type(value) is not type(unstated[name])
+        return name not in left or value != left[name] or type(value) is not type(left[name])
 
     return {name: value for name, value in values.items() if departs(name, value)}

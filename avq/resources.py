@@ -1,4 +1,4 @@
-"""Folders that ship with the package: dataset cards, ablation files, the checkpoint (torch-free)."""
+"""Folders that ship with the package: dataset cards, ablation files, the checkpoint, the weights (torch-free)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def resource_dir(name: str) -> Path:
-    """The folder of the shipped files called ``"datasets"``, ``"ablations"`` or ``"checkpoints"``.
+    """The folder of the shipped files called ``"datasets"``, ``"ablations"``, ``"checkpoints"`` or ``"weights"``.
 
     A wheel has it inside the package as ``avq/_<name>``; a checkout (or an editable install) beside the package as
     ``<name>/``. Beside an installed package that name may belong to another library (``datasets``), so it counts only

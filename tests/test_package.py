@@ -61,7 +61,7 @@ def test_wheel_holds_cards_types_and_licence_but_no_tests(wheel):
         cards = {path.name for path in (ROOT / folder).glob("*.toml")}
         assert cards
         assert {f"avq/_{folder}/{card}" for card in cards} <= names
-    assert "avq/py.typed" in names
+    assert {"avq/py.typed", "avq/_weights/squeezenet1_1_features.pth"} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {name.split("/")[0] for name in names} == {"avq", f"avq_bench-{avq.__version__}.dist-info"}
 

@@ -64,7 +64,9 @@ def _metrics() -> Kind:
         return {key: getattr(METRICS[name], key) for key in keys}
 
     rows = [facts(name, ("name", "unit", "better", "title")) for name in METRICS]
-    return Kind(rows, lambda name: facts(name, ("name", "title", "unit", "better", "kind", "format", "label")))
+    details = ("name", "title", "unit", "better", "kind", "of", "format", "label", "weights", "measured_by",
+               "measured_after", "version", "not_judged")  # fmt: skip
+    return Kind(rows, lambda name: facts(name, details))
 
 
 def _settings() -> Kind:

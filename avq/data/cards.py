@@ -84,6 +84,11 @@ class Card(BaseModel):
     terms: str = ""
     options: dict[str, str] = {}
 
+    @property
+    def shows_faces(self) -> bool:
+        """Whether the pictures are faces: drawn ones, or the card says so."""
+        return self.kind == "synthetic-faces" or self.options.get("subject") == "faces"
+
     @field_validator("folder")
     @classmethod
     def _own_folder(cls, folder: str, info: ValidationInfo) -> str:

@@ -1,8 +1,8 @@
 """What code does, as a fingerprint: the syntax trees of all files that some modules import.
 
-What cannot change a number does not enter: comments, docstrings, formatting, texts of `help=` and `summary=`, the
-messages of errors, type-checking imports, lines that register something (`register_variant(...)`,
-`METRICS.register(...)`), and the fields of settings (`setting(...)`): their values are part of what they decide.
+What cannot change a number does not enter: comments, docstrings, formatting, the messages of errors, imports for type
+checkers, a module's own lines that register something (`register_variant(...)`), and the modules of settings, whose
+values are in a task's content.
 """
 
 from __future__ import annotations
@@ -17,32 +17,38 @@ from functools import cache
 from pathlib import Path
 
 from avq.errors import UsageError
+from avq.models.recipe import parts_of
 
 ROOT = Path(__file__).resolve().parent.parent
-# They carry words, files and names, and no number: what a card says of images is in the images' fingerprint.
+# They carry words, files, names and checks, and no number: what a card says of images is in their fingerprint; what
+# settings and the entries of quantizers and metrics say, in that of the run or the measure.
 _SILENT = frozenset(
-    f"avq.{name}" for name in ("aliases", "data.cards", "errors", "files", "plugins", "registry", "resources", "toml")
-)
-_WORDS = ("help", "summary")  # keywords whose text a person reads and no code acts upon
-_FIELD = "setting"  # what makes a field of settings
+    f"avq.{name}"
+    for name in (
+        "aliases", "data.cards", "errors", "fields", "files", "metrics.registry", "models.config",
+        "models.quantizers.registry", "plugins", "registry", "resources", "toml", "training.config",
+    )
+)  # fmt: skip
+_REGISTRATIONS = frozenset(f"register_{kind}" for kind in ("variant", "quantizer", "metric", "cards"))
+# A plug-in that imports one of these, or a whole module, may build the suite's models, whose parts strings name.
+_BUILDERS = ("", "*", "Autoencoder", "build_from_config", "create_variant", "load_model")
 
 
 @cache
-def code_fingerprint(modules: tuple[str, ...]) -> str:
-    """The fingerprint of these modules' import closure, as this process first saw it: 16 hexadecimal digits.
+def code_fingerprint(parts: tuple[str, ...], root: Path = ROOT) -> str:
+    """The fingerprint of parts: their names and their import closure, as this process first saw it; 16 hex digits.
 
     Code is loaded once, so an edit that comes later does not run in this process.
+
+    Args:
+        parts: modules, or "module:attribute" for one of several things that a module has.
+        root: folder of the package avq.
 
     Raises:
         UsageError: a module of a plug-in cannot be found.
     """
-    return files_fingerprint(closure(modules))
-
-
-def files_fingerprint(files: dict[str, Path]) -> str:
-    """The fingerprint of files, each under the name by which it is imported."""
-    digest = hashlib.sha256()
-    for name, path in sorted(files.items()):
+    digest = hashlib.sha256(f"{sorted(parts)}\n".encode())
+    for name, path in sorted(closure((part.partition(":")[0] for part in parts), root).items()):
         digest.update(f"{name} {_tree(path, path.stat().st_mtime_ns).shape}\n".encode())
     return digest.hexdigest()[:16]
 
@@ -85,6 +91,8 @@ def _followed(name: str, path: Path, root: Path) -> Iterator[str]:
     beside = None if own == "avq" or _is_installed(path.parent) else path.parent
     for module, attribute in _tree(path, path.stat().st_mtime_ns).imports:
         base = _absolute(module, name, path)
+        if own != "avq" and base.partition(".")[0] == "avq" and attribute in _BUILDERS:
+            yield from (part.partition(":")[0] for part in parts_of(None, {"attention": "rpa"}))
         for target in _targets(base, attribute, root):
             top = target.partition(".")[0]
             if top in ("avq", own) or (beside is not None and (beside / f"{top}.py").is_file()):
@@ -159,68 +167,60 @@ def _is_installed(folder: Path) -> bool:
     return str(folder) in places or str(folder) in (f"{sys.prefix}/bin", f"{sys.base_prefix}/bin")
 
 
-class _Tree:
-    """A file's syntax tree: the shape of what it does, and what it imports as pairs of module and attribute."""
+class Tree:
+    """What a module does, from its source: the shape of it, and its imports as pairs of module and attribute."""
 
     def __init__(self, source: str) -> None:
-        tree = ast.parse(source)
+        tree = _Acting().visit(ast.parse(source))
         self.shape = hashlib.sha256(_shape(tree).encode()).hexdigest()
         self.imports = list(_imports(tree))
 
 
 @cache
-def _tree(path: Path, _changed: int) -> _Tree:
-    return _Tree(path.read_text(encoding="utf-8"))
+def _tree(path: Path, _changed: int) -> Tree:
+    return Tree(path.read_text(encoding="utf-8"))
 
 
-def source_fingerprint(source: str) -> str:
-    """The fingerprint of one file's text."""
-    return _Tree(source).shape
+class _Acting(ast.NodeTransformer):
+    """Leaves out of a syntax tree what cannot change a number."""
+
+    def visit_Module(self, node: ast.Module) -> ast.AST:
+        node.body = [one for one in node.body if not _registers(one)]
+        return self.generic_visit(node)
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        self.generic_visit(node)
+        return node.orelse if _name(node.test) == "TYPE_CHECKING" else node
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:  # a docstring, wherever it stands
+        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if text else self.generic_visit(node)
+
+    def visit_Pass(self, _node: ast.Pass) -> None:
+        return None
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:  # that it fails matters, not in which words
+        return ast.Raise(node.exc.func) if isinstance(node.exc, ast.Call) else node
 
 
-def _imports(node: ast.AST) -> Iterator[tuple[str, str]]:
-    for child in ast.iter_child_nodes(node):
-        if _is_for_type_checkers(child):
-            continue
-        if isinstance(child, ast.Import):
-            yield from ((alias.name, "") for alias in child.names)
-        elif isinstance(child, ast.ImportFrom):
-            yield from (("." * child.level + (child.module or ""), alias.name) for alias in child.names)
-        else:
-            yield from _imports(child)
+def _imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (("." * node.level + (node.module or ""), alias.name) for alias in node.names)
 
 
 def _shape(value: object) -> str:
     """The tree as text. Empty fields are left out: which there are differs between Python versions."""
-    if isinstance(value, ast.Raise) and isinstance(value.exc, ast.Call):
-        value = value.exc.func  # that it fails matters, not in which words
     if isinstance(value, ast.AST):
         fields = ((name, part) for name, part in ast.iter_fields(value) if name != "kind" and part not in (None, []))
         return f"{type(value).__name__}({','.join(f'{name}={_shape(part)}' for name, part in fields)})"
-    if isinstance(value, list):
-        return f"[{','.join(_shape(part) for part in value if not _does_nothing(part))}]"
-    return repr(value)
+    return f"[{','.join(map(_shape, value))}]" if isinstance(value, list) else repr(value)
 
 
-def _does_nothing(node: object) -> bool:
-    """Whether a statement, keyword or decorator cannot change a number."""
-    if isinstance(node, ast.Expr):  # a docstring, wherever it stands, or a registration
-        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return text or _registers(node.value)
-    if isinstance(node, ast.keyword):
-        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return node.arg in _WORDS and (text or isinstance(node.value, ast.JoinedStr))
-    if isinstance(node, ast.AnnAssign):
-        return isinstance(node.value, ast.Call) and _name(node.value.func) == _FIELD
-    return isinstance(node, ast.Pass) or _is_for_type_checkers(node) or _registers(node)
-
-
-def _registers(node: object) -> bool:
-    return isinstance(node, ast.Call) and (_name(node.func).startswith("register_") or _name(node.func) == "register")
-
-
-def _is_for_type_checkers(node: object) -> bool:
-    return isinstance(node, ast.If) and _name(node.test) == "TYPE_CHECKING"
+def _registers(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _name(node.value.func) in _REGISTRATIONS
 
 
 def _name(node: ast.expr) -> str:

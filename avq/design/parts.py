@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from avq.design.run import Run
 
 _TRAINING = ("avq.training.fresh", "avq.training.trainer", "avq.data.sources")
+_EVALUATION = ("avq.evaluation.evaluate", "avq.training.checkpoint")
 
 
 def training_code(factory: str | None, model: Mapping[str, Any], train: Mapping[str, Any], dataset: str) -> str:
@@ -63,17 +64,22 @@ def rates_code() -> str:
     return _of(["avq.profiling.counting"])
 
 
-def evaluation_code(dataset: str) -> str:
-    """Fingerprint of the code that brings images, model and measures together."""
+def evaluation_code(run: Run) -> str:
+    """Fingerprint of the code that brings images, model and measures together, and of whether the images show faces.
+
+    The model's code is that of today, which may not be what a run kept as stale was trained by.
+    """
     from avq.data.cards import get_card, reader
 
-    return _of(["avq.evaluation.evaluate", reader(get_card(dataset))])
+    card = get_card(run.dataset)
+    code = _of([*_EVALUATION, reader(card), *parts_of(run.factory, run.model)])
+    return f"{code}-faces" if card.shows_faces else code
 
 
 def measure_code(*measures: str) -> str:
     """Fingerprint of what measures, and of what it is given by others, named as "module:callable"."""
-    return _of(measure.partition(":")[0] for measure in measures)
+    return _of(measures)
 
 
-def _of(modules: Iterable[str]) -> str:
-    return code_fingerprint(tuple(sorted(set(modules))))
+def _of(parts: Iterable[str]) -> str:
+    return code_fingerprint(tuple(sorted(set(parts))))

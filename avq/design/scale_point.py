@@ -31,8 +31,11 @@ class ScalePoint(Task):
 
     @property
     def content(self) -> dict[str, Any]:
+        from avq.training.config import TrainConfig, effective, step_settings
+
         model = model_content(None, self.point.model) if self.point.model else {}
-        return asdict(self.point) | {"model": model, "machine": self.machine}
+        training = step_settings(effective(TrainConfig()))  # a step's, at their defaults
+        return asdict(self.point) | training | {"model": model, "machine": self.machine}
 
     @property
     def label(self) -> str:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from avq.data.cards import Card
 from avq.data.loader import EVALUATION_PIXELS, images_within, to_model, to_uint8
 from avq.data.sources import Dataset, ImageSet
 from avq.evaluation.attention import AttentionWatch
@@ -59,7 +58,7 @@ def evaluate(
     """
     images: ImageSet = getattr(dataset, split)
     model = model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    reference = ReferenceSet(images.fingerprint, len(images), shows_faces(dataset.card))
+    reference = ReferenceSet(images.fingerprint, len(images), dataset.card.shows_faces)
     after = {name: metrics for name, metrics in measured_after().items() if only is None or name in only}
     first = None if only is None else {*only, *(BASE if after else ())}
     subject = Subject(model.codebook_sizes, model.decoder_levels, dataset.image_size, reference, allow_small)
@@ -84,11 +83,6 @@ def evaluate(
         for name, metrics in after.items():
             rows = [*rows, *map(evaluator.named, load(name, f"metric '{metrics[0].name}'")(passed))]
     return Evaluation(rows, evaluator.per_image())
-
-
-def shows_faces(card: Card) -> bool:
-    """Whether a dataset's pictures are faces: synthetic ones, or its card says so."""
-    return card.kind == "synthetic-faces" or card.options.get("subject") == "faces"
 
 
 @torch.no_grad()

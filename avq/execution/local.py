@@ -33,6 +33,8 @@ PRELOAD = [
     "torch",
     "torch._dynamo",  # every optimiser imports it: 1.6 s a run
     "torch.utils.flop_counter",
+    "lpips",
+    "torch_fidelity.metric_kid",
     "pandas",
     "avq.data.sources",
     "avq.models.attention",

@@ -15,6 +15,7 @@ from typing import Literal
 
 from avq.errors import AvqError, UsageError, unknown
 from avq.metrics.registry import METRICS
+from avq.resources import resource_dir
 
 ENVIRONMENT_VARIABLE = "AVQ_WEIGHTS_DIR"
 _TORCHVISION = "BSD-3-Clause (torchvision); trained on ImageNet"
@@ -112,11 +113,11 @@ def named_folder() -> Path | None:
 
 
 def folders() -> list[Path]:
-    """Where weights are searched, in order: the named folder, then torch hub's cache."""
+    """Where weights are searched, in order: the named folder, torch hub's cache, and what comes with this package."""
     cached = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch"
     hub = Path(os.environ.get("TORCH_HOME") or cached).expanduser() / "hub" / "checkpoints"
     named = named_folder()
-    return [hub] if named is None else [named, hub]
+    return [*filter(None, [named]), hub, resource_dir("weights")]
 
 
 def look(name: str) -> Iterator[Found]:

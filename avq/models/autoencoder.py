@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from avq.errors import UsageError
+from avq.fields import unstated
 from avq.models.backbones import Resize, decoder, encoder_stages
 from avq.models.config import AutoencoderConfig, split_settings
 from avq.models.quantizers.base import Quantizer
@@ -21,9 +22,12 @@ _FIELD_WIDTH = 4  # a receptive field does not depend on the width, and a narrow
 
 
 def autoencoder(image_size: int, **settings: Any) -> Autoencoder:
-    """Build it for images of that side in pixels; UsageError for resolved settings or a size that do not fit."""
+    """Build it for images of that side in pixels; UsageError for resolved settings or a size that do not fit.
+
+    Settings that a checkpoint is older than have the value that was in force before them.
+    """
     own, of_quantizer = split_settings(settings)
-    config = AutoencoderConfig(**own)
+    config = AutoencoderConfig(**{**unstated(AutoencoderConfig), **own})
     check_image_size(image_size, config.stride)
     return Autoencoder(config, **of_quantizer)
 

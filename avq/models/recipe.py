@@ -41,12 +41,12 @@ def build(recipe: Recipe) -> Tokenizer:
 
 
 def parts_of(factory: str | None, config: Mapping[str, Any]) -> list[str]:
-    """The modules that a factory and settings make a model of; UsageError for a quantizer that is not registered."""
+    """What a factory and settings make a model of: modules, or "module:callable".
+
+    Raises:
+        UsageError: the quantizer is not registered.
+    """
     if factory is not None:
-        return [_module(factory)]
-    parts = [_module(AUTOENCODER), _module(QUANTIZERS.find(config.get("quantizer", "vq")).factory)]
+        return [factory]
+    parts = [AUTOENCODER, QUANTIZERS.find(config.get("quantizer", "vq")).factory]
     return parts if config.get("attention", "none") == "none" else [*parts, ATTENTION]
-
-
-def _module(path: str) -> str:
-    return path.partition(":")[0]

@@ -15,8 +15,8 @@ from avq.files import read_json
 def run_at(folder: Path) -> Run | None:
     """The run whose folder this is; None where none is described there that this release can read.
 
-    Settings that are newer than the folder have their defaults. The first release wrote `config.json`, with its own
-    way to name runs: they keep these names.
+    Settings that are newer than the folder have the value that was in force before them. The first release wrote
+    `config.json`, with its own way to name runs: they keep these names.
     """
     described = read_json(folder / "task.json")
     try:
@@ -36,6 +36,8 @@ def _of_today(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _run(settings: Mapping[str, Any], code: str, name: str) -> Run:
+    from avq.fields import unstated
+    from avq.models.config import AutoencoderConfig
     from avq.models.zoo import resolved_settings
     from avq.training.config import TrainConfig, effective
 
@@ -43,10 +45,10 @@ def _run(settings: Mapping[str, Any], code: str, name: str) -> Run:
     return Run(
         variant=settings["variant"],
         factory=factory,
-        model=model if factory is not None else resolved_settings(model),
+        model=model if factory is not None else resolved_settings({**unstated(AutoencoderConfig), **model}),
         data=settings["data"],
         images=settings["images"],
-        train=effective(TrainConfig(**settings["train"])),
+        train=effective(TrainConfig(**{**unstated(TrainConfig), **settings["train"]})),
         seed=settings["seed"],
         code=code,
         stored_as=name,

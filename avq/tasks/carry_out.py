@@ -48,15 +48,16 @@ def run_task(job: Job) -> Outcome:
 
 
 def _after_ancestors(job: Job) -> Outcome:
-    store, outcome = Store(job.root), Outcome("done", "reused")
+    store, reused = Store(job.root), []
     for task in lineage(job.task):
-        one = _under_lock(replace(job, task=task), store)
-        if one.kind != "done":
-            return one
-        outcome = outcome if one.text else one
-    if not outcome.text:
-        _write_done(job, store)
-    return outcome
+        outcome = _under_lock(replace(job, task=task), store)
+        if outcome.kind != "done":
+            return outcome
+        reused.append(bool(outcome.text))
+    if all(reused):
+        return Outcome("done", "reused")
+    _write_done(job, store)
+    return Outcome("done", "trained before, measured now" if reused[0] and len(reused) > 1 else "")
 
 
 def lineage(task: Task) -> Iterator[Task]:

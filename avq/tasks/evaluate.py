@@ -32,7 +32,7 @@ PER_IMAGE = "per_image.parquet"
 
 def evaluation_of(run: Run, allow_small: bool = False) -> Evaluation:
     """The task that measures a run with all that can be measured with here."""
-    return Evaluation(run, measures_here(), evaluation_code(run.dataset), allow_small)
+    return Evaluation(run, measures_here(), evaluation_code(run), allow_small)
 
 
 def measures_here() -> dict[str, dict[str, Any]]:

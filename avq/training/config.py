@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from avq.errors import UsageError
-from avq.fields import departures, setting
+from avq.fields import departures, setting, unstated
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 """The final model, in the run's folder."""
@@ -109,10 +109,9 @@ _COSTLY = (
 
 
 def effective(config: TrainConfig) -> dict[str, Any]:
-    """All settings, with those that do nothing at their default: equal settings mean equal training."""
-    values = asdict(config)
-    idle = {name: TrainConfig.__dataclass_fields__[name].default for name, of in NEEDS.items() if values[of] == "none"}
-    return values | idle
+    """All settings, with those that do nothing as a fingerprint leaves them: equal settings mean equal training."""
+    values, left = asdict(config), unstated(TrainConfig)
+    return values | {name: left[name] for name, of in NEEDS.items() if values[of] == "none"}
 
 
 def step_settings(train: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,5 +124,5 @@ LOSSES = {"perceptual": "avq.training.perceptual:PerceptualLoss", "adversarial":
 
 
 def training_parts(train: Mapping[str, Any]) -> list[str]:
-    """The modules of the losses that `effective` settings ask for."""
-    return [path.partition(":")[0] for name, path in LOSSES.items() if train[name] != "none"]
+    """The losses, as "module:callable", that `effective` settings ask for."""
+    return [path for name, path in LOSSES.items() if train[name] != "none"]

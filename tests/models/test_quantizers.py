@@ -153,12 +153,12 @@ def test_a_model_with_it_trains_is_measured_and_is_saved(name: str, faces: Datas
         assert torch.equal(load_model(tmp_path / "m.safetensors")(images).images, model(images).images)
 
 
-def test_the_setting_says_which_modules_a_model_is_made_of() -> None:
+def test_the_setting_says_which_parts_a_model_is_made_of() -> None:
     vq, rounding = (parts_of(None, variant_config("aren-1-rpa", quantizer=name)) for name in NAMES)
-    assert vq == ["avq.models.autoencoder", "avq.models.quantizers.vq", "avq.models.attention"]
-    assert rounding == ["avq.models.autoencoder", "rounding", "avq.models.attention"]
+    assert vq == ["avq.models.autoencoder:autoencoder", "avq.models.quantizers.vq:from_config", "avq.models.attention"]
+    assert rounding == [vq[0], "rounding:Rounding", vq[2]]
     assert parts_of(None, variant_config("aren-1")) == vq[:2]
-    assert parts_of("avq.models.patch_kmeans:PatchKMeans", {"codebook_size": 4}) == ["avq.models.patch_kmeans"]
+    assert parts_of("mine:Patches", {"codebook_size": 4}) == ["mine:Patches"]
 
 
 def test_settings_of_its_own_are_resolved_and_those_of_others_left_out() -> None:

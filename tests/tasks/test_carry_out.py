@@ -141,7 +141,7 @@ def test_what_is_measured_already_is_not_measured_again(job: Job, monkeypatch: p
         return real(*arguments, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(evaluation, "evaluate", watched)
-    assert run_task(measuring(job, MeanAbsoluteError="1", ssim="1")).kind == "done"
+    assert run_task(measuring(job, MeanAbsoluteError="1", ssim="1")).text == "trained before, measured now"
     assert run_task(measuring(job, MeanAbsoluteError="1", ssim="1")).text == "reused"
     assert run_task(measuring(job, MeanAbsoluteError="1", ssim="2")).kind == "done"
     assert asked == [[SSIM], [SSIM]]

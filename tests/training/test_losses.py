@@ -94,4 +94,4 @@ def test_settings_that_do_nothing_are_at_their_default() -> None:
     assert step_settings(effective(full)) == {"adversarial": "bce", "grad_accum_steps": 2}
     assert step_settings(plain) == {}
     assert training_parts(plain) == []
-    assert training_parts(effective(full)) == ["avq.training.adversarial"]
+    assert training_parts(effective(full)) == ["avq.training.adversarial:Adversary"]

@@ -93,7 +93,6 @@ def command(
       avq-bench score x.npy y.npy --range signed --name my-vqgan --dataset cifar10 --output results.csv
     """
     from avq.data.cards import get_card, list_datasets
-    from avq.evaluation.evaluate import shows_faces
     from avq.external.score import open_pairs, score
     from avq.machine import machine_name
     from avq.store.outside import Label, check_target
@@ -114,7 +113,7 @@ def command(
         ranges=ranges or (None, None),
         allow_lossy=allow_lossy,
     )
-    faces = about in list_datasets() and shows_faces(get_card(about))  # whose symmetry `evaluate` measures too
+    faces = about in list_datasets() and get_card(about).shows_faces  # whose symmetry `evaluate` measures too
     with measuring(len(pairs.originals)) as count:
         rows, _, notes = score(*pairs, faces=faces, device=place, allow_small=allow_small, on_images=count)
     for note in notes:
