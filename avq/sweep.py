@@ -76,6 +76,7 @@ def run(
     fresh: bool = False,
     keep_stale: bool = False,
     allow_small: bool = False,
+    evaluation_precision: str = "auto",
     plugins: Sequence[str] = (),
     executor: str = "local",
     address: str | None = None,
@@ -100,6 +101,7 @@ def run(
         keep_stale: let runs of older code stand for those that changed code would train again, and mark them; metrics
             that they lack are computed from their checkpoints.
         allow_small: give Fréchet distances of fewer images than they need, and mark them.
+        evaluation_precision: of the models in evaluation: `auto`, `float32` or `bfloat16`.
         plugins: modules that register variants.
         executor: `local` (processes of this machine) or `ray` (a cluster; the store must lie where all its nodes
             see it).
@@ -127,7 +129,7 @@ def run(
         made = _planned(ablation, preset, choices, data_root, place.device)
         store.prepare()
         sweep = _Sweep(store, _path(data_root), place, modules, fresh, on_event or (lambda _event: None), allow_small,
-                       tensorboard, stop_at)  # fmt: skip
+                       evaluation_precision, tensorboard, stop_at)  # fmt: skip
         return _swept(made, sweep, keep_stale and not fresh)
 
 
@@ -148,7 +150,8 @@ def _swept(made: Plan, sweep: _Sweep, keep_stale: bool) -> DataFrame:
         report(event)
 
     runs = [stale.get(run, run) for run in made.runs]
-    replace(sweep, report=keep_table).carry_out([evaluation_of(run, sweep.allow_small) for run in runs])
+    tasks = [evaluation_of(run, sweep.allow_small, sweep.precision) for run in runs]
+    replace(sweep, report=keep_table).carry_out(tasks)
     sweep.measure_costs(made, stale)
     merge(made, store, stale, machine)
     return assemble(made, store, stale, machine)
@@ -165,6 +168,7 @@ class _Sweep:
     fresh: bool
     report: OnEvent
     allow_small: bool
+    precision: str
     tensorboard: bool
     stop_at: float | None = None
 

@@ -162,6 +162,12 @@ max_side = click.option(
 allow_small = click.option(
     "--allow-small", is_flag=True, help="Compute Fréchet distances even for too few images, and mark them."
 )
+evaluation_precision = click.option(
+    "--evaluation-precision",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    help="Of the model in evaluation.  [default: float32 up to 64 px, above that bfloat16 where the hardware has it]",
+)
 preset = click.option("--preset", metavar="NAME", help="Budget: smoke, small, full or paper.")
 dataset = click.option("--dataset", metavar="NAME", help="Images to train and test on (avq-bench list datasets).")
 cards = click.option(
@@ -238,6 +244,7 @@ execution = stacked(
     click.option("--fresh", is_flag=True, help="Train finished runs again."),
     click.option("--keep-stale", is_flag=True, help="Use runs of older code instead of training again, and mark them."),
     allow_small,
+    evaluation_precision,
     click.option(
         "--tensorboard", is_flag=True, help="Write curves and reconstructions of every training for TensorBoard."
     ),

@@ -102,6 +102,7 @@ class Evaluation(Task):
             metrics, and `weights`, the networks' weights that it has.
         code: fingerprint of the code that brings images, model and measures together.
         allow_small: give Fréchet distances of fewer images than they need, and mark them.
+        precision: of the model's passes; "auto" goes by image size and hardware.
     """
 
     kind: ClassVar[str] = "evaluate"
@@ -111,6 +112,7 @@ class Evaluation(Task):
     measures: Mapping[str, Mapping[str, Any]]
     code: str
     allow_small: bool = False
+    precision: str = "auto"
     split: str = "test"
 
     @property
@@ -119,7 +121,8 @@ class Evaluation(Task):
 
     @property
     def content(self) -> dict[str, Any]:
-        return {"split": self.split, "measures": {**self.measures}, "allow_small": self.allow_small}
+        precision = {} if self.precision == "auto" else {"precision": self.precision}
+        return {"split": self.split, "measures": {**self.measures}, "allow_small": self.allow_small} | precision
 
     @property
     def label(self) -> str:
@@ -138,7 +141,8 @@ class Evaluation(Task):
     def missing(self, done: Mapping[str, Any]) -> list[str]:
         """The measures that results with that task.json lack."""
         there = done.get("content", {})
-        if done.get("code") != self.code or there.get("allow_small", False) < self.allow_small:
+        same = done.get("code") == self.code and there.get("precision", "auto") == self.precision
+        if not same or there.get("allow_small", False) < self.allow_small:
             return list(self.measures)
         return [name for name, wanted in self.measures.items() if not _serves(there["measures"].get(name), wanted)]
 

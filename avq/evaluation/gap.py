@@ -1,4 +1,4 @@
-"""The gap between test and training images: MAE on test images minus MAE on as many training images."""
+"""The gap between test and training images: MAE on test images minus MAE on the first 2,048 training images."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import math
 import torch
 
 from avq.data.loader import EVALUATION_PIXELS, images_within, to_model
-from avq.evaluation.passed import Passed
+from avq.evaluation.passed import FIRST, Passed
 from avq.metrics.error import MeanAbsoluteError
 from avq.metrics.measurement import Measurement, measured, protocol_id
+from avq.training.precision import autocast
 
 
 def measure(passed: Passed) -> list[Measurement]:
@@ -18,12 +19,13 @@ def measure(passed: Passed) -> list[Measurement]:
         return []
     train, test = passed.dataset.train, next(row for row in passed.rows if row.metric == "mae")
     assert test.value is not None
-    assert test.n is not None
     metric = MeanAbsoluteError()
-    images = train.images[: test.n]
+    images = train.images[:FIRST]
     for batch in torch.split(images, images_within(EVALUATION_PIXELS, images)):
         original = to_model(batch, passed.device)
-        metric.update(original, passed.model(original).images.float(), [])
+        with autocast(passed.precision, passed.device):
+            rebuilt = passed.model(original).images.float()
+        metric.update(original, rebuilt, [])
     seen = metric.compute()[0]
     assert seen.value is not None
     spread = math.hypot(test.stderr or math.nan, seen.stderr or math.nan)

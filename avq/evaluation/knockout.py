@@ -6,6 +6,7 @@ It shows whether an upper level carries any information.
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -14,59 +15,45 @@ import torch
 from torch import Tensor
 
 from avq.data.loader import EVALUATION_PIXELS, images_within, to_model
-from avq.evaluation.passed import Passed
+from avq.evaluation.passed import FIRST, Passed
 from avq.metrics.base import joined, mean_over_images, unit_images
 from avq.metrics.measurement import Measurement, protocol_id, unavailable
 from avq.metrics.perceptual import PerceptualDistance, find_perceptual, perceptual_protocol
 from avq.models.quantizers.base import Quantized, Quantizer
 from avq.models.tokenizer import Tokenizer
+from avq.training.precision import autocast
 
 if TYPE_CHECKING:
     from avq.metrics.base import FloatArray
 
-IMAGES = 2048  # the first of the split: enough, as the differences are paired
 _MAE, _PERCEPTUAL = "knockout-mae", "knockout-lpips-squeeze"
-
-
-def measure(passed: Passed) -> list[Measurement]:
-    """`knockout-mae` and `knockout-lpips-squeeze` of every level."""
-    distance = find_perceptual("squeeze", passed.dataset.image_size)
-    return knock_out_levels(passed.model, passed.images.images, passed.commonest, distance, passed.device)
+_OF = {_MAE: "mae", _PERCEPTUAL: "lpips-squeeze"}
 
 
 @torch.no_grad()
-def knock_out_levels(
-    model: Tokenizer, images: Tensor, codes: Sequence[int], distance: PerceptualDistance | str, device: str = "cpu"
-) -> list[Measurement]:
-    """Change in MAE and LPIPS per level, paired by image, over the first 2,048 images.
+def measure(passed: Passed) -> list[Measurement]:
+    """`knockout-mae` and `knockout-lpips-squeeze` of every level, over the first 2,048 images.
 
-    A level that the decoder sees is replaced in front of the decoder. One that it does not see acts through the levels
-    below, which are then encoded anew from the replaced one; its rows say so.
-
-    Args:
-        model: in eval mode, on `device`.
-        images: uint8 `[N, H, W, 3]`.
-        codes: each level's most frequent code over the split, bottom first.
-        distance: LPIPS, or why it is not available.
+    They are changes, paired by image, of what the pass measured. A level that the decoder sees is replaced in front of
+    the decoder. One that it does not see acts through the levels below, which are then encoded anew from the replaced
+    one; its rows say so.
     """
-    images = images[:IMAGES]
-    measures = [_MAE, _PERCEPTUAL] if isinstance(distance, PerceptualDistance) else [_MAE]
-    changes: dict[tuple[int, str], list[FloatArray]] = {}
-    for part in torch.split(images, images_within(EVALUATION_PIXELS, images)):
-        batch = to_model(part, device)
-        result = model(batch)
-        whole = _errors(batch, result.images, distance)
-        for level, code in enumerate(codes, 1):
-            without = _without(model, batch, result.codes, level, code)
+    distance = find_perceptual("squeeze", passed.dataset.image_size)
+    images = passed.images.images[:FIRST]
+    changes: dict[tuple[int, str], list[FloatArray]] = defaultdict(list)
+    size = images_within(EVALUATION_PIXELS, images)
+    for start in range(0, len(images), size):
+        part = slice(start, start + size)
+        batch = to_model(images[part], passed.device)
+        codes = [level[part].to(passed.device) for level in passed.codes]
+        for level, code in enumerate(passed.commonest, 1):
+            with autocast(passed.precision, passed.device):
+                without = _without(passed.model, batch, codes, level, code)
             if without is not None:
-                lost = _errors(batch, without, distance)
-                for name in measures:
-                    changes.setdefault((level, name), []).append(lost[name] - whole[name])
-    return [
-        _row(model, name, level, changes.get((level, name), []), distance)
-        for level in range(1, len(codes) + 1)
-        for name in (_MAE, _PERCEPTUAL)
-    ]
+                for name, lost in _errors(batch, without, distance).items():
+                    changes[level, name].append(lost - passed.per_image[_OF[name]][part])
+    levels = range(1, len(passed.commonest) + 1)
+    return [_row(passed.model, name, level, changes[level, name], distance) for level in levels for name in _OF]
 
 
 def _without(model: Tokenizer, batch: Tensor, codes: Sequence[Tensor], level: int, code: int) -> Tensor | None:
@@ -99,7 +86,7 @@ def _errors(reference: Tensor, rebuilt: Tensor, distance: PerceptualDistance | s
 def _row(
     model: Tokenizer, name: str, level: int, changes: list[FloatArray], distance: PerceptualDistance | str
 ) -> Measurement:
-    conditions = {"at": "use", "first": IMAGES}
+    conditions = {"at": "use", "first": FIRST}
     if name == _PERCEPTUAL:
         if isinstance(distance, str):
             return unavailable(name, distance, level=level)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from avq.data.sources import Dataset, ImageSet
 from avq.metrics.measurement import Measurement
 from avq.models.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from avq.metrics.base import FloatArray
+
+FIRST = 2048
+"""Images of a sample, the first of a split: enough where differences are paired, or two means compared."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +28,10 @@ class Passed:
         dataset: all images.
         split: the one that was reconstructed.
         device: where to compute.
+        precision: that of the pass, "float32" or "bfloat16".
         rows: what was measured so far.
+        per_image: the values of metrics with one number an image, by name.
+        codes: of the first `FIRST` images, per level, bottom first.
         commonest: the most frequent code of each level over the split, bottom first.
     """
 
@@ -27,7 +39,10 @@ class Passed:
     dataset: Dataset
     split: str
     device: str
+    precision: str
     rows: Sequence[Measurement]
+    per_image: Mapping[str, FloatArray]
+    codes: Sequence[Tensor]
     commonest: Sequence[int]
 
     @property

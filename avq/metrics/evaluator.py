@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from avq.errors import AvqError
@@ -22,17 +23,20 @@ class Evaluator:
     Args:
         metrics: the metric objects; the evaluator owns them from here on.
         reference_id: fingerprint of the reference images, such as `ImageSet.fingerprint`.
+        conditions: of the whole evaluation, for all protocol ids.
 
     Raises:
         AvqError: two metrics have one name.
     """
 
-    def __init__(self, metrics: Sequence[MetricObject], reference_id: str) -> None:
+    def __init__(
+        self, metrics: Sequence[MetricObject], reference_id: str, conditions: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         names = [metric.name for metric in metrics]
         if len(set(names)) != len(names):
             raise AvqError(f"two metrics of one evaluation share a name: {', '.join(sorted(names))}")
         self.metrics = list(metrics)
-        self.reference_id = reference_id
+        self.reference_id, self.conditions = reference_id, conditions
         self.images = 0
 
     def prepare(self, reference: Callable[[], Iterator[Tensor]]) -> None:
@@ -57,8 +61,9 @@ class Evaluator:
     def named(self, row: Measurement) -> Measurement:
         """A measurement made beside the metrics, under the same reference set."""
         protocol = row.protocol or protocol_id(row.metric)
-        joint = ";" if ":" in protocol else ":"
-        return dataclasses.replace(row, protocol=f"{protocol}{joint}ref={self.reference_id};n={self.images}")
+        about = {**self.conditions, "ref": self.reference_id, "n": self.images}
+        words = ";".join(f"{name}={value}" for name, value in about.items())
+        return dataclasses.replace(row, protocol=f"{protocol}{';' if ':' in protocol else ':'}{words}")
 
     def per_image(self) -> pd.DataFrame:
         """One row per image in the order seen: `image` (its position) and a column per per-image metric."""

@@ -14,7 +14,7 @@ from avq.registry import load
 if TYPE_CHECKING:
     from torch import Tensor
 
-BASE = ("avq.metrics.codebook:CodebookUse", "avq.metrics.error:MeanAbsoluteError")
+BASE = ("avq.metrics.codebook:CodebookUse", "avq.metrics.error:MeanAbsoluteError", "avq.metrics.lpips:squeeze")
 """Measured before anything of `measured_after`, which may use it."""
 
 

@@ -45,11 +45,12 @@ class MultiScaleSimilarity(StructuralSimilarity):
     def score(self, reference: Tensor, reconstruction: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
         from torch.nn.functional import avg_pool2d
 
-        product, images = reference.new_ones(reference.shape[:2]), (reference, reconstruction)
+        product, x, y = reference.new_ones(reference.shape[:2]), reference, reconstruction
         for weight in _SCALE_WEIGHTS:
-            whole, contrast = similarity(*images)
+            whole, contrast = similarity(x, y)
             product *= (whole if weight == _SCALE_WEIGHTS[-1] else contrast).relu() ** weight
-            images = tuple(avg_pool2d(one, 2, padding=[side % 2 for side in one.shape[2:]]) for one in images)
+            odd = [side % 2 for side in x.shape[2:]]
+            x, y = avg_pool2d(x, 2, padding=odd), avg_pool2d(y, 2, padding=odd)
         return product.mean(1)
 
 

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 PER_IMAGE = "per_image.parquet"
 
 
-def evaluation_of(run: Run, allow_small: bool = False) -> Evaluation:
+def evaluation_of(run: Run, allow_small: bool = False, precision: str = "auto") -> Evaluation:
     """The task that measures a run with all that can be measured with here."""
-    return Evaluation(run, measures_here(), evaluation_code(run), allow_small)
+    return Evaluation(run, measures_here(), evaluation_code(run), allow_small, precision)
 
 
 def measures_here() -> dict[str, dict[str, Any]]:
@@ -78,8 +78,9 @@ def carry_out(job: Job, store: Store, folder: Path) -> tuple[Evaluation, DataFra
     missing = task.missing(done)
     adds = earlier is not None and not is_failure(earlier) and len(missing) < len(task.measures)
     measured, images = evaluate(
-        model, dataset, task.split, device=job.device, allow_small=task.allow_small, only=missing
-    )
+        model, dataset, task.split, device=job.device, allow_small=task.allow_small, precision=task.precision,
+        only=missing,
+    )  # fmt: skip
     record = record_frame(of_run(task.run, machine_name(job.device)), [(task.split, one) for one in measured])
     memory = _memory(job, store, task)
     if adds:

@@ -33,6 +33,11 @@ def resolve_precision(precision: str, device: str) -> str:
     return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
 
 
+def evaluation_precision(precision: str, image_size: int, device: str) -> str:
+    """That of an evaluation: for "auto", float32 up to 64 px and above that what `resolve_precision` returns."""
+    return "float32" if precision == "auto" and image_size <= 64 else resolve_precision(precision, device)
+
+
 def autocast(precision: str, device: str) -> AbstractContextManager[None]:
     """The autocast of a resolved precision; disabled for float32."""
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16")

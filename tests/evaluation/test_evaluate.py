@@ -18,6 +18,7 @@ from avq.models.recipe import Recipe
 from avq.models.zoo import variant_entry
 from avq.profiling.cost import deterministic_costs, timed_costs
 from avq.training.config import TrainConfig
+from avq.training.precision import evaluation_precision, resolve_precision
 
 SMALL = {"width": 8, "codebook_size": 16}
 
@@ -63,8 +64,22 @@ def test_no_more_than_a_batch_of_images_is_held(faces: Dataset, monkeypatch: pyt
     hook = model.register_forward_hook(watch)
     evaluate(model, faces)
     hook.remove()
-    assert len(alive) >= 24  # the images, and those of knock-out
+    assert len(alive) > 12  # the images, and the training images of `mae-gap`
     assert max(alive) <= 6
+
+
+def test_bfloat16_is_close_and_is_stated(faces: Dataset) -> None:
+    torch.manual_seed(0)
+    model = create_variant("aren-2-rpa-mean", 16, **SMALL)
+    exact, close = (evaluate(model, faces, precision=precision).measurements for precision in ("auto", "bfloat16"))
+    for one, other in zip(exact, close, strict=True):
+        assert other.protocol.replace("precision=bfloat16;", "") == one.protocol
+        assert "precision=bfloat16" in other.protocol
+    assert close[0].metric == "mae"
+    assert close[0].value != exact[0].value
+    assert close[0].value == pytest.approx(exact[0].value, rel=1e-2)
+    assert evaluation_precision("auto", 64, "cpu") == "float32"
+    assert evaluation_precision("auto", 65, "cpu") == resolve_precision("auto", "cpu")
 
 
 def test_the_gain_of_attention_is_measured_where_it_stands(faces: Dataset) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 )
 @options.split
 @options.stacked(options.dataset, options.cards, options.data_root, options.settings, labels, options.device)
-@options.stacked(options.plugin, options.allow_small, options.weights_dir)
+@options.stacked(options.plugin, options.allow_small, options.evaluation_precision, options.weights_dir)
 @options.table_format
 def command(
     model: str,
@@ -49,6 +49,7 @@ def command(
     output: Path | None,
     device: str,
     allow_small: bool,
+    evaluation_precision: str,
     style: str,
 ) -> None:
     """Measure MODEL, a trained tokenizer, on the images of a dataset.
@@ -90,8 +91,12 @@ def command(
     if folder is not None:
         export_pairs(tokenizer, getattr(images, split), folder, place)
     rounds = rounded or folder is not None
+    # What others wrote may not bear autocast.
+    precision = "float32" if evaluation_precision == "auto" and isinstance(tokenizer, Adapted) else evaluation_precision
     with measuring(len(getattr(images, split))) as count, eight_bit(tokenizer) if rounds else nullcontext():
-        rows, _ = evaluate(tokenizer, images, split, device=place, allow_small=allow_small, on_images=count)
+        rows, _ = evaluate(
+            tokenizer, images, split, device=place, allow_small=allow_small, precision=precision, on_images=count
+        )
     if isinstance(tokenizer, Adapted) and not tokenizer.codebook_sizes:
         rows = explain_rate(rows, "the model has no codes, or does not say how large its codebooks are (codebook_size)")
     report(eight_bit_rows(rows) if rounds else rows, label, style, output)
