@@ -12,6 +12,7 @@ import torch
 
 from avq.machine import cores, machine_name
 from benchmarks.interleave import Work, interleaved
+from benchmarks.noise import cpu_kind, noise
 from benchmarks.table import Line, save
 
 _LINES = pytest.StashKey[list[Line]]()
@@ -24,6 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--save-table", action="store_true", help="write results/cpu/benchmarks.csv and the README's table"
     )
+    parser.addoption("--noisy", action="store_true", help="save a noisy table in place of a quiet one")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,7 +42,8 @@ def report(pytestconfig: pytest.Config, benchmark: Any) -> Report:
     """Note a line of the table: ``report(case, unit, value, limit=...)``."""
 
     def note(case: str, unit: str, ours_value: float, **more: Any) -> Line:
-        fixed = {"threads": torch.get_num_threads(), "torch": torch.__version__, "machine": machine_name("cpu")}
+        machine = ", ".join(filter(None, [machine_name("cpu"), cpu_kind()]))
+        fixed = {"threads": torch.get_num_threads(), "torch": torch.__version__, "machine": machine, "noise": noise()}
         line = Line(case, unit, ours_value, **fixed | more)
         pytestconfig.stash[_LINES].append(line)
         benchmark.extra_info |= {key: value for key, value in vars(line).items() if value not in (None, "")}
@@ -92,6 +95,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Save what was asked for; a goal that was missed fails the whole."""
     lines = session.config.stash[_LINES]
     if lines and session.config.getoption("--save-table"):
-        save(lines)
+        save(lines, noisy=session.config.getoption("--noisy"))
     if any(line.missed for line in lines):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from avq.errors import UsageError
+from benchmarks.noise import NOISY
+
 ROOT = Path(__file__).parents[1]
 CSV = ROOT / "results" / "cpu" / "benchmarks.csv"
 README = ROOT / "README.md"
@@ -27,6 +30,7 @@ class Line:
         ratio: how many times as good as the peer, with its 95 % interval `low` to `high`.
         goal: what `ratio` should reach; or `limit`, what `ours_value` should not exceed.
         ours_mib, peer_mib: extra memory at the peak; `memory_goal` is what their ratio should reach.
+        noise: of the machine when it was measured (`benchmarks.noise`).
     """
 
     case: str
@@ -46,6 +50,11 @@ class Line:
     threads: int = 1
     torch: str = ""
     machine: str = ""
+    noise: float | None = None
+
+    @property
+    def noisy(self) -> bool:
+        return self.noise is not None and self.noise > NOISY
 
     @property
     def missed(self) -> list[str]:
@@ -60,9 +69,20 @@ class Line:
         return words
 
 
-def save(lines: Sequence[Line], path: Path = CSV) -> None:
-    """Put the lines into the CSV, in place of those of the same cases, and write what is made of it."""
-    kept = {line.case: line for line in load(path)} | {line.case: line for line in lines}
+def save(lines: Sequence[Line], path: Path = CSV, noisy: bool = False) -> None:
+    """Put the lines into the CSV, in place of those of the same cases, and write what is made of it.
+
+    Raises:
+        UsageError: a noisy line would replace a quiet one, and `noisy` does not allow that.
+    """
+    known = {line.case: line for line in load(path)}
+    worse = [line.case for line in lines if line.noisy and line.case in known and not known[line.case].noisy]
+    if worse and not noisy:
+        raise UsageError(
+            f"the machine is noisy ({lines[0].noise:.0%}, at most {NOISY:.0%}): nothing is saved in place of quiet "
+            f" measurements such as '{worse[0]}'. Wait until it is idle, or give --noisy."
+        )
+    kept = known | {line.case: line for line in lines}
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Line)], lineterminator="\n")
@@ -108,7 +128,7 @@ def _cells(line: Line) -> list[str]:
     memory = ""
     if line.ours_mib is not None and line.peer_mib is not None:
         memory = f"{line.ours_mib:.0f} / {line.peer_mib:.0f} MiB"
-    return [line.case, here, peer, ratio, goal, memory]
+    return [line.case + (f" (noisy: {line.noise:.0%})" if line.noisy else ""), here, peer, ratio, goal, memory]
 
 
 def _number(value: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # benchmarks are no part of the package
 
-from benchmarks import table  # noqa: E402
+from avq.errors import UsageError  # noqa: E402
+from benchmarks import noise, table  # noqa: E402
 from benchmarks.interleave import in_turns, interleaved, ratio_of  # noqa: E402
 from benchmarks.memory import extra_memory  # noqa: E402
 from benchmarks.own_process import OwnProcess  # noqa: E402
@@ -58,6 +60,25 @@ def test_the_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert "5.00 (4.50 to 5.50)" in path.with_suffix(".md").read_text()
 
 
+def test_a_noisy_line_is_marked_and_does_not_replace_a_quiet_one(tmp_path: Path) -> None:
+    path = tmp_path / "benchmarks.csv"
+    quiet, noisy = (replace(LINE, noise=noise) for noise in (0.09, 0.11))
+    table.save([quiet], path)
+    with pytest.raises(UsageError, match=r"noisy \(11%, at most 10%\).*'a case'"):
+        table.save([noisy], path)
+    assert table.load(path) == [quiet]
+    table.save([noisy], path, noisy=True)
+    assert "a case (noisy: 11%)" in path.with_suffix(".md").read_text()
+    table.save([noisy], path)
+
+
+def test_noise_is_what_departs_from_the_median_and_a_neighbour() -> None:
+    even = np.ones(60)
+    assert noise.of(even, even / 2) == 0
+    assert noise.of(even, np.repeat([0.5, 0.7], [50, 10])) == pytest.approx(0.4)
+    assert noise.of(even, even * 1.3) == pytest.approx(0.3)
+
+
 def test_the_readme_has_the_lines_with_a_goal_between_its_marks(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -97,8 +118,6 @@ def test_a_call_in_its_own_process_and_one_that_cannot_be_made(monkeypatch: pyte
 
 
 def test_missed_goals_are_named() -> None:
-    from dataclasses import replace
-
     assert LINE.missed == []
     assert "not 6" in replace(LINE, goal=6.0).missed[0]
     assert "not 1/4" in replace(LINE, memory_goal=4.0).missed[0]
