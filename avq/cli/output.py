@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 
 Row = Mapping[str, Any]
+
+_NARROWEST = 16  # characters of a wrapped column
 
 
 def print_rows(rows: Sequence[Row], style: str) -> None:
@@ -55,24 +58,42 @@ def _markdown(rows: Sequence[Row]) -> str:
 
 
 def _table(rows: Sequence[Row]) -> str:
-    """Columns side by side; only the last is wrapped, and only on a terminal too narrow for it."""
+    """Columns side by side. On a terminal too narrow for them the widest are wrapped; one row a block, if need be."""
     import shutil
     import sys
-    import textwrap
 
     if not rows:
         return "(none)"
     columns = _columns(rows)
-    texts = [[cell(row.get(name)) for name in columns] for row in rows]
-    widths = [max(map(len, column)) for column in zip(columns, *texts, strict=True)]
-    room = 10_000
-    if sys.stdout.isatty():
-        room = max(30, shutil.get_terminal_size().columns - sum(widths[:-1]) - 2 * (len(widths) - 1))
-    indent = " " * (sum(widths[:-1]) + 2 * (len(widths) - 1))
-    lines = []
-    for line in [columns, ["-" * min(width, room) for width in widths], *texts]:
-        *front, last = line
-        head = "".join(f"{text:<{width}}  " for text, width in zip(front, widths, strict=False))
-        first, *more = textwrap.wrap(last, room) or [""]
-        lines += [(head + first).rstrip(), *(indent + text for text in more)]
-    return "\n".join(lines)
+    lines = [[cell(row.get(name)) for name in columns] for row in rows]
+    natural = [max(map(len, column)) for column in zip(columns, *lines, strict=True)]
+    if not sys.stdout.isatty():
+        return _side_by_side(natural, [columns, ["-" * width for width in natural], *lines])
+    room = shutil.get_terminal_size().columns
+    widths = _fitted(natural, room - 2 * (len(columns) - 1))
+    if min((width for width, whole in zip(widths, natural, strict=True) if width < whole), default=room) >= _NARROWEST:
+        return _side_by_side(widths, [columns, ["-" * width for width in widths], *lines])
+    names = max(map(len, columns))
+    blocks = [[(name, text) for name, text in zip(columns, line, strict=True) if text] for line in lines]
+    return "\n\n".join(_side_by_side([names, max(_NARROWEST, room - names - 2)], block) for block in blocks)
+
+
+def _side_by_side(widths: Sequence[int], lines: Iterable[Sequence[str]]) -> str:
+    return "\n".join(text for line in lines for text in _wrapped(widths, line))
+
+
+def _wrapped(widths: Sequence[int], line: Sequence[str]) -> Iterator[str]:
+    import textwrap
+
+    cells = [textwrap.wrap(text, width, break_on_hyphens=False) for text, width in zip(line, widths, strict=True)]
+    for parts in itertools.zip_longest(*cells, fillvalue=""):
+        yield "  ".join(f"{part:<{width}}" for part, width in zip(parts, widths, strict=True)).rstrip()
+
+
+def _fitted(widths: Sequence[int], room: int) -> list[int]:
+    """Widths that have room together: narrow columns keep theirs, the others share what is left."""
+    fitted = list(widths)
+    for done, place in enumerate(sorted(range(len(widths)), key=lambda place: widths[place])):
+        fitted[place] = min(widths[place], max(1, room // (len(widths) - done)))
+        room -= fitted[place]
+    return fitted

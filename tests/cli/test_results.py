@@ -130,6 +130,7 @@ def test_run_passes_every_option_on(call, running, in_empty_folder):
         "--seeds", "0,4", "--set", "steps=5", "--output", "out", "--device", "cpu", "--precision", "float32",
         "--compile", "off", "--max-minutes", "2.5", "--workers", "1", "--fresh", "--keep-stale", "--allow-small",
         "--executor", "ray", "--address", "10.0.0.1:6379", "--tensorboard",
+        "--evaluation-precision", "bfloat16",
     )  # fmt: skip
     assert done.exit_code == 0, done.stderr
     assert seen.pop("ablation").name == "ablation_levels"
@@ -138,7 +139,8 @@ def test_run_passes_every_option_on(call, running, in_empty_folder):
         "preset": "small", "dataset": "cifar10", "only": ("a", "b"), "seeds": (0, 4), "device": "cpu", "workers": 1,
         "settings": {"steps": 5, "precision": "float32", "compile": "off"}, "max_minutes": 2.5,
         "fresh": True, "keep_stale": True, "plugins": (),
-        "allow_small": True, "executor": "ray", "address": "10.0.0.1:6379", "tensorboard": True,
+        "allow_small": True, "evaluation_precision": "bfloat16", "executor": "ray", "address": "10.0.0.1:6379",
+        "tensorboard": True,
     }  # fmt: skip
 
 
