@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 from avq.aliases import SETTINGS
 
+_SHOWN = 5  # names of an error line
+
 
 class AvqError(Exception):
     """A job failed for a reason that fits one line."""
@@ -44,13 +46,19 @@ def unknown(kind: str, name: str, options: Iterable[str], hint: str = "") -> Usa
         kind: what the name was meant to name, such as "variant".
         name: what the user wrote.
         options: the names there are.
-        hint: what to do instead; by default the names are listed.
+        hint: what to do instead; by default the nearest five names are listed.
     """
     known = sorted(options)
+    if not name:
+        return UsageError(f"no {kind} is named. {hint}".rstrip())
     if SETTINGS.get(name) in known:
         return UsageError(f"unknown {kind} '{name}': it is called '{SETTINGS[name]}' now.")
     near = difflib.get_close_matches(name, known, n=len(known) or 1, cutoff=0.5)
     # Of names as near as one another, the first: `aren-l` is meant for aren-1 rather than aren-3.
     best = max(sorted(near), key=lambda option: difflib.SequenceMatcher(None, option, name).ratio(), default=None)
     meant = f"; did you mean '{best}'?" if best else "."
-    return UsageError(f"unknown {kind} '{name}'{meant} {hint or 'Known: ' + ', '.join(known)}")
+    if not hint:
+        nearest = difflib.get_close_matches(name, known, n=_SHOWN, cutoff=0)
+        more = len(known) - len(nearest)
+        hint = f"Known: {', '.join(sorted(nearest))}" + (f" and {more} more" if more else "")
+    return UsageError(f"unknown {kind} '{name}'{meant} {hint}")

@@ -17,6 +17,7 @@ from avq.errors import AvqError, UsageError
 from avq.execution.eta import TimeLeft
 from avq.execution.executors import Executor, opened
 from avq.files import DiskError
+from avq.metrics.weights import missing_weights
 from avq.plugins import load_plugins
 from avq.store.assembly import assemble, costs_of
 from avq.store.layout import Store
@@ -57,7 +58,7 @@ def _planned(
 ) -> Plan:
     loaded = ablation if isinstance(ablation, Ablation) else load_ablation(ablation)
     made = make_plan(loaded, get_preset(preset), choices, data_root=_path(data_root), device=device)
-    _check_models(made)
+    _look(made, device)
     return made
 
 
@@ -142,6 +143,8 @@ def _swept(made: Plan, sweep: _Sweep, keep_stale: bool) -> DataFrame:
         sweep.carry_out(tune.distinct(trials))
         made = tune.tuned(made, tune.chosen(trials, store))
     stale = _stale(made, store, report, keep_stale)
+    if text := missing_weights():
+        report(Event("message", text=text))
     merge(made, store, stale, machine)
 
     def keep_table(event: Event) -> None:
@@ -229,15 +232,24 @@ def _runs(count: int) -> str:
     return f"{count} run{'' if count == 1 else 's'}"
 
 
-def _check_models(made: Plan) -> None:
-    """Build every row's model without memory: what does not fit, or a loss's missing weights, is said at once."""
+def _look(made: Plan, device: str) -> None:
+    """Say at once what cannot go well: models that do not fit or leave no memory, a loss's missing weights."""
     from avq.design.matching import meta_model
+    from avq.profiling.memory import MIB, free_memory
     from avq.training.checks import check_losses
     from avq.training.config import TrainConfig
 
-    for row in made.rows:
-        meta_model(row)
+    free = free_memory(device)
     for entry in made.entries:
+        if entry.run.seed == made.seeds[0]:
+            weights = sum(parameter.numel() for parameter in meta_model(entry.row).parameters())
+            # The least: weights, gradient and two moments; a batch and its reconstruction, in float32.
+            least = (16 * weights + 24 * entry.run.train["batch_size"] * entry.run.image_size**2) / MIB
+            if least > free:
+                raise UsageError(
+                    f"row {entry.row.label} needs {least / 1024:,.1f} GiB of memory at least, and {free / 1024:,.1f} "
+                    "are free: lower width or batch_size."
+                )
         try:
             check_losses(TrainConfig(**entry.run.train), entry.run.image_size)
         except UsageError as error:

@@ -232,6 +232,7 @@ def test_weights_that_have_come_measure_the_checkpoint_again_and_lost_ones_do_no
 
     from avq.metrics import weights
 
+    monkeypatch.setattr(weights, "resource_dir", lambda _name: tmp_path)  # without those that the package brings
     go(store, only=["aren-1"])
     folder = next(path for path in store.glob("runs/aren-1-*") if (path / "checkpoint.safetensors").exists())
     trained = (folder / "checkpoint.safetensors").read_bytes()
@@ -256,3 +257,20 @@ def test_weights_that_have_come_measure_the_checkpoint_again_and_lost_ones_do_no
     assert go(store, only=["aren-1"])[2] == []  # what was measured with them is kept
     monkeypatch.setattr(evaluate, "available", lambda: ())
     assert len(go(store, only=["aren-1"], allow_small=True)[2]) == 1  # asked for anew
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"only": ()}, "--only names no row"),
+        ({"seeds": 10**9}, "1,000,000,000 seeds are more than the 1,000"),
+        ({"settings": {"width": 10**6}}, r"row aren-1 needs [\d,.]+ GiB of memory at least"),
+        ({"settings": {"batch_size": 10**8}}, r"row aren-1 needs [\d,.]+ GiB"),
+    ],
+)
+def test_what_cannot_go_well_is_said_before_anything_starts(
+    tmp_path: Path, asked: dict[str, object], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        run("ablation_levels", output=tmp_path / "store", device="cpu", **asked)  # type: ignore[arg-type]
+    assert not (tmp_path / "store").exists()

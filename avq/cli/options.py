@@ -42,15 +42,16 @@ def read_numbers(text: str) -> tuple[int, ...]:
         return ()
 
 
-def read_seeds(text: str) -> tuple[int, ...]:
-    """A number of seeds (``3`` for 0, 1, 2), or the seeds themselves (``0,4,7``; a single one as ``4,``)."""
+def read_seeds(text: str) -> int | tuple[int, ...]:
+    """A number of seeds (``3``), or the seeds themselves (``0,4,7``; a single one as ``4,``)."""
     numbers = read_numbers(text)
     if not numbers or min(numbers) < 0 or ("," not in text and numbers[0] == 0):
         raise ValueError(f"'{text}' is neither a number of seeds (3) nor a list of seeds (0,4,7)")
-    seeds = numbers if "," in text else tuple(range(numbers[0]))
-    if len(set(seeds)) < len(seeds):
+    if "," not in text:
+        return numbers[0]
+    if len(set(numbers)) < len(numbers):
         raise ValueError(f"'{text}' names a seed twice")
-    return seeds
+    return numbers
 
 
 def read_names(text: str) -> tuple[str, ...]:

@@ -54,6 +54,21 @@ def carry_out(ablation: Ablation, called: str, style: str, chosen: dict[str, Any
         )
 
 
+def say_what_is_to_do(ablation: Ablation, chosen: dict[str, Any]) -> None:
+    """Plan and check as `carry_out` would, and print how many runs there are to train; errors as `avq.run`."""
+    import avq
+    from avq.metrics.weights import missing_weights
+    from avq.store.layout import Store
+
+    names = ("preset", "settings", "dataset", "data_root", "only", "seeds", "device", "plugins")
+    plan = avq.plan(ablation, **{name: value for name, value in arguments(chosen).items() if name in names})
+    store = Store(chosen["output"])
+    missing = [run.name for run in plan.runs if chosen["fresh"] or not store.finished(run)]
+    click.echo(f"{len(plan.rows)} rows, {len(plan.seeds)} seeds: {len(missing)} of {len(plan.runs)} runs to train")
+    for line in [*missing, *filter(None, [missing_weights()])]:
+        click.echo(f"  {line}")
+
+
 def arguments(chosen: dict[str, Any]) -> dict[str, Any]:
     """Options as `avq.run` and `avq.plan` take them: `--precision` and `--compile` are settings of training."""
     rest = {name: value for name, value in chosen.items() if name not in ("precision", "compile")}

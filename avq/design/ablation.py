@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from avq.aliases import current_tree
 from avq.design.settings import Match, known_settings
@@ -28,6 +28,12 @@ class Contrast(BaseModel):
     b: str
     metric: str = "mae"
     level: int | None = None
+
+    @model_validator(mode="after")
+    def _of_two_rows(self) -> Contrast:
+        if self.a == self.b:
+            raise ValueError(f"contrast '{self.name}' compares {self.a} with itself")
+        return self
 
 
 class Statistics(BaseModel):

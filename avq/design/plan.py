@@ -16,6 +16,8 @@ from avq.design.settings import Setting
 from avq.design.task import canonical, fingerprint_of
 from avq.errors import UsageError
 
+MOST_SEEDS = 1000
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -129,8 +131,11 @@ def plan_seeds(preset: Preset, seeds: int | Sequence[int] | None) -> tuple[int, 
     """`None` -> the preset's number; `3` -> 0, 1, 2; a list as it is.
 
     Raises:
-        UsageError: no seed, a negative one, or one twice.
+        UsageError: no seed, a negative one, or one twice; more than anyone means.
     """
+    count = seeds if isinstance(seeds, int) else len(seeds or ())
+    if count > MOST_SEEDS:
+        raise UsageError(f"{count:,} seeds are more than the {MOST_SEEDS:,} that one command trains.")
     chosen = tuple(range(seeds if isinstance(seeds, int) else preset.seeds)) if seeds is None or isinstance(
         seeds, int) else tuple(seeds)  # fmt: skip
     if not chosen or min(chosen) < 0 or len(set(chosen)) < len(chosen):

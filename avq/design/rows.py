@@ -102,9 +102,11 @@ def choose(rows: Sequence[Row], ablation: Ablation, preset: Preset, only: Sequen
     """The rows to run: those named, by label or, where no row has that label, by variant; else the preset's choice.
 
     Raises:
-        UsageError: a name that is neither.
+        UsageError: a name that is neither; no name at all.
     """
-    if only:
+    if only is not None:
+        if not only:
+            raise UsageError("--only names no row: give labels or variants, such as --only aren-1,vqvae.")
         names = {row.label for row in rows} | {row.variant for row in rows}
         for name in only:
             if name not in names:

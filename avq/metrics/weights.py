@@ -150,6 +150,16 @@ def available() -> tuple[str, ...]:
     return tuple(name for name in REGISTRY if any(found.state == "ok" for found in look(name)))
 
 
+def missing_weights() -> str:
+    """Which metrics are not measured for want of weights, and what to do; empty where all are here."""
+    missing = [get_weights(name) for name in REGISTRY if name not in available()]
+    if not missing:
+        return ""
+    metrics = ", ".join(name for weights in missing for name in weights.metrics)
+    names = " ".join(weights.name for weights in missing)
+    return f"not measured, as their networks' weights are not here: {metrics} (`avq-bench weights fetch {names}`)"
+
+
 def is_right(path: Path, known: WeightsFile) -> bool:
     """Whether a file has the size and sha256 that the registry states."""
     status = path.stat()

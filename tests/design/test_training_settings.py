@@ -15,8 +15,8 @@ from avq.design.plan import Choices, Plan, make_plan, plan_rows
 from avq.design.presets import get_preset
 from avq.design.settings import check_value, parse_assignments
 from avq.errors import UsageError
+from avq.metrics import weights
 from avq.metrics.measurement import measured
-from avq.metrics.weights import ENVIRONMENT_VARIABLE
 from avq.reporting.tables import wide_table
 from avq.store.assembly import assemble, costs_of
 from avq.store.layout import Store
@@ -76,8 +76,9 @@ def test_the_paper_preset_trains_against_the_sibling_codes_patchgan() -> None:
 
 
 def test_missing_weights_are_said_before_anything_is_spent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(weights.ENVIRONMENT_VARIABLE, str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(weights, "resource_dir", lambda _name: tmp_path)  # without those that the package brings
     label = "aren-1-rpa-mean[adversarial=none,perceptual=squeeze]"
     with pytest.raises(UsageError, match=r"row aren-1-rpa-mean\[.*perceptual=squeeze\]: .*squeezenet1_1"):
         sweep.run("training", only=[label], output=tmp_path / "store", device="cpu")
