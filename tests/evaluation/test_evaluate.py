@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from functools import partial
 from typing import Any
 
 import pytest
@@ -105,19 +106,36 @@ def test_evaluating_twice_gives_the_same_digits_and_moves_nothing(faces: Dataset
     assert quantizer.training
 
 
-def halving(in_place: bool) -> Tokenizer:
-    """A variant of our own that halves its images first."""
+def halving(name: str, in_place: bool, **settings: str) -> Tokenizer:
+    """A variant of our own that halves its images first, and flips its codes before it decodes them."""
     torch.manual_seed(0)
-    model = create_variant("aren-2", 16, **SMALL)
+    model = create_variant(name, 16, **SMALL, **settings)
+    model.initialise_codebooks(torch.rand(16, 3, 16, 16) * 2 - 1)
     model.register_forward_pre_hook(lambda _model, inputs: (inputs[0].mul_(0.5) if in_place else inputs[0] * 0.5,))
+    decode = model.decode
+    flipped = [lambda codes: 15 - codes, lambda codes: codes.mul_(-1).add_(15)][in_place]
+    model.decode = lambda codes: decode([flipped(level) for level in codes])  # type: ignore[method-assign]
     return model
 
 
-@pytest.mark.parametrize("make", [lambda in_place: adapt(Wrapped(in_place)), halving])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda in_place: adapt(Wrapped(in_place)),
+        partial(halving, "aren-2"),
+        partial(halving, "aren-3", decoder_input="all"),
+    ],
+)
 def test_a_model_that_works_in_place_changes_no_reference(make: Any, faces: Dataset) -> None:
     assert evaluate(make(False), faces).measurements == evaluate(make(True), faces).measurements
     found = [validate(make(in_place), faces.validation.images, "cpu", "float32") for in_place in (False, True)]
     assert found[0] == found[1]
+
+
+def test_an_outside_object_cannot_change_the_images_that_it_is_given(faces: Dataset) -> None:
+    images = to_model(faces.test.images)
+    adapt(Wrapped(in_place=True)).encode(images)
+    assert torch.equal(images, to_model(faces.test.images))
 
 
 def test_a_model_that_gives_other_images_the_second_time_is_refused(faces: Dataset) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import itertools
 import math
 from typing import Any
 
@@ -213,11 +212,12 @@ def test_a_nan_is_named_where_it_begins_and_leaves_no_trace(where: str, words: s
     model = fresh(block="v2")
     settings = config(adversarial="bce", grad_accum_steps=slices)
     step = stepped(model, settings)
-    calls = itertools.count()
+    seen: list[float] = []
 
-    def poison(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+    def poison(_module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        seen.append(inputs[0].sum().item())
         spoiled = output.clone()
-        spoiled[0, :, 0, 0] += torch.nan if next(calls) % slices == 0 else 0
+        spoiled[0, :, 0, 0] += torch.nan if slices == 1 or seen[-1] == seen[0] else 0
         return spoiled
 
     before = {name: copy.deepcopy(module.state_dict()) for name, module in step.modules.items()}
