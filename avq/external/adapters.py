@@ -27,7 +27,7 @@ from torch import Tensor
 
 from avq.errors import AvqError, UsageError
 from avq.external import peers
-from avq.models.asking import dtype_of
+from avq.models.full_precision import dtype_of
 from avq.models.tokenizer import Reconstruction, Tokenizer
 
 _ADDRESS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")

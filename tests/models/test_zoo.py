@@ -71,7 +71,7 @@ def test_a_model_of_any_dtype_takes_float32_images(name: str, dtype: torch.dtype
     own = {quantizer.codebook.dtype for quantizer in model.find_quantizers()}
     own |= {weight.dtype for level in model.find_levels() if level.attention for weight in level.attention.parameters()}
     assert own <= {torch.float32, max(dtype, torch.float32, key=lambda one: one.itemsize)}
-    assert result.images.dtype == (torch.float32 if dtype == torch.float32 else dtype)
+    assert result.images.dtype == dtype
 
 
 @pytest.mark.parametrize("name", list_variants())
