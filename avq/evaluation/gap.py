@@ -24,7 +24,7 @@ def measure(passed: Passed) -> list[Measurement]:
     for batch in torch.split(images, images_within(EVALUATION_PIXELS, images)):
         original = to_model(batch, passed.device)
         with autocast(passed.precision, passed.device):
-            rebuilt = passed.model(original).images.float()
+            rebuilt = passed.model(original.clone()).images.float()
         metric.update(original, rebuilt, [])
     seen = metric.compute()[0]
     assert seen.value is not None

@@ -59,7 +59,7 @@ def measure(passed: Passed) -> list[Measurement]:
 def _without(model: Tokenizer, batch: Tensor, codes: Sequence[Tensor], level: int, code: int) -> Tensor | None:
     """The reconstruction without a level; None if it is unknown how that level's codes act."""
     if level in model.decoder_levels:
-        replaced = [torch.full_like(part, code) if at == level else part for at, part in enumerate(codes, 1)]
+        replaced = [torch.full_like(part, code) if at == level else part.clone() for at, part in enumerate(codes, 1)]
         return model.decode(replaced)
     levels = model.find_levels()
     if not levels:
@@ -71,7 +71,7 @@ def _without(model: Tokenizer, batch: Tensor, codes: Sequence[Tensor], level: in
 
     with ExitStack() as hooks:
         hooks.callback(levels[level - 1].quantizer.register_forward_hook(replace).remove)
-        images: Tensor = model(batch).images
+        images: Tensor = model(batch.clone()).images
     return images
 
 

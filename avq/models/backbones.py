@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from avq.models.blocks import BottleneckResBlock, ConvResBlock, IdResBlock, TransposedResBlock
 from avq.models.config import AutoencoderConfig
 from avq.models.convolution import TransposedConvolution
+from avq.models.full_precision import dtype_of
 
 
 def encoder_stages(config: AutoencoderConfig) -> nn.ModuleList:
@@ -59,7 +60,7 @@ class Resize(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         if self.learned is not None:
-            return cast(Tensor, self.learned(latents))
+            return cast(Tensor, self.learned(latents.to(dtype_of(self.learned))))
         return F.interpolate(latents, scale_factor=self.scale, mode=self.mode)
 
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from avq.errors import UsageError
+from avq.models.asking import asks
+from avq.models.full_precision import dtype_of
 from avq.models.quantizers.base import Quantizer
 from avq.models.recipe import Recipe
 
@@ -78,21 +80,22 @@ class Tokenizer(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, images: Tensor) -> list[Tensor]:
-        """Only the codes."""
+        """Only the codes, as `forward` finds them in eval mode; learns nothing in any mode."""
 
     @abstractmethod
     def decode(self, codes: list[Tensor]) -> Tensor:
-        """Images from the codes of all levels, as `forward` returns them in eval mode."""
+        """Images from the codes of all levels, as `forward` returns them in eval mode; learns nothing in any mode."""
 
     def backbone(self, images: Tensor) -> list[Tensor]:
-        """The encoder backbone's response per level `[B, width, h, w]`, bottom first; [] for a model without one."""
+        """The encoder backbone's response per level `[B, width, h, w]` in eval mode, bottom first; [] without one."""
         return []
 
     @torch.no_grad()
+    @asks
     def latent_sizes(self, image_size: int) -> list[tuple[int, int]]:
         """Height and width of each level's codes for square images of that side, bottom first."""
         where = next(itertools.chain(self.parameters(), self.buffers()), torch.zeros(())).device
-        codes = self.encode(torch.zeros(1, 3, image_size, image_size, device=where))
+        codes = self.encode(torch.zeros(1, 3, image_size, image_size, device=where, dtype=dtype_of(self)))
         return [(level.shape[1], level.shape[2]) for level in codes]
 
     def initialise_codebooks(self, images: Tensor) -> None:

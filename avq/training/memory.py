@@ -69,7 +69,9 @@ class WholeBatch:
     """
 
     def __init__(self, model: Tokenizer) -> None:
-        self._latents: dict[Quantizer, list[Tensor]] = {quantizer: [] for quantizer in model.find_quantizers()}
+        self._latents: dict[Quantizer, list[Tensor]] = {
+            quantizer: [] for quantizer in model.find_quantizers() if quantizer.training
+        }
         self._hooks: list[Any] = []
 
     def __enter__(self) -> WholeBatch:

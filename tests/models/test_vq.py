@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from avq.models.quantizers import vq
 from avq.models.quantizers.kmeans import cluster_sums, kmeans
 from avq.models.quantizers.nearest import _argmax, nearest_codes
 from avq.models.quantizers.vq import VectorQuantizer
@@ -134,6 +137,67 @@ def test_without_restarts_dead_codes_stay_dead() -> None:
     for _ in range(60):
         codes = quantizer(torch.randn(8, 2, 8, 8)).codes
     assert codes.max() < 4
+
+
+def used(restarts: bool) -> VectorQuantizer:
+    """A quantizer that has learned for a while."""
+    torch.manual_seed(0)
+    quantizer = VectorQuantizer(16, 4, ema_decay=0.99, dead_code_reset=restarts)
+    quantizer.initialise(torch.randn(8, 4, 8, 8))
+    for _ in range(30):
+        quantizer(torch.randn(8, 4, 8, 8))
+    return quantizer
+
+
+def copied(quantizer: VectorQuantizer, codebook: torch.Tensor) -> None:
+    quantizer.codebook.copy_(codebook)
+
+
+def copied_unseen_by_autograd(quantizer: VectorQuantizer, codebook: torch.Tensor) -> None:
+    quantizer.codebook.data.copy_(codebook)
+
+
+def loaded_from_a_gradient_codebook(quantizer: VectorQuantizer, codebook: torch.Tensor) -> None:
+    other = VectorQuantizer(16, 4, dead_code_reset=True)
+    other.codebook.data.copy_(codebook)
+    quantizer.load_state_dict(other.state_dict(), strict=False)
+
+
+def replaced(quantizer: VectorQuantizer, codebook: torch.Tensor) -> None:
+    quantizer.codebook = codebook.clone()
+
+
+@pytest.mark.parametrize("shift", [0, 5])  # 5: a single code takes all latents
+@pytest.mark.parametrize("restarts", [True, False])
+@pytest.mark.parametrize("start", [used, lambda restarts: VectorQuantizer(16, 4, 0.99, dead_code_reset=restarts)])
+@pytest.mark.parametrize("way", [copied, copied_unseen_by_autograd, loaded_from_a_gradient_codebook, replaced])
+def test_a_codebook_set_from_outside_moves_like_one_at_rest(way: Any, start: Any, restarts: bool, shift: int) -> None:
+    """By 1 % of the way to its latents at most, and not at all without latents."""
+    quantizer = start(restarts)
+    z = torch.randn(8, 4, 8, 8) + shift
+    flat = z.movedim(1, -1).reshape(-1, 4)
+    codebook = quantizer.codebook.clone()
+    codebook[:10] = flat[:10] + 0.1 - shift
+    way(quantizer, codebook)
+    quantizer(z)
+    counts, sums = cluster_sums(flat, nearest_codes(flat, codebook), 16)
+    way_to_go = torch.where(counts > 0, (sums / counts[:, None] - codebook).norm(dim=1), 0)
+    assert ((quantizer.codebook - codebook).norm(dim=1) <= 0.0101 * way_to_go + 1e-4)[:10].all()
+    for _ in range(20):  # and it stays a running mean of its latents
+        quantizer(z)
+    assert quantizer.codebook.isfinite().all()
+    assert quantizer.codebook.norm(dim=1).max() < flat.norm(dim=1).max()
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+def test_what_is_not_finite_on_another_rank_teaches_nothing_on_this(
+    restarts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quantizer = used(restarts)
+    before = {name: tensor.clone() for name, tensor in quantizer.state_dict().items()}
+    monkeypatch.setattr(vq, "all_sum", lambda counts, sums: (counts, sums + torch.nan))
+    quantizer(torch.randn(8, 4, 8, 8))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in quantizer.state_dict().items())
 
 
 @given(st.integers(1, 40), st.integers(2, 40))
