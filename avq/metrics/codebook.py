@@ -46,9 +46,6 @@ class CodebookUse(MetricObject):
     entropy of the code frequencies, 1 to K) and `dead-codes`; the `reason` of its rows names a collapsed codebook. Over
     all: `bits-per-pixel`, the sum over the levels that the decoder sees of tokens x log2 K / pixels, and
     `bits-per-pixel-entropy`, with the entropy in bits in place of log2 K: the ideal code length of single codes.
-
-    Raises:
-        AvqError: the decoder sees a level that does not exist.
     """
 
     name = "codebook"
@@ -58,10 +55,6 @@ class CodebookUse(MetricObject):
 
         self.codebook_sizes, self.decoder_levels = list(subject.codebook_sizes), list(subject.decoder_levels)
         self.image_size = subject.image_size
-        levels = len(self.codebook_sizes)
-        missing = [level for level in self.decoder_levels if not 1 <= level <= levels]
-        if missing:
-            raise AvqError(f"codebook: the decoder sees level {missing[0]}, but there are {levels} levels")
         self._counts = [torch.zeros(k, dtype=torch.int64) for k in self.codebook_sizes]
         self._tokens = [0] * len(self.codebook_sizes)
         self._images = 0

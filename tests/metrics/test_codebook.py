@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from avq.errors import AvqError
+from avq.errors import AvqError, UsageError
 from avq.metrics.codebook import CodebookUse, nominal_rate
 from avq.metrics.subject import Subject
 
@@ -116,5 +116,11 @@ def test_what_does_not_fit_is_refused() -> None:
         metric.update(blank(1), blank(1), [torch.zeros(1, 4, 4, dtype=torch.int64)])
     with pytest.raises(AvqError, match="made for 32x32"):
         metric.update(blank(1, 64), blank(1, 64), [torch.zeros(1, 8, 8, dtype=torch.int64)])
-    with pytest.raises(AvqError, match="decoder sees level 2"):
-        CodebookUse(Subject([64], [1, 2], 32))
+
+
+@pytest.mark.parametrize(
+    ("levels", "codebook_sizes"), [([1, 2], [64]), ([1, 1], [64]), ([0], [64]), ([], [64]), ([2, 1, 2], [8, 8]), ([1], [])]
+)
+def test_decoder_levels_are_levels_that_exist_each_once(levels: list[int], codebook_sizes: list[int]) -> None:
+    with pytest.raises(UsageError, match="decoder_levels"):
+        Subject(codebook_sizes, levels, 32)
