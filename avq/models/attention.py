@@ -122,7 +122,7 @@ class ResidualPixelAttention(Attention):
 
     def _by_head(self, maps: Tensor) -> Tensor:
         """`[B, C, H, W]` -> `[B * heads, N, C / heads]`."""
-        return maps.reshape(len(maps) * self.heads, maps.shape[1] // self.heads, -1).mT
+        return maps.flatten(2).unflatten(1, (self.heads, -1)).flatten(0, 1).mT
 
     def log_weights(self, x: Tensor, rows: Tensor) -> Tensor:
         x = x if x.dtype == torch.float64 else x.float()
