@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -63,10 +64,11 @@ class SanityChecks:
         sums = {"all": own, "swapped": _errors(x, y.flip(1))}
         if len(x) > 1:  # a batch of one has no neighbour
             sums |= {"own": own, "shifted": _errors(x, y.roll(1, 0))}
+            sums |= {"own contrast": _contrast(y - x), "shifted contrast": _contrast(y.roll(1, 0) - x)}
         for name, read in _READINGS.items():
             sums |= {f"reconstructions: {name}": _errors(read(x), y), f"originals: {name}": _errors(read(y), x)}
         for name, images in (("reconstructions", y), ("originals", x), ("difference", y - x)):
-            sums[name] = _errors(images, images.mean((2, 3), keepdim=True))
+            sums[name] = _contrast(images)
         self._sums.update({name: values.double().sum().item() for name, values in sums.items()})
         for name, turn in _TURNS.items():
             if (turned := turn(y)).shape == x.shape:
@@ -82,12 +84,12 @@ class SanityChecks:
         The reading must explain them far better than the error itself, than flat images and than a shift of brightness
         do, as those of a bad model may lie near one of these.
         """
-        for side in ("reconstructions", "originals"):
-            for name in _READINGS:
-                left = self._sums[f"{side}: {name}"]
-                if left < _FAR * min(self._sums["all"], self._sums[side], self._sums["difference"]):
-                    return side, name, left / self._images
-        return None
+        shares = {}
+        for side, name in product(("reconstructions", "originals"), _READINGS):
+            most = min(self._sums["all"], self._sums[side], self._sums["difference"])
+            if (left := self._sums[f"{side}: {name}"]) < _FAR * most:
+                shares[left / most] = side, name, left / self._images
+        return shares[min(shares)] if shares else None
 
     def notes(self, rate: float | None = None) -> list[str]:
         """One line per suspected mistake; `rate` is the codes' in bits per pixel, where it is known."""
@@ -112,7 +114,7 @@ class SanityChecks:
                 "reconstructions are nearer to their originals with red and blue swapped "
                 f"(MAE {swapped:.4f} against {error:.4f}): were they saved as BGR?"
             )
-        elif shifted and self._sums["own"] > _NEIGHBOUR * self._sums["shifted"]:
+        elif all(self._sums[f"own{of}"] > _NEIGHBOUR * self._sums[f"shifted{of}"] > 0 for of in ("", " contrast")):
             found.append(
                 "reconstructions are no nearer to their own originals than to their neighbours' "
                 f"(MAE {shifted:.4f} against {error:.4f}): is their order the same?"
@@ -128,6 +130,10 @@ class SanityChecks:
             cast = ", like floats in [0, 1] that were cast to bytes" if self._brightest < 0.01 else ""
             found.append(f"all reconstructions are of one colour{cast}")
         return found
+
+
+def _contrast(images: Tensor) -> Tensor:
+    return _errors(images, images.mean((2, 3), keepdim=True))
 
 
 def _errors(one: Tensor, other: Tensor) -> Tensor:
@@ -149,7 +155,7 @@ def check_model(model: Tokenizer, images: Tensor, device: str, rate: float | Non
     checks, apart, images = SanityChecks(), 0.0, images[:_SAMPLE]
     for part in torch.split(images, images_within(EVALUATION_PIXELS, images)):
         batch = to_model(part, device)
-        result = model(batch)
+        result = model(batch.clone())
         checks.add(batch, result.images)
         if result.codes:
             codes = [torch.tensor(level.flip(0).tolist(), device=device) for level in result.codes]

@@ -122,7 +122,8 @@ class ResidualPixelAttention(Attention):
 
     def _by_head(self, maps: Tensor) -> Tensor:
         """`[B, C, H, W]` -> `[B * heads, N, C / heads]`."""
-        return maps.flatten(2).unflatten(1, (self.heads, -1)).flatten(0, 1).mT
+        batch, channels, height, width = maps.shape
+        return maps.reshape(batch * self.heads, channels // self.heads, height * width).mT
 
     def log_weights(self, x: Tensor, rows: Tensor) -> Tensor:
         x = x if x.dtype == torch.float64 else x.float()
