@@ -131,7 +131,8 @@ class Adapted(Tokenizer):
             raise AvqError(f"{self.name}: got codes of {len(codes)} levels to decode, expected {len(self._sizes)}")
         for number, (level, size) in enumerate(zip(codes, self._sizes, strict=True), 1):
             if level.shape[1:] != size:
-                raise AvqError(f"{self.name}: level {number} needs codes {['B', *size]}, not {list(level.shape)}")
+                wanted = ", ".join(["B", *map(str, size)])
+                raise AvqError(f"{self.name}: level {number} needs codes [{wanted}], not {list(level.shape)}")
         pairs = zip(codes, self._tails, strict=True)
         raw = [level.long().reshape(len(level), *tail) if tail else level.long().flatten() for level, tail in pairs]
         return self._images(self._call(self.model.decode, raw[0] if self._single else raw), len(codes[0]))
