@@ -166,7 +166,7 @@ class Adapted(Tokenizer):
                 )
         self._single = isinstance(latents, Tensor)
         self._tails = [tuple(level.shape[1:]) for level in levels]
-        plain = [level.detach().as_subclass(Tensor).to(torch.int64, copy=True) for level in levels]  # and no more
+        plain = [level.detach().to(torch.int64, copy=True) for level in levels]
         self._sizes = [tuple(x.shape[1:]) if x.ndim == 3 else (1, x.numel() // max(1, batch)) for x in plain]
         return [level.reshape(batch, *size) for level, size in zip(plain, self._sizes, strict=True)]
 

@@ -117,10 +117,13 @@ class SanityChecks:
         elif all(self._sums[f"own{of}"] > _NEIGHBOUR * self._sums[f"shifted{of}"] > 0 for of in ("", " contrast")):
             found.append(
                 "reconstructions are no nearer to their own originals than to their neighbours' "
-                f"(MAE {shifted:.4f} against {error:.4f}): is their order the same?"
+                f"(MAE {shifted:.4f} against {error:.4f}): is their order the same, or has the model learned nothing?"
             )
         if not error:
-            found.append("every reconstruction equals its original value for value: is this the folder you mean?")
+            found.append(
+                "every reconstruction equals its original value for value: is this the folder you mean, or does the "
+                "decoder see the image?"
+            )
         elif error < _LEVEL and rate is not None and rate < 3:  # less than a bit a value
             found.append(
                 f"MAE {error:.4f} is less than one of 255 levels, which {rate:.3g} bits per pixel cannot say of most "

@@ -182,8 +182,10 @@ def check_pairs(originals: Images, reconstructions: Images) -> None:
             )
     if originals.size != reconstructions.size:
         (height, width), (h, w) = originals.size, reconstructions.size
+        turned = ", or is one side turned, as by an EXIF orientation?" if (height, width) == (w, h) else ""
         raise UsageError(
             f"originals are {width}x{height} pixels, reconstructions {w}x{h}: give the originals as the model saw them"
+            f"{turned}"
         )
     if isinstance(originals, FolderImages) and isinstance(reconstructions, FolderImages):
         odd = sorted(reconstructions.grey - originals.grey)

@@ -121,9 +121,12 @@ def test_opaque_alpha_palettes_and_grey_pairs_are_read(tmp_path: Path) -> None:
 def test_sizes_of_the_two_sides(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros((4, 16, 16, 3), np.uint8))
     write(tmp_path / "y", NAMES)
-    assert "originals are 16x16 pixels, reconstructions 8x8" in refused(
-        lambda: open_pairs(tmp_path / "x.npy", tmp_path / "y")
-    )
+    line = refused(lambda: open_pairs(tmp_path / "x.npy", tmp_path / "y"))
+    assert "originals are 16x16 pixels, reconstructions 8x8" in line
+    assert "EXIF" not in line
+    for name, sides in (("wide.npy", (8, 12)), ("tall.npy", (12, 8))):
+        np.save(tmp_path / name, np.zeros((4, *sides, 3), np.uint8))
+    assert "EXIF" in refused(lambda: open_pairs(tmp_path / "wide.npy", tmp_path / "tall.npy"))
 
 
 def test_an_order_that_would_be_a_guess(tmp_path: Path) -> None:
