@@ -55,6 +55,12 @@ def report(measurements: Sequence[Measurement], label: Label, style: str, output
         click.echo(f"\nadded {len(frame)} rows to {output}", err=style != "table")
 
 
+def echo_notes(notes: Sequence[str]) -> None:
+    """Say what a person should know of the measurement, beside it."""
+    for note in notes:
+        click.echo(f"Note: {note}", err=True)
+
+
 @contextmanager
 def measuring(images: int) -> Iterator[Callable[[int], None]]:
     """Show how many of the images are measured."""

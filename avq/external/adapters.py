@@ -3,9 +3,9 @@
 The contract, for `package.module:factory`:
 
 - `encode(images)` takes float `[B, 3, H, W]` in `image_range` (of the dtype of its weights where it is a torch module,
-  otherwise float32) and returns codes (an integer tensor `[B, h, w]` or `[B, T]`, or a list of them, bottom level
-  first), or any other latents, which then have no rate;
-- `decode(what encode returned)` returns images `[B, 3, H, W]` in `image_range`;
+  otherwise float32) and returns codes (an integer tensor `[B, h, w]`, `[B, T]` or `[B h w]`, or a list of them, bottom
+  level first), or any other latents, which then have no rate;
+- `decode(what encode returned)` returns images `[B, 3, H, W]` in `image_range`; codes come back as plain int64;
 - `image_range`, optional: `(-1, 1)`, the default, or `(0, 1)`;
 - `codebook_size`, optional: one number, or one per level; without it the rate is n/a;
 - `decoder_levels`, optional: the levels (1 = bottom) that the decoder sees; by default all.
@@ -16,6 +16,7 @@ The contract, for `package.module:factory`:
 from __future__ import annotations
 
 import importlib
+import operator
 import os
 import re
 import sys
@@ -23,12 +24,14 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from avq.errors import AvqError, UsageError
 from avq.external import peers
+from avq.metrics.subject import check_levels
 from avq.models.full_precision import dtype_of
-from avq.models.tokenizer import Reconstruction, Tokenizer
+from avq.models.tokenizer import Level, Reconstruction, Tokenizer
 
 _ADDRESS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _WRONG_RANGE = 0.75  # the error falls below this share of its value when images are read in the other range
@@ -101,16 +104,17 @@ class Adapted(Tokenizer):
         levels = range(1, len(self.codebook_sizes) + 1)
         seen = getattr(model, "decoder_levels", None)
         self.decoder_levels = list(levels if seen is None else seen)
-        if not set(self.decoder_levels) <= set(levels):
-            raise UsageError(f"{name}: decoder_levels {self.decoder_levels} do not fit {len(levels)} codebooks")
+        check_levels(self.decoder_levels, len(levels))
         self._range_checked = False
         self._single = True  # encode returns a tensor, not a list of them
-        self._tails: list[tuple[int, ...]] = []  # sizes of each level's codes as encode returns them, but for the batch
+        # Sizes of each level's codes without the batch, as the object's encode and as this one return them.
+        self._tails: list[tuple[int, ...]] = []
+        self._sizes: list[tuple[int, ...]] = []
 
     def forward(self, images: Tensor) -> Reconstruction:
-        """Encode and decode; no codes if the object does not say how large its codebooks are."""
+        """Encode, and decode from the codes alone; from any latents if the object has no `codebook_size`."""
         latents, codes = self._encode(images)
-        rebuilt = self._images(self._call(self.model.decode, latents), len(images))
+        rebuilt = self.decode(codes) if codes else self._images(self._call(self.model.decode, latents), len(images))
         if rebuilt.shape != images.shape:
             raise AvqError(f"{self.name}: decode returned {list(rebuilt.shape)} for images {list(images.shape)}")
         self._check_range(images, rebuilt)
@@ -126,10 +130,21 @@ class Adapted(Tokenizer):
 
     def decode(self, codes: list[Tensor]) -> Tensor:
         """Images from codes as `encode` of this class returns them; call that first, since it learns the layout."""
-        if not codes or len(codes) != len(self._tails):
-            raise AvqError(f"{self.name}: no codes to decode images from")
-        raw = [level.reshape(len(level), *tail) for level, tail in zip(codes, self._tails, strict=True)]
+        if not codes or len(codes) != len(self._sizes):
+            raise AvqError(f"{self.name}: got codes of {len(codes)} levels to decode, expected {len(self._sizes)}")
+        for number, (level, size) in enumerate(zip(codes, self._sizes, strict=True), 1):
+            if level.shape[1:] != size:
+                wanted = ", ".join(["B", *map(str, size)])
+                raise AvqError(f"{self.name}: level {number} needs codes [{wanted}], not {list(level.shape)}")
+        pairs = zip(codes, self._tails, strict=True)
+        raw = [level.long().reshape(len(level), *tail) if tail else level.long().flatten() for level, tail in pairs]
         return self._images(self._call(self.model.decode, raw[0] if self._single else raw), len(codes[0]))
+
+    def find_levels(self) -> list[Level]:
+        """Those of a tokenizer of this suite that the object wraps; [] where it is not known to wrap one."""
+        inside = [*self.modules(), *vars(self.model).values()] if hasattr(self.model, "__dict__") else []
+        levels = next((one.find_levels() for one in inside if isinstance(one, Tokenizer) and one is not self), [])
+        return levels if len(levels) == len(self.codebook_sizes) else []
 
     def _call(self, method: Callable[[Any], Any], value: Any) -> Any:
         try:
@@ -147,11 +162,16 @@ class Adapted(Tokenizer):
         if len(levels) != count:
             raise AvqError(f"{said} {len(levels)} levels, but codebook_size has {count}")
         for level in levels:
-            if level.is_floating_point() or level.ndim not in (2, 3) or len(level) != batch:
-                raise AvqError(f"{said} {_shown(level)}; codes are integers [{batch}, h, w] or [{batch}, T]")
+            flat = level.ndim == 1 and level.numel() % max(1, batch) == 0
+            if level.is_floating_point() or not (flat or (level.ndim in (2, 3) and len(level) == batch)):
+                raise AvqError(
+                    f"{said} {_shown(level)}; codes are integers [{batch}, h, w], [{batch}, T] or [{batch} h w]"
+                )
         self._single = isinstance(latents, Tensor)
         self._tails = [tuple(level.shape[1:]) for level in levels]
-        return [level.long().reshape(batch, -1, level.shape[-1]).clone() for level in levels]
+        plain = [level.detach().to(torch.int64, copy=True) for level in levels]
+        self._sizes = [tuple(x.shape[1:]) if x.ndim == 3 else (1, x.numel() // max(1, batch)) for x in plain]
+        return [level.reshape(batch, *size) for level, size in zip(plain, self._sizes, strict=True)]
 
     def _images(self, rebuilt: Any, batch: int) -> Tensor:
         if not isinstance(rebuilt, Tensor) or not rebuilt.is_floating_point() or rebuilt.ndim != 4:
@@ -189,7 +209,8 @@ def _sizes(codebook_size: Any, name: str) -> list[int]:
     if codebook_size is None:
         return []
     try:
-        sizes = [int(size) for size in (codebook_size if isinstance(codebook_size, list | tuple) else [codebook_size])]
+        several = codebook_size if isinstance(codebook_size, list | tuple) else [codebook_size]
+        sizes = [operator.index(size) for size in several]
     except (TypeError, ValueError):
         sizes = []
     if not sizes or min(sizes) < 1:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from avq.errors import UsageError
 from avq.external.arrays import ArrayFile, open_arrays
+from avq.metrics.subject import check_levels
 
 _NUMBERED = re.compile(r".*?(\d+)$")
 
@@ -90,9 +91,8 @@ def open_codes(
     sizes = list(codebook_sizes) * (len(levels) if len(codebook_sizes) == 1 else 1)
     if len(sizes) != len(levels):
         raise UsageError(f"{path} has {len(levels)} levels, but --codebook-size names {len(sizes)} sizes")
-    seen = sorted(set(decoder_levels or range(1, len(levels) + 1)))
-    if not set(seen) <= set(range(1, len(levels) + 1)):
-        raise UsageError(f"--decoder-levels names level {seen[-1]}, but {path} has {len(levels)}")
+    seen = list(decoder_levels or range(1, len(levels) + 1))
+    check_levels(seen, len(levels))
     return OutsideCodes(levels, sizes, seen)
 
 

@@ -139,6 +139,11 @@ def open_images(path: Path, role: str, asked: Range | None = None, allow_lossy: 
 def _layout(file: ArrayFile) -> tuple[bool, tuple[int, int]]:
     """Whether channels come first, and the images' height and width."""
     shape = list(file.shape)
+    if len(shape) == 3 and (shape[2] in (1, 3, 4) or shape[0] == 3):
+        raise UsageError(
+            f"{file.label} is {shape}, one image or {shape[0]} grey ones: save it as {[1, *shape]} if it is one, else "
+            f"as {[*shape, 1]}"
+        )
     if len(shape) == 3:
         return False, (shape[1], shape[2])
     first, last = (len(shape) == 4 and shape[axis] in (1, 3) for axis in (1, 3))

@@ -138,7 +138,8 @@ def score(
     if reconstructions.eight_bit:
         lossy = isinstance(reconstructions, FolderImages) and reconstructions.lossy
         rows = eight_bit_rows(rows, "uint8-lossy" if lossy else "uint8")
-    notes = [*originals.notes, *reconstructions.notes, *checks.notes()]
+    rate = next((row.value for row in rows if row.metric == "bits-per-pixel"), None)
+    notes = [*originals.notes, *reconstructions.notes, *checks.notes(rate)]
     if codes and not square:
         notes.append("codebook use and rate are measured on square images only, and these are not square")
     return Scored(rows, evaluator.per_image(), notes)
@@ -181,8 +182,10 @@ def check_pairs(originals: Images, reconstructions: Images) -> None:
             )
     if originals.size != reconstructions.size:
         (height, width), (h, w) = originals.size, reconstructions.size
+        turned = ", or is one side turned, as by an EXIF orientation?" if (height, width) == (w, h) else ""
         raise UsageError(
             f"originals are {width}x{height} pixels, reconstructions {w}x{h}: give the originals as the model saw them"
+            f"{turned}"
         )
     if isinstance(originals, FolderImages) and isinstance(reconstructions, FolderImages):
         odd = sorted(reconstructions.grey - originals.grey)

@@ -35,7 +35,7 @@ register_metric(
            measured_by="avq.metrics.codebook:CodebookUse"),
 )  # fmt: skip
 
-COLLAPSED_BELOW = 0.02  # a perplexity under this share of the codebook carries next to no information
+_COLLAPSED = 0.02  # a perplexity under this share of what it may be carries next to no information
 PER_LEVEL = ("active-codes", "codebook-utilization", "perplexity", "dead-codes")
 
 
@@ -43,12 +43,10 @@ class CodebookUse(MetricObject):
     """How often each code is used, counted over the whole split (perplexity is never a mean over batches).
 
     Per level: `active-codes` (used at least once), `codebook-utilization` (their share of K), `perplexity` (exp of the
-    entropy of the code frequencies, 1 to K) and `dead-codes`; the `reason` of its rows names a collapsed codebook. Over
-    all: `bits-per-pixel`, the sum over the levels that the decoder sees of tokens x log2 K / pixels, and
+    entropy of the code frequencies, 1 to K or, if there are fewer, the number of tokens) and `dead-codes`; the `reason`
+    of its rows names a collapsed codebook, and fewer tokens than codes, of which none can be called dead. Over all:
+    `bits-per-pixel`, the sum over the levels that the decoder sees of tokens x log2 K / pixels, and
     `bits-per-pixel-entropy`, with the entropy in bits in place of log2 K: the ideal code length of single codes.
-
-    Raises:
-        AvqError: the decoder sees a level that does not exist.
     """
 
     name = "codebook"
@@ -58,10 +56,6 @@ class CodebookUse(MetricObject):
 
         self.codebook_sizes, self.decoder_levels = list(subject.codebook_sizes), list(subject.decoder_levels)
         self.image_size = subject.image_size
-        levels = len(self.codebook_sizes)
-        missing = [level for level in self.decoder_levels if not 1 <= level <= levels]
-        if missing:
-            raise AvqError(f"codebook: the decoder sees level {missing[0]}, but there are {levels} levels")
         self._counts = [torch.zeros(k, dtype=torch.int64) for k in self.codebook_sizes]
         self._tokens = [0] * len(self.codebook_sizes)
         self._images = 0
@@ -96,15 +90,18 @@ class CodebookUse(MetricObject):
 
     def _level(self, index: int, entropy: float) -> list[Measurement]:
         k, active, perplexity = self.codebook_sizes[index], int((self._counts[index] > 0).sum()), math.exp(entropy)
-        values = (active, active / k, perplexity, k - active)
-        collapsed = perplexity < 1 + COLLAPSED_BELOW * k
-        reason = f"collapsed codebook: level {index + 1} uses {active} of {k} codes" if collapsed else ""
-        return [
-            measured(
-                name, value, level=index + 1, n=self._images, protocol=protocol_id(name, over="split"), reason=reason
-            )
-            for name, value in zip(PER_LEVEL, values, strict=True)
+        level, tokens = index + 1, int(self._counts[index].sum())
+        few = f"{tokens:,} tokens can use {tokens:,} of {k:,} codes at most" if tokens < k else ""
+        collapsed = f"collapsed codebook: level {level} uses {active} of {k} codes"
+        reasons = [collapsed if is_collapsed(perplexity, k, tokens) else "", few]
+        reason = "; ".join(filter(None, reasons))
+        rows = [
+            measured(name, value, level=level, n=self._images, protocol=protocol_id(name, over="split"), reason=reason)
+            for name, value in zip(PER_LEVEL, (active, active / k, perplexity, k - active), strict=True)
         ]
+        return (
+            rows if not few else [*rows[:-1], unavailable(PER_LEVEL[-1], few, protocol=rows[-1].protocol, level=level)]
+        )
 
     def _rates(self, entropies: list[float]) -> list[Measurement]:
         pixels = self.image_size**2
@@ -114,6 +111,14 @@ class CodebookUse(MetricObject):
             measured(name, value, n=self._images, protocol=protocol_id(name, levels="decoder"))
             for name, value in (("bits-per-pixel", nominal), ("bits-per-pixel-entropy", by_entropy))
         ]
+
+
+def is_collapsed(perplexity: float, codebook_size: int, tokens: int) -> bool:
+    """Whether a perplexity, counted over so many tokens, is close to 1 beside the most that it could be, K or fewer.
+
+    Of under 50 tokens, 2 % of which are not one code, nothing is said.
+    """
+    return tokens * _COLLAPSED >= 1 and perplexity < 1 + _COLLAPSED * min(codebook_size, tokens)
 
 
 def nominal_rate(

@@ -20,11 +20,18 @@ register_metric(
            of="bytes", place=50, weights="inception-v3-compat", measured_by="avq.metrics.distribution:inception"),
     Metric("rkid", title="kernel Inception distance of reconstructions", label="rKID", better="lower", format=".5f",
            of="bytes", place=50, weights="inception-v3-compat", measured_by="avq.metrics.distribution:inception"),
+    Metric("rkid-unpaired", title="the same, no image compared with its own reconstruction", label="rKID unpaired",
+           better="lower", format=".5f", of="bytes", place=50, shown=False, weights="inception-v3-compat",
+           not_judged="rkid is judged in its place", measured_by="avq.metrics.distribution:inception"),
     Metric("fd-squeezenet", title="Fréchet distance of SqueezeNet features (no FID)", label="FD SqueezeNet",
            better="lower", format=".4g", of="bytes", place=50, weights="squeezenet1_1",
            measured_by="avq.metrics.distribution:squeezenet"),
     Metric("kd-squeezenet", title="kernel distance of SqueezeNet features (no KID)", label="KD SqueezeNet",
            better="lower", format=".4g", of="bytes", place=50, weights="squeezenet1_1",
+           measured_by="avq.metrics.distribution:squeezenet"),
+    Metric("kd-squeezenet-unpaired", title="the same, no image compared with its own reconstruction",
+           label="KD SqueezeNet unpaired", better="lower", format=".4g", of="bytes", place=50, shown=False,
+           weights="squeezenet1_1", not_judged="kd-squeezenet is judged in its place",
            measured_by="avq.metrics.distribution:squeezenet"),
 )  # fmt: skip
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
-from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kernel_poly, kid_features_to_metric, mmd2
 
 from avq.metrics.base import MetricObject, unit_images
 from avq.metrics.features import INCEPTION, SQUEEZENET, Extractor
@@ -20,7 +20,10 @@ from avq.metrics.measurement import Measurement, measured, protocol_id, unavaila
 from avq.metrics.reference import Features, alone, feature_file, load_features, save_features
 from avq.metrics.subject import Subject
 
-NAMES = {INCEPTION: ("rfid", "rkid"), SQUEEZENET: ("fd-squeezenet", "kd-squeezenet")}
+NAMES = {
+    INCEPTION: ("rfid", "rkid", "rkid-unpaired"),
+    SQUEEZENET: ("fd-squeezenet", "kd-squeezenet", "kd-squeezenet-unpaired"),
+}
 _SUBSETS, _SUBSET_SIZE, _SEED = 100, 1000, 2020  # torch-fidelity's own
 
 
@@ -31,7 +34,11 @@ def frechet_distance(first: NDArray[np.floating], second: NDArray[np.floating]) 
 
 
 def kernel_distance(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
-    """Unbiased squared MMD with the kernel (x.y / D + 1)^3, mean over subsets of each set (arXiv 1801.01401)."""
+    """Squared MMD with the kernel (x.y / D + 1)^3, mean over subsets of each set (arXiv 1801.01401).
+
+    Unbiased for sets that are independent. Of n images x and their own reconstructions y it is too low, by
+    2 (E k(x, y) - E k(x, y')) / n on average, y' being another image's: see `unpaired_kernel_distance`.
+    """
     subsets, size = kernel_subsets(min(len(first), len(second)))
     result = kid_features_to_metric(
         torch.from_numpy(first.astype(np.float64)),
@@ -44,13 +51,31 @@ def kernel_distance(first: NDArray[np.floating], second: NDArray[np.floating]) -
     return float(result[KEY_METRIC_KID_MEAN])
 
 
+def unpaired_kernel_distance(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
+    """The same of paired sets `[N, D]`, unbiased: no k(x, y) of a pair (the U-statistic of Gretton et al., JMLR 2012).
+
+    Its expectation is that of an estimate from disjoint halves, x of one and y of the other, with less variance; of
+    identical sets it is 0. The mean over disjoint parts of 1,000 pairs or more.
+    """
+    distances = []
+    for part in np.array_split(np.random.RandomState(_SEED).permutation(len(first)), disjoint_parts(len(first))):
+        x, y = (features[part].astype(np.float64) for features in (first, second))
+        distances.append(mmd2(kernel_poly(x, x), kernel_poly(x, y), kernel_poly(y, y), mmd_est="u-statistic"))
+    return float(np.mean(distances))
+
+
+def disjoint_parts(images: int) -> int:
+    """In how many parts `unpaired_kernel_distance` takes so many pairs."""
+    return max(1, images // _SUBSET_SIZE)
+
+
 def kernel_subsets(images: int) -> tuple[int, int]:
     """How many subsets, and of how many images: 100 of 1,000, or one of all where there are no more than 1,000."""
     return (_SUBSETS, _SUBSET_SIZE) if images > _SUBSET_SIZE else (1, images)
 
 
 class FeatureDistances(MetricObject):
-    """The Fréchet and the kernel distance between reference images and reconstructions.
+    """The Fréchet and the kernel distances between reference images and reconstructions.
 
     Both are rounded to uint8, as the extractors are defined on bytes. The reference's features come from the cache, or
     `prepare` computes them and stores them there, while other processes that need the same ones wait.
@@ -62,7 +87,7 @@ class FeatureDistances(MetricObject):
 
     def __init__(self, network: Extractor, subject: Subject) -> None:
         assert subject.reference is not None
-        self.name, self.kernel = NAMES[network.kind.name]
+        self.name, *self.kernels = NAMES[network.kind.name]
         self.network, self.allow_small = network, subject.allow_small
         self.reference_images = subject.reference.images
         self.conditions = network.conditions(subject.image_size)
@@ -91,20 +116,25 @@ class FeatureDistances(MetricObject):
         images, kind = sum(map(len, self._rebuilt)), self.network.kind
         subsets, size = kernel_subsets(images)
         frechet = protocol_id(self.name, **self.conditions)
-        kernel = protocol_id(self.kernel, **self.conditions, kernel="poly3", subsets=f"{subsets}x{size}")
+        parts = (f"{subsets}x{size}", f"{disjoint_parts(images)}-disjoint")
+        kernels = [
+            (name, protocol_id(name, **self.conditions, kernel="poly3", subsets=part))
+            for name, part in zip(self.kernels, parts, strict=True)
+        ]
         if images != self.reference_images or images < 2:
             reason = f"saw {images:,} of the reference's {self.reference_images:,} images; needs all, and two at least"
-            names = ((self.name, frechet), (self.kernel, kernel))
-            return [unavailable(name, reason, protocol=protocol) for name, protocol in names]
+            return [unavailable(name, reason, protocol=protocol) for name, protocol in [(self.name, frechet), *kernels]]
         assert self._reference is not None  # `prepare` comes first
         rebuilt = np.concatenate(self._rebuilt)
-        distance = kernel_distance(self._reference, rebuilt)
-        row = measured(self.kernel, distance, n=images, protocol=kernel)
+        rows = [
+            measured(name, distance(self._reference, rebuilt), n=images, protocol=protocol)
+            for (name, protocol), distance in zip(kernels, (kernel_distance, unpaired_kernel_distance), strict=True)
+        ]
         few = f"{images:,} images are too few for a Fréchet distance over {kind.name} (at least {kind.least:,})"
         if images < kind.least and not self.allow_small:
-            reason = f"{few}: read {self.kernel}, or accept the number with --allow-small"
-            return [unavailable(self.name, reason, protocol=frechet), row]
+            reason = f"{few}: read {self.kernels[0]}, or accept the number with --allow-small"
+            return [unavailable(self.name, reason, protocol=frechet), *rows]
         advised = f"{kind.advised:,} images are advised, not {images:,}" if images < kind.advised else ""
         note = f"--allow-small: {few}" if images < kind.least else advised
         distance = frechet_distance(self._reference, rebuilt)
-        return [measured(self.name, distance, n=images, protocol=frechet, reason=note), row]
+        return [measured(self.name, distance, n=images, protocol=frechet, reason=note), *rows]

@@ -123,7 +123,8 @@ class ResidualPixelAttention(FullPrecision, Attention):
 
     def _by_head(self, maps: Tensor) -> Tensor:
         """`[B, C, H, W]` -> `[B * heads, N, C / heads]`."""
-        return maps.reshape(len(maps) * self.heads, maps.shape[1] // self.heads, -1).mT
+        batch, channels, height, width = maps.shape
+        return maps.reshape(batch * self.heads, channels // self.heads, height * width).mT
 
     def log_weights(self, x: Tensor, rows: Tensor) -> Tensor:
         x = x if x.dtype == torch.float64 else x.float()

@@ -17,7 +17,7 @@ from avq.models.full_precision import dtype_of
 from avq.models.quantizers.base import Quantizer
 from avq.models.quantizers.registry import QUANTIZERS
 from avq.models.recipe import ATTENTION
-from avq.models.tokenizer import Attention, Level, Reconstruction, Tokenizer, check_image_size
+from avq.models.tokenizer import Attention, Level, Reconstruction, Tokenizer, check_codes, check_image_size
 from avq.registry import load
 
 _FIELD_WIDTH = 4  # a receptive field does not depend on the width, and a narrow model is faster
@@ -89,9 +89,13 @@ class Autoencoder(Tokenizer):
             return self._quantize(images).codes
 
     def decode(self, codes: list[Tensor]) -> Tensor:
-        """Images `[B, 3, H, W]` from the codes of all levels, bottom first; only `decoder_levels` are used."""
+        """Images `[B, 3, H, W]` from the codes of all levels, bottom first; only `decoder_levels` are used.
+
+        UsageError, which names the level, for codes of another number of levels, order or shape.
+        """
+        check_codes(codes, self.config.levels)
         with evaluating(self.modules()):
-            return self._decode([self._quantizer(level).decode(codes[level]) for level in range(len(codes))])
+            return self._decode([self._quantizer(level).decode(part.long()) for level, part in enumerate(codes)])
 
     def backbone(self, images: Tensor) -> list[Tensor]:
         with evaluating(self.modules()):

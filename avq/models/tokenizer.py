@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -160,3 +161,15 @@ def check_image_size(side: int, stride: int) -> None:
         below, above = side // stride * stride, (side // stride + 1) * stride
         nearest = f"{below} or {above}" if below else str(above)
         raise UsageError(f"image size {side} is not a multiple of {stride}, the model's stride; use {nearest}.")
+
+
+def check_codes(codes: Sequence[Tensor], levels: int) -> None:
+    """UsageError unless these are integers `[B, h, w]` of that many levels, each of half the sides of the one below."""
+    if len(codes) != levels:
+        raise UsageError(f"expected the codes of {levels} levels, bottom (finest) first, not of {len(codes)}.")
+    for number, level in enumerate(codes, 1):
+        below = [len(codes[0]), *(side >> (number - 1) for side in codes[0].shape[1:])]
+        if level.is_floating_point() or level.ndim != 3 or list(level.shape) != below:
+            given, wanted = f"{str(level.dtype).removeprefix('torch.')} {list(level.shape)}", "[B, h, w]"
+            wanted = str(below) + " above those of level 1, the finest" if number > 1 else wanted
+            raise UsageError(f"the codes of level {number} are {given}; expected integers {wanted}.")

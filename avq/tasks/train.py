@@ -138,7 +138,9 @@ def _measurements(job: Job, run: Run, history: History, model: Tokenizer) -> lis
     # A sweep's runs slow one another, so how many there were belongs to the conditions.
     conditions = {"device": job.device.partition(":")[0], "threads": 1, "workers": job.workers}
     time_protocol = protocol_id("training-time", **conditions)
-    remark = "; ".join(remarks(history.rows, model.codebook_sizes))
+    images = len(images_of(run, job.data_root).validation)
+    tokens = [images * height * width for height, width in model.latent_sizes(run.image_size)]
+    remark = "; ".join(remarks(history.rows, model.codebook_sizes, tokens))
     rows = [("train", measured("training-time", history.seconds, protocol=time_protocol, reason=remark))]
     if history.rows:
         protocol = protocol_id("validation-mae", data=run.images, precision=run.train["precision"])

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from huggingface_hub import ModelHubMixin, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from torch import Tensor
+from torch import Tensor, nn
 
 from avq.errors import UsageError
 from avq.models.recipe import Recipe, build
@@ -89,8 +89,17 @@ class PretrainedTokenizer(
     def decode(self, codes: list[Tensor]) -> Tensor:
         return self.model.decode(codes)
 
+    def latent_sizes(self, image_size: int) -> list[tuple[int, int]]:
+        return self.model.latent_sizes(image_size)
+
     def find_levels(self) -> list[Level]:
         return self.model.find_levels()
+
+    def find_parts(self) -> dict[nn.Module, str]:
+        return self.model.find_parts()
+
+    def find_last_weight(self) -> Tensor | None:
+        return self.model.find_last_weight()
 
     def backbone(self, images: Tensor) -> list[Tensor]:
         return self.model.backbone(images)

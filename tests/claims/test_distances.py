@@ -24,7 +24,13 @@ from avq.data.sources import load_dataset
 from avq.evaluation.evaluate import evaluate
 from avq.metrics import feature_distances, features, perceptual, weights
 from avq.metrics.evaluator import Evaluator
-from avq.metrics.feature_distances import FeatureDistances, frechet_distance, kernel_distance
+from avq.metrics.feature_distances import (
+    FeatureDistances,
+    disjoint_parts,
+    frechet_distance,
+    kernel_distance,
+    unpaired_kernel_distance,
+)
 from avq.metrics.features import INCEPTION, SQUEEZENET, Extractor
 from avq.metrics.measures import measures
 from avq.metrics.reference import alone, feature_file, load_features, save_features
@@ -132,6 +138,30 @@ def test_the_kernel_distance_is_the_unbiased_formula(images: int) -> None:
     assert kernel_distance(x, y) == pytest.approx(unbiased(x, y), rel=1e-9)
     assert kernel_distance(x, x) == pytest.approx(unbiased(x, x), rel=1e-9)
     assert kernel_distance(x, x) < 0  # of identical sets it is not zero
+
+
+def test_pairs_lower_the_kernel_distance_and_leaving_them_out_does_not() -> None:
+    """Over many draws of 40 pairs (x, y): by hand, from disjoint halves, and with the bias that the docs state."""
+    draw = np.random.default_rng(5)
+
+    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return (a @ b.T / a.shape[1] + 1) ** 3
+
+    n, estimates, gaps = 40, [], []
+    for _ in range(400):
+        x = draw.normal(size=(n, 8))
+        y = x + 0.3 * draw.normal(size=(n, 8)) + 0.2
+        halves = kernel_distance(x[: n // 2], y[n // 2 :])
+        estimates.append((unpaired_kernel_distance(x, y), halves, kernel_distance(x, y)))
+        k = kernel(x, y)
+        gaps.append(2 * (np.trace(k) / n - (k.sum() - np.trace(k)) / (n * (n - 1))) / n)
+    unpaired, halved, paired = np.mean(estimates, 0)
+    error = np.std(estimates, 0) / np.sqrt(len(estimates))
+    assert abs(unpaired - halved) < 3 * np.hypot(*error[:2])
+    assert unpaired - paired == pytest.approx(np.mean(gaps), rel=1e-9)
+    assert unpaired - paired > 10 * error[0]
+    assert error[0] < 0.7 * error[1]
+    assert unpaired_kernel_distance(x, x) == pytest.approx(0, abs=1e-12)
 
 
 def subject(name: str, images: int, size: int = 32) -> Subject:
@@ -401,7 +431,9 @@ def test_small_sets_are_refused_offered_the_kernel_distance_and_marked_on_demand
     assert marked.status == "ok"
     assert marked.reason.startswith("--allow-small")
     assert "subsets=1x30" in rows[False]["kd-squeezenet"].protocol
+    assert "subsets=1-disjoint" in rows[False]["kd-squeezenet-unpaired"].protocol
     assert feature_distances.kernel_subsets(10_000) == (100, 1000)
+    assert [disjoint_parts(images) for images in (2, 1999, 2500, 10_000)] == [1, 1, 2, 10]
 
 
 def test_a_part_is_not_taken_for_the_whole(squeezenet: Path) -> None:

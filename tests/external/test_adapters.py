@@ -37,7 +37,7 @@ class UnitLevels(Levels):
     image_range = (0, 1)
 
     def encode(self, images: Tensor) -> Any:
-        assert images.min() >= 0
+        assert (images >= 0).all()
         return super().encode(images * 2 - 1)
 
     def decode(self, codes: Any) -> Any:
@@ -83,10 +83,65 @@ def test_levels_tokens_in_a_row_and_what_the_decoder_sees(faces: Dataset) -> Non
     assert rows["perplexity", 2].value > 1
 
 
-def test_codes_decode_alone(faces: Dataset) -> None:
-    images = to_model(faces.test.images[:3])
-    for model in (adapt(Levels()), adapt(TwoLevels()), adapt(UnitLevels())):
-        assert torch.equal(model.decode(model.encode(images)), model(images).images)
+class Flat(Levels):
+    """All codes in a row, as taming-transformers has them, and in few bits."""
+
+    def encode(self, images: Tensor) -> Any:
+        return super().encode(images).flatten().to(torch.int16)
+
+    def decode(self, codes: Any) -> Any:
+        return super().decode(codes.reshape(-1, 4, 4))
+
+
+@pytest.mark.parametrize("kind", [Levels, TwoLevels, UnitLevels, Flat])
+def test_codes_decode_alone(kind: type[Levels], faces: Dataset) -> None:
+    images, model = to_model(faces.test.images[:3]), adapt(kind())
+    codes = model.encode(images)
+    assert torch.equal(model.decode(codes), model(images).images)
+    assert [len(level) for level in model.encode(images[:0])] == [0] * len(codes)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda codes: codes[::-1], r"level 1 needs codes \[B, 1, 16\], not \[3, 2, 2\]"),
+        (lambda codes: codes[:1], "got codes of 1 levels to decode, expected 2"),
+        (lambda codes: [codes[0], codes[0]], "level 2 needs codes"),
+    ],
+)
+def test_codes_of_another_layout_are_refused(change: Any, said: str, faces: Dataset) -> None:
+    model = adapt(TwoLevels())
+    codes = model.encode(to_model(faces.test.images[:3]))
+    with pytest.raises(AvqError, match=said):
+        model.decode(change(codes))
+
+
+def test_codes_in_a_row_have_the_same_numbers(faces: Dataset) -> None:
+    flat, grid = values(adapt(Flat()), faces), values(adapt(Levels()), faces)
+    assert {key: row.value for key, row in flat.items()} == {key: row.value for key, row in grid.items()}
+
+
+@pytest.mark.parametrize("module", [False, True])
+def test_a_wrapper_shows_attention(module: bool, faces: Dataset) -> None:
+    inner = create_variant("aren-2-rpa", 16, width=8, codebook_size=16).eval()
+
+    class Wrapper(nn.Module if module else object):  # type: ignore[misc]
+        codebook_size, decoder_levels = inner.codebook_sizes, inner.decoder_levels
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def encode(self, images: Tensor) -> Any:
+            return self.inner.encode(images)
+
+        def decode(self, codes: Any) -> Any:
+            return self.inner.decode(codes)
+
+    mine, theirs = values(inner, faces), values(adapt(Wrapper()), faces)
+    for level in (1, 2):
+        for name in ("attention-gain", "knockout-mae"):
+            assert theirs[name, level].value == mine[name, level].value
 
 
 def test_without_sizes_there_is_no_rate(faces: Dataset) -> None:
@@ -113,11 +168,14 @@ def test_a_module_is_put_into_eval_mode_and_our_own_stay_as_they_are() -> None:
     [
         ("codebook_size", "many", "codebook_size is 'many'"),
         ("codebook_size", 0, "codebook_size is 0"),
+        ("codebook_size", 16.7, "codebook_size is 16.7"),
         ("codebook_size", (16, 16), "1 levels, but codebook_size has 2"),
         ("codebook_size", 4, "K is 4"),
         ("image_range", (0, 255), "image_range"),
         ("image_range", "unit", "image_range"),
         ("decoder_levels", (2,), "decoder_levels"),
+        ("decoder_levels", [1, 1], "decoder_levels [1, 1]"),
+        ("encode", lambda images: torch.zeros(7, dtype=torch.int64), "int64 [7]; codes are integers"),
         ("encode", lambda images: images.mean(1), "integers"),
         ("encode", lambda images: (images.long(), None), "a tuple of Tensor, NoneType"),
         ("encode", lambda images: 1 / 0, "ZeroDivisionError"),

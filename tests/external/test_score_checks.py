@@ -121,9 +121,12 @@ def test_opaque_alpha_palettes_and_grey_pairs_are_read(tmp_path: Path) -> None:
 def test_sizes_of_the_two_sides(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros((4, 16, 16, 3), np.uint8))
     write(tmp_path / "y", NAMES)
-    assert "originals are 16x16 pixels, reconstructions 8x8" in refused(
-        lambda: open_pairs(tmp_path / "x.npy", tmp_path / "y")
-    )
+    line = refused(lambda: open_pairs(tmp_path / "x.npy", tmp_path / "y"))
+    assert "originals are 16x16 pixels, reconstructions 8x8" in line
+    assert "EXIF" not in line
+    for name, sides in (("wide.npy", (8, 12)), ("tall.npy", (12, 8))):
+        np.save(tmp_path / name, np.zeros((4, *sides, 3), np.uint8))
+    assert "EXIF" in refused(lambda: open_pairs(tmp_path / "wide.npy", tmp_path / "tall.npy"))
 
 
 def test_an_order_that_would_be_a_guess(tmp_path: Path) -> None:
@@ -157,6 +160,10 @@ def test_counts_of_arrays(tmp_path: Path) -> None:
         (np.zeros((4, 8, 8, 4), np.uint8), "transparent images"),
         (np.zeros((4, 8, 8, 7), np.uint8), "[N, H, W, 3]"),
         (np.zeros((8, 8), np.uint8), "[N, H, W, 3]"),
+        (np.zeros((8, 8, 3), np.uint8), "save it as [1, 8, 8, 3] if it is one, else as [8, 8, 3, 1]"),
+        (np.zeros((3, 8, 8), np.uint8), "one image or 3 grey ones"),
+        (np.zeros((8, 8, 4), np.uint8), "one image or 8 grey ones"),
+        (np.zeros((8, 8, 1), np.uint8), "one image or 8 grey ones"),
         (np.zeros((0, 8, 8, 3), np.uint8), "no image"),
         (np.uint8(3), "single value"),
         (np.asfortranarray(PIXELS), "ascontiguousarray"),
@@ -196,7 +203,9 @@ def test_paths(tmp_path: Path) -> None:
         ({"a": np.zeros((4, 2, 2), int), "b": np.zeros((4, 1, 1), int)}, [4], None, "level-1"),
         ({"level-1": np.zeros((4, 1, 1), int), "level-2": np.zeros((4, 2, 2), int)}, [4], None, "finest"),
         ({"level-1": np.zeros((4, 2, 2), int), "level-2": np.zeros((4, 1, 1), int)}, [4, 4, 4], None, "2 levels"),
-        ({"codes": np.zeros((4, 2, 2), int)}, [4], [2], "level 2"),
+        ({"codes": np.zeros((4, 2, 2), int)}, [4], [2], "levels 1 to 1, each once"),
+        ({"codes": np.zeros((4, 2, 2), int)}, [4], [1, 1], "decoder_levels [1, 1]"),
+        ({"codes": np.zeros((16,), int)}, [4], None, "or [N, T]"),
     ],
 )
 def test_codes_that_do_not_fit(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from avq.errors import AvqError
+from avq.errors import AvqError, UsageError
 from avq.metrics.codebook import CodebookUse, nominal_rate
 from avq.metrics.subject import Subject
 
@@ -45,8 +45,29 @@ def test_a_collapsed_codebook_is_named() -> None:
     few, many = torch.zeros(4, 4, 4, dtype=torch.int64), torch.arange(256).view(4, 8, 8)
     rows = fed([many, few], [256, 256], [1]).compute()
     reasons = {(row.metric, row.level): row.reason for row in rows}
-    assert reasons["perplexity", 2] == "collapsed codebook: level 2 uses 1 of 256 codes"
+    assert reasons["perplexity", 2].startswith("collapsed codebook: level 2 uses 1 of 256 codes; 64 tokens can use")
     assert reasons["perplexity", 1] == ""
+
+
+@pytest.mark.parametrize(
+    ("images", "side", "k", "used", "collapsed"),
+    [(1, 8, 4096, 64, False), (6, 16, 65_536, 1536, False), (1, 8, 4096, 2, True), (1, 2, 16, 1, False),
+     (1, 8, 64, 1, True), (64, 8, 4096, 64, True)],
+)  # fmt: skip
+def test_a_codebook_is_judged_by_what_its_tokens_could_use(
+    images: int, side: int, k: int, used: int, collapsed: bool
+) -> None:
+    """`used` codes, all alike, of K, by images x side x side tokens."""
+    tokens = images * side**2
+    codes = (torch.arange(tokens) % used).view(images, side, side)
+    rows = {row.metric: row for row in fed([codes], [k], [1]).compute()}
+    assert rows["perplexity"].value == pytest.approx(used)
+    assert rows["codebook-utilization"].value == used / k
+    few = f"{tokens:,} tokens can use {tokens:,} of {k:,} codes at most" if tokens < k else ""
+    for name in ("active-codes", "codebook-utilization", "perplexity"):
+        assert ("collapsed codebook" in rows[name].reason) is collapsed
+        assert rows[name].reason.endswith(few)
+    assert (rows["dead-codes"].value is None) is bool(few)
 
 
 @pytest.mark.parametrize(("decoder_levels", "bits"), [([1], 0.5), ([1, 2], 0.625), ([2], 0.125)])
@@ -116,5 +137,12 @@ def test_what_does_not_fit_is_refused() -> None:
         metric.update(blank(1), blank(1), [torch.zeros(1, 4, 4, dtype=torch.int64)])
     with pytest.raises(AvqError, match="made for 32x32"):
         metric.update(blank(1, 64), blank(1, 64), [torch.zeros(1, 8, 8, dtype=torch.int64)])
-    with pytest.raises(AvqError, match="decoder sees level 2"):
-        CodebookUse(Subject([64], [1, 2], 32))
+
+
+@pytest.mark.parametrize(
+    ("levels", "codebook_sizes"),
+    [([1, 2], [64]), ([1, 1], [64]), ([0], [64]), ([], [64]), ([2, 1, 2], [8, 8]), ([1], [])],
+)
+def test_decoder_levels_are_levels_that_exist_each_once(levels: list[int], codebook_sizes: list[int]) -> None:
+    with pytest.raises(UsageError, match="decoder_levels"):
+        Subject(codebook_sizes, levels, 32)

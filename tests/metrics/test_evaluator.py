@@ -32,6 +32,18 @@ def test_results_do_not_depend_on_the_batch_size() -> None:
             assert a.value == (None if b.value is None else pytest.approx(b.value, rel=1e-12))
 
 
+@pytest.mark.parametrize("dtype", [torch.int16, torch.uint16, torch.uint8])
+def test_empty_batches_and_codes_of_any_integers_change_nothing(dtype: torch.dtype) -> None:
+    images, codes = torch.rand(6, 3, 16, 16) * 2 - 1, torch.randint(8, (6, 4, 4))
+    results = []
+    for sizes, kind in (([6], torch.int64), ([0, 2, 0, 4], dtype)):
+        evaluator = Evaluator(measures(Subject([8], [1], 16)), "abc")
+        for part, level in zip(images.split(sizes), codes.to(kind).split(sizes), strict=True):
+            evaluator.update(part, part / 2, [level], attention_gain=torch.ones(len(part), 1))
+        results.append(evaluator.compute())
+    assert results[0] == results[1]
+
+
 def test_every_measurement_is_registered_and_names_its_protocol() -> None:
     for row in evaluated(4, 2).compute():
         assert row.unit == METRICS.find(row.metric).unit

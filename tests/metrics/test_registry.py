@@ -16,7 +16,8 @@ from avq.metrics.subject import Subject
 # In the order of a table's columns, which no change of the entries may disturb.
 NAMES = """
 bits-per-pixel bits-per-pixel-entropy mae mae-sigma mse psnr ssim ms-ssim lpips-squeeze lpips-alex lpips-vgg rfid rkid
-fd-squeezenet kd-squeezenet eye-mae mae-gap symmetry-gap symmetry-gap-blur symmetry-excess symmetry-gap-lpips-squeeze
+rkid-unpaired fd-squeezenet kd-squeezenet kd-squeezenet-unpaired eye-mae mae-gap symmetry-gap symmetry-gap-blur
+symmetry-excess symmetry-gap-lpips-squeeze
 symmetry-gap-blur-lpips-squeeze symmetry-excess-lpips-squeeze validation-mae active-codes codebook-utilization
 perplexity dead-codes
 knockout-mae knockout-lpips-squeeze attention-gain attention-distance attention-entropy params-trainable params-codebook

@@ -211,6 +211,13 @@ def test_initialising_works_with_fewer_and_more_latents_than_codes(n: int, k: in
     assert torch.allclose(quantizer.code_sums / quantizer.code_counts[:, None], quantizer.codebook, atol=1e-4)
 
 
+@pytest.mark.parametrize("vectors", [1, 2, 100])
+def test_with_fewer_vectors_than_codes_no_two_codes_are_equal(vectors: int) -> None:
+    found, counts = kmeans(torch.randn(vectors, 8), 256)
+    assert len(found.unique(dim=0)) == 256
+    assert int(counts.sum()) == vectors
+
+
 def test_kmeans_finds_clear_clusters() -> None:
     torch.manual_seed(0)
     centres = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])

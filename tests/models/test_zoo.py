@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -54,6 +55,27 @@ def test_codes_decode_alone(name: str) -> None:
         result, codes = model(images()), model.encode(images())
         assert all(torch.equal(a, b) for a, b in zip(result.codes, codes, strict=True))
         assert torch.equal(model.decode(codes), result.images)
+        for dtype in (torch.int16, torch.uint8):
+            assert torch.equal(model.decode([level.to(dtype) for level in codes]), result.images)
+        nothing = model(images()[:0])
+        assert [len(part) for part in (nothing.images, *nothing.codes)] == [0] * (1 + len(codes))
+
+
+@pytest.mark.parametrize("name", ["aren-2", "vqvae2"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda codes: codes[::-1], r"level 2 are int64 \[2, 8, 8\]; expected integers \[2, 2, 2\] above"),
+        (lambda codes: [*codes, codes[-1]], r"levels, bottom \(finest\) first, not of"),
+        (lambda codes: [level.flatten(1) for level in codes], r"level 1 are int64 \[2, 64\]; expected integers \[B"),
+        (lambda codes: [level.float() for level in codes], "level 1 are float32"),
+        (lambda codes: [codes[0], codes[-1][:1]], r"level 2 are int64 \[1, 4, 4\]"),
+    ],
+)
+def test_codes_that_are_not_the_models_are_refused(name: str, change: Any, said: str) -> None:
+    model = ready(name)
+    with pytest.raises(UsageError, match=said):
+        model.decode(change(model.encode(images())))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

@@ -39,6 +39,15 @@ def test_a_folder_gives_the_same_tokenizer_back(tmp_path: Path) -> None:
     assert "avq.PretrainedTokenizer.from_pretrained" in card.text
 
 
+def test_a_wrapper_shows_what_it_wraps() -> None:
+    model = trained()
+    wrapper = PretrainedTokenizer.of(model)
+    for name in ("find_levels", "find_quantizers", "find_parts", "find_blocks"):
+        assert getattr(wrapper, name)() == getattr(model, name)()
+    assert wrapper.find_last_weight() is model.find_last_weight()
+    assert wrapper.latent_sizes(16) == [(4, 4), (2, 2)]
+
+
 def test_a_runs_folder_becomes_one(tmp_path: Path) -> None:
     model = trained()
     save_model(model, tmp_path / "checkpoint.safetensors")

@@ -288,8 +288,11 @@ def test_a_discriminators_nan_is_named() -> None:
 def test_remarks_name_what_went_wrong() -> None:
     sound = {"perplexity-1": 10.0, "discriminator-accuracy": 0.8}
     won, lost = sound | {"discriminator-accuracy": 1.0}, sound | {"perplexity-1": 1.0}
-    assert remarks([], [16]) == remarks([sound] * 4, [16]) == remarks([won, won, sound, won], [16]) == []
-    assert remarks([sound, sound, won, won], [16]) == [
+    for fine in ([], [sound] * 4, [won, won, sound, won]):
+        assert remarks(fine, [16], [1000]) == []
+    assert remarks([sound, sound, won, won], [16], [1000]) == [
         "discriminator won outright: at least 100.0 % of its logits are right"
     ]
-    assert remarks([sound, lost], [16]) == ["collapsed codebook: level 1 has perplexity 1.00 of 16 at the end"]
+    assert remarks([sound, lost], [16], [1000]) == ["collapsed codebook: level 1 has perplexity 1.00 of 16 at the end"]
+    assert not remarks([sound], [4096], [64])  # 10 of the 64 codes that 64 tokens can use
+    assert remarks([sound], [4096], [10**6])

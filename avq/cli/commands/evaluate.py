@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from avq.cli import options
-from avq.cli.measured import labels, measuring, report
+from avq.cli.measured import echo_notes, labels, measuring, report
 from avq.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def command(
     from avq.evaluation.evaluate import evaluate
     from avq.external.adapters import Adapted
     from avq.external.eight_bit import eight_bit, eight_bit_rows, export_pairs
+    from avq.external.sanity import check_model
     from avq.external.score import explain_rate
     from avq.machine import machine_name
     from avq.store.outside import Label, check_target
@@ -97,6 +98,8 @@ def command(
         rows, _ = evaluate(
             tokenizer, images, split, device=place, allow_small=allow_small, precision=precision, on_images=count
         )
+    rate = next(row.value for row in rows if row.metric == "bits-per-pixel")
+    echo_notes(check_model(tokenizer, getattr(images, split).images, place, rate))
     if isinstance(tokenizer, Adapted) and not tokenizer.codebook_sizes:
         rows = explain_rate(rows, "the model has no codes, or does not say how large its codebooks are (codebook_size)")
     report(eight_bit_rows(rows) if rounds else rows, label, style, output)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from avq.cli import options
-from avq.cli.measured import labels, measuring, report
+from avq.cli.measured import echo_notes, labels, measuring, report
 
 if TYPE_CHECKING:
     from avq.external.ranges import Range
@@ -116,6 +116,5 @@ def command(
     faces = about in list_datasets() and get_card(about).shows_faces  # whose symmetry `evaluate` measures too
     with measuring(len(pairs.originals)) as count:
         rows, _, notes = score(*pairs, faces=faces, device=place, allow_small=allow_small, on_images=count)
-    for note in notes:
-        click.echo(f"Note: {note}", err=True)
+    echo_notes(notes)
     report(rows, label, style, output)

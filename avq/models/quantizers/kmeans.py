@@ -21,15 +21,18 @@ def kmeans(vectors: Tensor, codebook_size: int, rounds: int = _LLOYD_ROUNDS) -> 
     """Lloyd's algorithm from random rows of `vectors` `[N, D]`: centroids `[K, D]` and their counts `[K]`.
 
     An empty cluster's centroid moves to a random vector. With fewer vectors than codes, rows repeat with a little
-    noise, so that no two codes are equal. Draws from torch's global generator.
+    noise, so that no two codes are equal (unless all values are). Draws from torch's global generator.
     """
+
+    def varied(rows: Tensor) -> Tensor:
+        few = codebook_size > len(vectors)
+        return rows + 1e-3 * vectors.std() * torch.randn_like(rows) if few else rows
+
     order = torch.randperm(len(vectors), device=vectors.device)
-    centroids = vectors[order.repeat(-(-codebook_size // len(order)))[:codebook_size]]
-    if codebook_size > len(vectors):
-        centroids = centroids + 1e-3 * vectors.std() * torch.randn_like(centroids)
+    centroids = varied(vectors[order.repeat(-(-codebook_size // len(order)))[:codebook_size]])
     counts = torch.ones_like(centroids[:, 0])
     for _ in range(rounds):
         counts, sums = cluster_sums(vectors, nearest_codes(vectors, centroids), codebook_size)
-        spare = vectors[torch.randint(len(vectors), (codebook_size,), device=vectors.device)]
+        spare = varied(vectors[torch.randint(len(vectors), (codebook_size,), device=vectors.device)])
         centroids = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], spare)
     return centroids, counts
