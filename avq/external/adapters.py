@@ -136,8 +136,8 @@ class Adapted(Tokenizer):
             if level.shape[1:] != size:
                 wanted = ", ".join(["B", *map(str, size)])
                 raise AvqError(f"{self.name}: level {number} needs codes [{wanted}], not {list(level.shape)}")
-        pairs = zip(codes, self._tails, strict=True)
-        raw = [level.long().reshape(len(level), *tail) if tail else level.long().flatten() for level, tail in pairs]
+        pairs = zip((level.to(torch.int64, copy=True) for level in codes), self._tails, strict=True)
+        raw = [level.reshape(len(level), *tail) if tail else level.flatten() for level, tail in pairs]
         return self._images(self._call(self.model.decode, raw[0] if self._single else raw), len(codes[0]))
 
     def find_levels(self) -> list[Level]:

@@ -18,7 +18,7 @@ from avq.design.matching import match_rows
 from avq.design.plan import Choices, plan_rows
 from avq.design.presets import get_preset
 from avq.errors import UsageError
-from avq.evaluation.knockout import knock_out_levels
+from avq.evaluation.evaluate import evaluate
 from avq.models import create_variant, register_quantizer, register_variant, variant_config
 from avq.models.config import AutoencoderConfig
 from avq.models.quantizers.base import Quantizer
@@ -179,7 +179,7 @@ def test_a_model_with_it_trains_is_measured_and_is_saved(name: str, faces: Datas
     assert {"loss-quantizer-1", "loss-quantizer-2"} <= step.logs().keys()
     model.eval()
     assert [level.quantizer.codebook_size for level in model.find_levels()] == model.codebook_sizes
-    rows = knock_out_levels(model, faces.test.images, [0, 1], "none")
+    rows = evaluate(model, faces, only=["avq.evaluation.knockout:measure"]).measurements
     assert [row.status for row in rows if row.metric == "knockout-mae"] == ["ok", "ok"]
     values = {row.metric: row.value for row in deterministic_costs(model, 16)}
     assert values["params-codebook"] == sum(level.quantizer.codebook_values() for level in model.find_levels())
