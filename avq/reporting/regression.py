@@ -1,35 +1,28 @@
 """Has a table become worse than its baseline? Every cell is judged, under one error rate for the whole table.
 
-Trained metrics: a one-sided t test over seeds in the direction that is worse, with the variance between seeds
-pooled over both tables and all rows but those of outlier variance, and Holm's correction over every
-trained cell of the table, so that alpha is the share of unchanged *tables* that fail, not of cells. A row of outlier
-variance may look like the others by chance; so a loss must also stand out of the row's own spread (`noise.OWN_SPREAD`).
-One shown to be smaller than the margin of the ablation file does not count. Deterministic metrics must be equal;
-costs are judged on the same machine only. Checkpoints that both tables measured are compared one by one (`paired`).
-How often this errs and what it catches: docs/check.md.
+Trained metrics: a one-sided test over seeds in the direction that is worse (`noise.losses`), with Holm's correction
+over every trained cell of the table, so that alpha is the share of unchanged *tables* that fail, not of cells. A row
+of outlier variance in one metric of the baseline is judged by its own spread in all of them. A loss shown to be smaller
+than the margin of the ablation file does not count. Deterministic metrics must be equal; costs are judged on the same
+machine only. Checkpoints that both tables measured are compared one by one (`paired`). How often this errs and what it
+catches: docs/check.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from avq.metrics.registry import METRICS, Metric
 from avq.reporting.health import Note, run_notes
-from avq.reporting.noise import Noise, noise, own_noise, p_of_loss, stands_out
-from avq.reporting.paired import CELL, ROUNDING, Key, measured_again, same_checkpoints
-from avq.reporting.statistics import detectable_shift, holm
+from avq.reporting.noise import Noise, holm, losses, outlier_variances, p_above, smallest_loss
+from avq.reporting.paired import CELL, ROUNDING, Key, Verdict, measured_again, same_checkpoints
 from avq.reporting.values import BASELINE, rows_of, seed_values
 
-Verdict = Literal[
-    "regressed", "no worse", "undecided", "better", "not judged", "same",
-    "equal", "changed", "similar", "costlier", "advice",
-    "missing", "added", "other protocol",
-]  # fmt: skip
 FAILING = ("regressed", "changed", "costlier")
 #: Share by which a cost may rise on the same machine.
 TOLERANCE = {"time": 0.50, "memory": 0.10}
@@ -44,7 +37,8 @@ class Cell:
         loss: by how much it is worse, in the metric's unit; negative where it is better.
         error: standard error of `loss`, with `df` degrees of freedom.
         p: one-sided, of no loss; `p_holm` corrected over the trained cells of the table.
-        p_own: as `p`, by the row's own spread alone; NaN without one.
+        p_own: by the row's own spread alone; NaN without one.
+        p_gain: one-sided, of no gain.
         margin: the loss too small to matter; NaN where the ablation file declares none.
     """
 
@@ -63,6 +57,7 @@ class Cell:
     df: float = np.nan
     p: float = np.nan
     p_own: float = np.nan
+    p_gain: float = np.nan
     p_holm: float = np.nan
     margin: float = np.nan
 
@@ -101,6 +96,12 @@ class Check:
     def trained(self) -> list[Cell]:
         """The cells that were tested over seeds."""
         return [cell for cell in self.cells if not np.isnan(cell.p)]
+
+    @property
+    def undecided(self) -> list[Cell]:
+        """Losses that the seeds do not decide, the largest share of its value first."""
+        open_losses = [cell for cell in self.trained if cell.verdict == "undecided" and cell.loss > 0]
+        return sorted(open_losses, key=lambda cell: cell.loss / abs(cell.before) if cell.before else 0.0, reverse=True)
 
     @property
     def incomparable(self) -> str:
@@ -152,16 +153,15 @@ def check(
     cells: list[Cell] = []
     for is_trained, frames in ((True, (sound_before, sound_now)), (False, (before, now))):
         metrics = [name for name, metric in METRICS.items() if (metric.kind == "trained") == is_trained]
-        cells += _cells(*frames, metrics, lost)
+        cells += _cells(*frames, metrics, lost, alpha)
     order = list(METRICS)
     cells.sort(key=lambda cell: order.index(cell.metric))
     name = str(current["experiment"].iloc[0]) if "experiment" in current else ""
     trained = [name for name, metric in METRICS.items() if metric.kind == "trained" and metric.better is not None]
     costs_alone = not before["metric"].isin(trained).any()
     proof = same_checkpoints(rows_of(baseline, "validation"), rows_of(current, "validation"))
-    sure = measured_again(sound_before, sound_now, proof, margin or {})
-    judged = tuple(_again(cell, sure) for cell in _corrected(cells, alpha, margin or {}))
-    return Check(name, alpha, judged, tuple(notes), frozenset(allowed), costs_alone)
+    judged = _again(_corrected(cells, alpha, margin or {}), measured_again(sound_before, sound_now, proof))
+    return Check(name, alpha, tuple(judged), tuple(notes), frozenset(allowed), costs_alone)
 
 
 def smallest_caught(found: Check, metric: str, power: float = 0.95) -> tuple[Cell, float] | None:
@@ -173,11 +173,13 @@ def smallest_caught(found: Check, metric: str, power: float = 0.95) -> tuple[Cel
     if not cells:
         return None
     cell = max(cells, key=lambda one: (one.df, one.error))  # most degrees of freedom: pooled
-    return cell, cell.error * detectable_shift(cell.df, found.alpha / len(found.trained), power)
+    spread = cell.error / (1 / cell.n_before + 1 / cell.n_now) ** 0.5
+    level = found.alpha / len(found.trained)
+    return cell, spread * smallest_loss(cell.n_before, cell.n_now, cell.df, level, found.alpha, power)
 
 
 def _cells(
-    before: pd.DataFrame, now: pd.DataFrame, metrics: Collection[str], lost: Collection[tuple[str, str]]
+    before: pd.DataFrame, now: pd.DataFrame, metrics: Collection[str], lost: Collection[tuple[str, str]], alpha: float
 ) -> Iterator[Cell]:
     """The cells of these metrics, those of one metric in order; trained ones not yet corrected."""
     old, new = _summary(before, metrics), _summary(now, metrics)
@@ -197,21 +199,38 @@ def _cells(
     for key, line in both[other].iterrows():
         verdict: Verdict = "advice" if METRICS[key[2]].kind in TOLERANCE else "other protocol"
         yield _pair(key, line, verdict, f"{line['protocol_before']} before, {line['protocol_now']} now")
+    outliers = _outliers(old)
     for (name, _, _), group in both[~other].groupby(["metric", "dataset", "level"], sort=False):
-        judge = {"trained": _trained, "deterministic": _exact}.get(METRICS[name].kind, _costs)
-        yield from judge(METRICS[name], group)
+        if METRICS[name].kind == "trained":
+            yield from _trained(METRICS[name], group, outliers, alpha)
+        else:
+            yield from (_exact if METRICS[name].kind == "deterministic" else _costs)(METRICS[name], group)
+
+
+def _outliers(before: pd.DataFrame) -> set[tuple[str, str]]:
+    """Rows of outlier variance in any tested metric of the baseline, and the k-means baseline (of `_summary`)."""
+    found = set(before.index[before["kmeans"]].droplevel(["metric", "level"]))
+    for (name, _, _), group in before.groupby(["metric", "dataset", "level"], sort=False):
+        if METRICS[name].kind == "trained" and METRICS[name].better and not METRICS[name].not_judged:
+            df = np.where(group["kmeans"], 0.0, group["n"] - 1.0)
+            out = outlier_variances(group["variance"].to_numpy(float), df)
+            found |= set(group.index[out].droplevel(["metric", "level"]))
+    return found
 
 
 def _summary(frame: pd.DataFrame, metrics: Collection[str]) -> pd.DataFrame:
-    """By `CELL` (level 0 for none): `n, mean, variance, values, protocol, kmeans, machine`."""
+    """By `CELL` (level 0 for none): `n, mean, variance, values, seeds, runs (seeds of the row), protocol, kmeans, machine`."""
     values = seed_values(frame, *metrics)
     values = values.assign(level=values["level"].fillna(0).astype(int))
     machines = frame[frame["status"] == "ok"].groupby(CELL[:3])["machine"].agg(_joined)
+    runs = frame.dropna(subset=["seed"]).groupby(CELL[:2])["seed"].agg(lambda seeds: tuple(seeds.unique()))
     groups = values.groupby(CELL, sort=False)
     summary = groups["value"].agg(n="size", mean="mean", variance="var")
     return summary.assign(
         variance=summary["variance"].fillna(0.0),
         values=groups["value"].agg(lambda column: tuple(sorted(set(column)))),
+        seeds=groups["seed"].agg(tuple),
+        runs=[runs.get(key[:2], ()) for key in summary.index],
         protocol=groups["protocol"].agg(_joined),
         kmeans=groups["variant"].first() == BASELINE,
         machine=[machines[key[:3]] for key in summary.index],
@@ -222,24 +241,32 @@ def _joined(names: pd.Series) -> str:
     return " and ".join(sorted(set(names)))
 
 
-def _trained(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
+def _trained(
+    metric: Metric, group: pd.DataFrame, outliers: Collection[tuple[str, str]], alpha: float
+) -> Iterator[Cell]:
     if metric.better is None:
         return
-    cells = [_pair(key, line, "undecided") for key, line in group.iterrows()]
+    cells = [_pair(key, line, *_gaps(line)) for key, line in group.iterrows()]
     if metric.not_judged:
         yield from (replace(cell, verdict="not judged", reason=metric.not_judged) for cell in cells)
         return
-    n_before, n_now = (group[name].to_numpy(float) for name in ("n_before", "n_now"))
-    df, scale = n_before + n_now - 2, 1 / n_before + 1 / n_now
-    squares = group["variance_before"] * (n_before - 1) + group["variance_now"] * (n_now - 1)
-    variance = squares.to_numpy() / np.maximum(df, 1)
-    found = noise(variance, df, scale, group["kmeans_before"].to_numpy(bool))
+    own = np.array([(cell.dataset, cell.row) in outliers for cell in cells])
     loss = np.array([cell.loss for cell in cells])
-    loss = np.where(loss > ROUNDING * group["mean_before"].abs(), loss, np.minimum(loss, 0.0))
-    p_values = p_of_loss(loss, found), p_of_loss(loss, own_noise(variance, df, scale))
-    for cell, *numbers in zip(cells, *found, *p_values, strict=True):
-        error, freedom, p, p_own = map(float, numbers)
-        yield replace(cell, error=error, df=freedom, p=p, p_own=p_own)
+    loss[np.abs(loss) <= ROUNDING * group["mean_before"].abs()] = 0.0
+    names = ("variance_before", "n_before", "variance_now", "n_now")
+    sides = [group[name].to_numpy(float) for name in names]
+    found, gain = (losses(sign * loss, *sides, own, alpha) for sign in (1, -1))
+    for cell, *numbers in zip(cells, *found.noise, found.p, found.p_own, gain.p, strict=True):
+        error, df, p, p_own, p_gain = map(float, numbers)
+        yield replace(cell, error=error, df=df, p=p, p_own=p_own, p_gain=p_gain)
+
+
+def _gaps(line: pd.Series) -> tuple[Verdict, str]:
+    """`missing`, and of which seeds, where sound runs of now have no value that the baseline has; else `undecided`."""
+    before, now = set(line["seeds_before"]), set(line["seeds_now"])
+    expected = set(line["runs_now"]) if before >= set(line["runs_before"]) else before & set(line["runs_now"])
+    gone = ", ".join(str(seed) for seed in sorted(expected - now))
+    return ("missing", f"seed {gone} has no value, which the baseline has") if gone else ("undecided", "")
 
 
 def _exact(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
@@ -278,36 +305,47 @@ def _cell(key: Key, verdict: Verdict, reason: str, **numbers: Any) -> Cell:
     return Cell(dataset, row, metric, int(level) or None, verdict, reason, **numbers)
 
 
-def _corrected(cells: list[Cell], alpha: float, margin: Mapping[str, float]) -> Iterator[Cell]:
+def _corrected(cells: list[Cell], alpha: float, margin: Mapping[str, float]) -> list[Cell]:
     """The verdicts on trained cells, by Holm over all of them; the others as they are."""
-    tested = [cell for cell in cells if not np.isnan(cell.p)]
-    loss, error, df = (np.array([getattr(cell, name) for cell in tested]) for name in ("loss", "error", "df"))
-    bounds = np.array([margin.get(cell.metric, np.nan) for cell in tested])
+    p, gain = (holm([getattr(cell, name) for cell in cells]) for name in ("p", "p_gain"))
+    loss, error, df = (np.array([getattr(cell, name) for cell in cells]) for name in ("loss", "error", "df"))
+    bounds = np.array([margin.get(cell.metric, np.nan) for cell in cells])
     found = Noise(error, df)
-    p_values = np.array([cell.p for cell in tested]), p_of_loss(-loss, found), p_of_loss(bounds - loss, found)
-    judged = iter(zip(*map(holm, p_values), bounds.tolist(), strict=True))
-    for cell in cells:
+    within, plain = holm(p_above(bounds - loss, found)), holm(p_above(loss, found))
+    judged = []
+    for cell, *numbers in zip(cells, p, gain, within, plain, bounds, strict=True):
+        p_holm, p_gain, p_within, p_plain, bound = map(float, numbers)
+        verdict, reason = cell.verdict, cell.reason
         if np.isnan(cell.p):
-            yield replace(cell, reason="no spread between seeds") if cell.verdict == "undecided" else cell
+            judged.append(replace(cell, reason="no spread between seeds") if verdict == "undecided" else cell)
             continue
-        p, gain, p_within, bound = next(judged)
-        verdict: Verdict = "undecided"
-        reason = ""
-        if p_within < alpha:
-            verdict, reason = "no worse", "a loss, but within the margin" if p < alpha else ""
-        elif p < alpha and stands_out(np.array(cell.p_own), alpha):
+        if p_holm < alpha and not p_within < alpha:
             verdict = "regressed"
-        elif p < alpha:
-            reason = "the row's own spread between seeds is as large"
-        elif gain < alpha:
+        elif verdict == "missing":
+            pass
+        elif p_gain < alpha:
             verdict = "better"
-        yield replace(cell, verdict=verdict, reason=reason, p_holm=p, margin=bound)
+        elif p_within < alpha:
+            verdict, reason = "no worse", "a loss, but within the margin" if p_holm < alpha else ""
+        elif p_plain < alpha:
+            reason = "the row's own spread between seeds is as large"
+        judged.append(replace(cell, verdict=verdict, reason=reason, p_holm=p_holm, margin=bound))
+    return judged
 
 
-def _again(cell: Cell, sure: Mapping[Key, Literal["same", "regressed"]]) -> Cell:
-    """The cell as the same checkpoints have it, where both tables measured them: that needs no test over seeds."""
-    verdict = sure.get((cell.dataset, cell.row, cell.metric, cell.level or 0))
-    if verdict is None or cell.verdict in ("not judged", "other protocol"):
-        return cell
-    reason = "the same checkpoints, measured differently" if verdict == "regressed" else ""
-    return replace(cell, verdict=verdict, reason=reason, p_holm=np.nan)
+def _again(cells: list[Cell], sure: Mapping[Key, tuple[Verdict, str]]) -> Iterator[Cell]:
+    """The cells as `paired` knows them, where both tables measured the same checkpoints or the values are the same.
+
+    A metric that measures one checkpoint differently is another metric: no cell of it is `better`.
+    """
+    changed = {key[2] for key, (verdict, _) in sure.items() if verdict != "same"}
+    for cell in cells:
+        verdict, reason = sure.get((cell.dataset, cell.row, cell.metric, cell.level or 0), (cell.verdict, cell.reason))
+        if cell.verdict in ("not judged", "other protocol", "missing"):
+            yield cell
+        elif (verdict, reason) != (cell.verdict, cell.reason):
+            yield replace(cell, verdict=verdict, reason=reason, p_holm=np.nan)
+        elif verdict == "better" and cell.metric in changed:
+            yield replace(cell, verdict="undecided", reason="this metric measures the same checkpoints differently")
+        else:
+            yield cell

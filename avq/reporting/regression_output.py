@@ -57,6 +57,8 @@ def _text(check: Check, style: Format, width: int) -> str:
     for heading, cells in (("What fails", failing), ("Better than the baseline", better)):
         if cells:
             parts += [heading + ":", text_table(_shown(cells), style, width)]
+    if check.undecided:
+        parts += ["The largest losses that the seeds do not decide:", text_table(_shown(check.undecided[:3]), style, width)]
     if check.notes:
         notes = [{"row": note.row, "what": _what(check, note), "why": note.reason} for note in check.notes]
         parts += ["Rows and runs:", text_table(pd.DataFrame(notes), style, width)]

@@ -10,7 +10,8 @@ import pytest
 from made_records import contrast, frame, line, maes
 from scipy import stats
 
-from avq.reporting.statistics import detectable_effect, judge, pool_spreads
+from avq.reporting.noise import smallest_difference
+from avq.reporting.statistics import judge, pool_spreads
 
 ROWS = {f"row-{index}": 0.05 for index in range(6)}
 SD = 0.0004
