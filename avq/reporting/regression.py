@@ -75,6 +75,7 @@ class Check:
         notes: rows and runs that are judged apart: added, missing, failed, collapsed.
         allowed: kinds of findings that do not fail: those of `notes`, `protocol` and `timing`.
         costs_alone: the baseline holds nothing that was trained (`avq-bench scale`), so that costs are all there is.
+        seeds_gone: seeds of the baseline that no row has now: no finding, a table may have fewer.
     """
 
     experiment: str
@@ -83,6 +84,7 @@ class Check:
     notes: tuple[Note, ...]
     allowed: frozenset[str] = field(default_factory=frozenset)
     costs_alone: bool = False
+    seeds_gone: tuple[int, ...] = ()
 
     def fails(self, found: Cell | Note) -> bool:
         """Whether a finding makes the table a regression."""
@@ -161,7 +163,8 @@ def check(
     costs_alone = not before["metric"].isin(trained).any()
     proof = same_checkpoints(rows_of(baseline, "validation"), rows_of(current, "validation"))
     judged = _again(_corrected(cells, alpha, margin or {}), measured_again(sound_before, sound_now, proof))
-    return Check(name, alpha, tuple(judged), tuple(notes), frozenset(allowed), costs_alone)
+    gone = tuple(sorted(set(before["seed"].dropna()) - set(now["seed"].dropna())))
+    return Check(name, alpha, tuple(judged), tuple(notes), frozenset(allowed), costs_alone, gone)
 
 
 def smallest_caught(found: Check, metric: str, power: float = 0.95) -> tuple[Cell, float] | None:
@@ -219,7 +222,10 @@ def _outliers(before: pd.DataFrame) -> set[tuple[str, str]]:
 
 
 def _summary(frame: pd.DataFrame, metrics: Collection[str]) -> pd.DataFrame:
-    """By `CELL` (level 0 for none): `n, mean, variance, values, seeds, runs (seeds of the row), protocol, kmeans, machine`."""
+    """By `CELL` (level 0 for none): `n, mean, variance, values, seeds, runs, protocol, kmeans, machine`.
+
+    `seeds` are those with a value, `runs` those of the row.
+    """
     values = seed_values(frame, *metrics)
     values = values.assign(level=values["level"].fillna(0).astype(int))
     machines = frame[frame["status"] == "ok"].groupby(CELL[:3])["machine"].agg(_joined)
@@ -253,9 +259,10 @@ def _trained(
     own = np.array([(cell.dataset, cell.row) in outliers for cell in cells])
     loss = np.array([cell.loss for cell in cells])
     loss[np.abs(loss) <= ROUNDING * group["mean_before"].abs()] = 0.0
-    names = ("variance_before", "n_before", "variance_now", "n_now")
-    sides = [group[name].to_numpy(float) for name in names]
-    found, gain = (losses(sign * loss, *sides, own, alpha) for sign in (1, -1))
+    old, n_old, new, n_new = (
+        group[name].to_numpy(float) for name in ("variance_before", "n_before", "variance_now", "n_now")
+    )
+    found, gain = (losses(sign * loss, old, n_old, new, n_new, own, alpha) for sign in (1, -1))
     for cell, *numbers in zip(cells, *found.noise, found.p, found.p_own, gain.p, strict=True):
         error, df, p, p_own, p_gain = map(float, numbers)
         yield replace(cell, error=error, df=df, p=p, p_own=p_own, p_gain=p_gain)
@@ -324,7 +331,7 @@ def _corrected(cells: list[Cell], alpha: float, margin: Mapping[str, float]) -> 
         elif verdict == "missing":
             pass
         elif p_gain < alpha:
-            verdict = "better"
+            verdict, reason = "better", cell.reason
         elif p_within < alpha:
             verdict, reason = "no worse", "a loss, but within the margin" if p_holm < alpha else ""
         elif p_plain < alpha:

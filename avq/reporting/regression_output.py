@@ -23,6 +23,7 @@ Style = Literal["table", "json", "junit", "markdown"]
 HEAD = {0: "good", 1: "regressed", 3: "not comparable"}
 SIGN = {0: "✅", 1: "❌", 3: "⚠️"}
 KINDS = {"trained": "trained", "deterministic": "deterministic", "time": "cost", "memory": "cost"}
+_OPEN = 3  # undecided losses that are named
 PASSED = ("no worse", "better", "undecided", "equal", "similar", "same")
 
 
@@ -58,7 +59,8 @@ def _text(check: Check, style: Format, width: int) -> str:
         if cells:
             parts += [heading + ":", text_table(_shown(cells), style, width)]
     if check.undecided:
-        parts += ["The largest losses that the seeds do not decide:", text_table(_shown(check.undecided[:3]), style, width)]
+        cells = check.undecided[:_OPEN]
+        parts += ["The largest losses that the seeds do not decide:", text_table(_shown(cells), style, width)]
     if check.notes:
         notes = [{"row": note.row, "what": _what(check, note), "why": note.reason} for note in check.notes]
         parts += ["Rows and runs:", text_table(pd.DataFrame(notes), style, width)]
@@ -87,6 +89,8 @@ def summary(check: Check) -> list[str]:
             f"Trained cells: one-sided over seeds, Holm over {len(check.trained)} cells; at most "
             f"{100 * check.alpha:g} % of unchanged tables fail."
         )
+    if check.seeds_gone:
+        lines.append(f"Seeds of the baseline that no row has now: {', '.join(map(str, check.seeds_gone))}.")
     caught = smallest_caught(check, "mae")
     if caught is not None:
         cell, loss = caught

@@ -105,14 +105,19 @@ def pool_spreads(values: pd.DataFrame) -> Pool:
     return Pool(shared, own, pooled, outliers)
 
 
-def judged(long: pd.DataFrame, ablation: Ablation | None, split: str = "test") -> list[Judgement]:
+def judged(
+    long: pd.DataFrame, ablation: Ablation | None, split: str = "test", shown: pd.DataFrame | None = None
+) -> list[Judgement]:
     """The ablation's contrasts between rows that are in the table, corrected over all that it declares.
 
-    A part of a table (`--only`) is judged as strictly as the whole. None, an unknown ablation, judges nothing.
+    A part of a table is judged as the whole: where only some rows of `long` are `shown`, spreads are still those of
+    all. None, an unknown ablation, judges nothing.
     """
     if ablation is None:
         return []
-    there, by = set(long["row"]), ablation.statistics
+    if shown is not None:  # other seeds are another table
+        long = long[long["seed"].isna() | long["seed"].isin(shown["seed"].dropna())]
+    there, by = set(long["row"] if shown is None else shown["row"]), ablation.statistics
     return [one for one in judge(long, ablation.contrasts, by.alpha, by.margin, split) if {one.a, one.b} <= there]
 
 
@@ -138,8 +143,8 @@ def judge(
     frame = rows_of(long, split)
     tables = {measure: _Values(frame, *measure) for measure in {(one.metric, one.level) for one in declared}}
     raw = [_test(tables[one.metric, one.level], one, alpha, (margin or {}).get(one.metric)) for one in declared]
-    corrected = (holm([getattr(one.judgement, name) for one in raw], len(raw)) for name in ("p", "p_equivalence"))
-    return [_verdict(one, *map(float, two), alpha, len(raw)) for one, *two in zip(raw, *corrected, strict=True)]
+    corrected = [holm([getattr(one.judgement, name) for one in raw], len(raw)) for name in ("p", "p_equivalence")]
+    return [_verdict(one, float(p), float(q), alpha, len(raw)) for one, p, q in zip(raw, *corrected, strict=True)]
 
 
 class _Values:
