@@ -18,7 +18,7 @@ Flags = NDArray[np.bool_]
 
 OUTLIER_ALPHA = 0.001  # level of the F-test that finds a row of outlier variance
 EVEN_ALPHA = 0.2  # level of Bartlett's test; below it the rows of a table do not share one spread
-OWN_CONTRAST = 0.5  # the level, as a share of alpha, at which a contrast must also stand out of its own rows' spread
+OWN_CONTRAST = 2  # the most by which p of a contrast by its own rows' spread is corrected, where that is not the test
 OWN_LOSS = 0.1  # the same of a loss in `check`
 PRIOR_DF = 1.0  # how many degrees of freedom the pool is worth beside a row's own spread in the baseline
 _DRAWS = 20_000
@@ -184,7 +184,7 @@ def smallest_difference(seeds: int, df: float, alpha: float, power: float = 0.8)
     random = np.random.default_rng(0)
     a, b = random.chisquare(seeds - 1, (2, _DRAWS)) / (seeds - 1)
     error = standard_error(a, seeds - 1, seeds, b, seeds - 1, seeds)
-    needed = stats.t.isf(alpha * (OWN_CONTRAST if df else 1.0) / 2, error.df) * error.error
+    needed = stats.t.isf(alpha / 2, error.df) * error.error
     if df:
         shared = np.sqrt(random.chisquare(df, _DRAWS) / df * 2 / seeds)
         needed = np.maximum(needed, stats.t.isf(alpha / 2, df) * shared)

@@ -222,13 +222,13 @@ def _outliers(before: pd.DataFrame) -> set[tuple[str, str]]:
 
 
 def _summary(frame: pd.DataFrame, metrics: Collection[str]) -> pd.DataFrame:
-    """By `CELL` (level 0 for none): `n, mean, variance, values, seeds, runs, protocol, kmeans, machine`.
+    """By `CELL` (level 0 for none): `n, mean, variance, values, seeds, runs, protocol, kmeans, machine, code`.
 
     `seeds` are those with a value, `runs` those of the row.
     """
     values = seed_values(frame, *metrics)
     values = values.assign(level=values["level"].fillna(0).astype(int))
-    machines = frame[frame["status"] == "ok"].groupby(CELL[:3])["machine"].agg(_joined)
+    sources = frame[frame["status"] == "ok"].groupby(CELL[:3])[["machine", "code"]].agg(_joined)
     runs = frame.dropna(subset=["seed"]).groupby(CELL[:2])["seed"].agg(lambda seeds: tuple(seeds.unique()))
     groups = values.groupby(CELL, sort=False)
     summary = groups["value"].agg(n="size", mean="mean", variance="var")
@@ -239,7 +239,7 @@ def _summary(frame: pd.DataFrame, metrics: Collection[str]) -> pd.DataFrame:
         runs=[runs.get(key[:2], ()) for key in summary.index],
         protocol=groups["protocol"].agg(_joined),
         kmeans=groups["variant"].first() == BASELINE,
-        machine=[machines[key[:3]] for key in summary.index],
+        **sources.loc[[key[:3] for key in summary.index]].reset_index(drop=True).set_index(summary.index),
     )
 
 
@@ -273,7 +273,9 @@ def _gaps(line: pd.Series) -> tuple[Verdict, str]:
     before, now = set(line["seeds_before"]), set(line["seeds_now"])
     expected = set(line["runs_now"]) if before >= set(line["runs_before"]) else before & set(line["runs_now"])
     gone = ", ".join(str(seed) for seed in sorted(expected - now))
-    return ("missing", f"seed {gone} has no value, which the baseline has") if gone else ("undecided", "")
+    if gone:
+        return "missing", f"no value of seed {gone}, which the baseline has"
+    return "undecided", "" if line["code_before"] == line["code_now"] else "trained by other code"
 
 
 def _exact(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
@@ -322,7 +324,7 @@ def _corrected(cells: list[Cell], alpha: float, margin: Mapping[str, float]) -> 
     judged = []
     for cell, *numbers in zip(cells, p, gain, within, plain, bounds, strict=True):
         p_holm, p_gain, p_within, p_plain, bound = map(float, numbers)
-        verdict, reason = cell.verdict, cell.reason
+        verdict, reason = cell.verdict, cell.reason if cell.verdict != "undecided" else ""
         if np.isnan(cell.p):
             judged.append(replace(cell, reason="no spread between seeds") if verdict == "undecided" else cell)
             continue

@@ -226,7 +226,7 @@ def _verdict(tested: _Tested, p_holm: float, p_equivalence: float, alpha: float,
     raw = tested.judgement
     verdict, reason = raw.verdict, raw.reason
     if not math.isnan(tested.p_own):
-        p_holm = max(p_holm, min(1.0, tested.p_own / OWN_CONTRAST))
+        p_holm = max(p_holm, min(1.0, min(family, OWN_CONTRAST) * tested.p_own))
     if raw.n_a and math.isnan(raw.p):
         verdict, reason = "undecided (one seed)", "one seed a side has no spread"
     elif tested.outliers:

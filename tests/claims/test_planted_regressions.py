@@ -51,11 +51,15 @@ def by_cell(before: pd.DataFrame, now: pd.DataFrame) -> dict[tuple[str, str], st
     return {(cell.row, cell.column): cell.verdict for cell in judged(now, before).cells}
 
 
-def test_a_doubled_output_on_stored_checkpoints_is_caught_and_only_where_it_does_harm() -> None:
-    """MAE 0.057 to 0.132, by 0.024 more or less a seed: as the checkpoints are the same ones, no noise hides it."""
+def test_a_doubled_output_on_stored_checkpoints_is_caught_where_it_changes_what_is_measured() -> None:
+    """MAE 0.057 to 0.132, by 0.024 more or less a seed: as the checkpoints are the same ones, no noise hides it.
+
+    Normalised, attention adds little, and twice as much moves MAE by two ten-thousandths.
+    """
     found = by_cell(stored("kept"), stored("kept_doubled"))
-    worse = {name for name, verdict in found.items() if verdict == "regressed"}
-    assert worse == {("aren-1-rpa", metric) for metric in ("mae", "psnr", "ssim", "perplexity@1")}
+    worse = {name for name, verdict in found.items() if verdict in ("regressed", "changed")}
+    assert worse >= {("aren-1-rpa", metric) for metric in ("mae", "psnr", "ssim", "perplexity@1")}
+    assert {row for row, _ in worse} == {"aren-1-rpa", "aren-1-rpa-mean"}
     assert {found["aren-1", metric] for metric in ("mae", "psnr", "ssim", "perplexity@1")} == {"same"}
 
 
