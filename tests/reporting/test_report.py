@@ -99,7 +99,10 @@ def test_the_command_repeats_exactly_that_experiment(long: pd.DataFrame, store: 
     some = long[long["row"].isin(["aren-1", "vqvae"])]
     levels = load_ablation("ablation_levels")
     words = Report(long, levels).command()
-    assert words == "avq-bench run ablation_levels --preset small --dataset cifar10 --only " + ",".join(ROWS) + " --seeds 3"
+    assert (
+        words
+        == "avq-bench run ablation_levels --preset small --dataset cifar10 --only " + ",".join(ROWS) + " --seeds 3"
+    )
     uneven = some[(some["row"] == "aren-1") | (some["seed"] == 1)]
     assert [line.partition("cifar10 ")[2] for line in Report(uneven, levels).command().splitlines()] == [
         "--only vqvae --seeds 1,", "--only aren-1 --seeds 3"]  # fmt: skip
