@@ -152,6 +152,11 @@ def check(what: str, drawn: str = "even", seeds: int = 3, table: str = "small", 
     return sim("check", what, **where)
 
 
+def curve(level: str, value: float, drawn: str, what: str = "unchanged tables that fail") -> float:
+    """Per cent of the simulated checks with another level."""
+    return sim("curves", what, level=level, value=value, **{"seeds are drawn": drawn})
+
+
 def contrast(what: str, drawn: str, seeds: int, test: str = "in use") -> float:
     """Per cent of the simulated contrasts: `false` or `found`."""
     return sim("contrasts", f"{test}: {what}", seeds=seeds, **{"seeds are drawn": drawn})

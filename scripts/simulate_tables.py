@@ -151,7 +151,8 @@ def simulate_check(
             damaged[:, row] *= factor
             old = [values[part] for values in before]
             caught.append(failing(columns, old, [damaged, *(values[part] for values in now[1:])], 1)[0][:, row].mean())
-        found |= {f"{name} caught": float(np.mean(caught)), f"{name}, worst row": float(np.min(caught))}
+        found[f"{name} caught"] = float(np.mean(caught))
+        found |= {f"{name}, worst row": float(np.min(caught))} if name == "5 %" else {}
     return found
 
 
@@ -212,7 +213,8 @@ def curves(columns: Sequence[Column], tables: int) -> Iterator[dict[str, Any]]:
         for value in values:
             setattr(noise, name, value)
             for model, apart in (("even", True), ("uneven", False), ("four at 3x", True)):
-                found = simulate_check(columns, model, (3, 3), tables, np.random.default_rng(3), apart)
+                few = {damage: DAMAGES[damage] for damage in ("5 %", "x 2")}
+                found = simulate_check(columns, model, (3, 3), tables, np.random.default_rng(3), apart, few)
                 yield {"level": name, "value": value, "seeds are drawn": model, **found}
         setattr(noise, name, kept)
 
@@ -271,9 +273,9 @@ def page(found: dict[str, Any]) -> Iterator[str]:
     yield "# Simulated tables"
     yield ""
     yield f"{found['tables']:,} tables a line (the curves: a fifth). `small` is the committed CIFAR-10 table with"
-    yield f"{small[0]} trained cells, where MAE's pooled spread between seeds is {small[1]:.2f} % of MAE; `smoke`"
-    yield f"is that of `make check` with {smoke[0]} and {smoke[1]:.1f} %. Columns are drawn apart, or as one (one draw a row"
-    yield "and seed for all metrics); the truth lies between. How seeds are drawn: `scripts/simulate_tables.py`."
+    yield f"{small[0]} trained cells, where MAE's pooled spread between seeds is {small[1]:.2f} % of MAE; `smoke` is"
+    yield f"that of `make check` with {smoke[0]} and {smoke[1]:.1f} %. Columns are drawn apart, or as one (one draw"
+    yield "a row and seed for all metrics); the truth lies between. How seeds are drawn: `scripts/simulate_tables.py`."
     titles = {
         "check": "**The check** (`regression_alpha` 0.01; seeds before, now): unchanged tables that fail, and what is "
         "caught in one row's MAE: all seeds 5 % worse, one seed x 2, one seed x 10, three seeds + 100, 30 and 15 %",

@@ -138,7 +138,7 @@ def losses(
     variance; there the loss must also stand out of its row's own spread (`OWN_LOSS`), as three seeds of a row of
     outlier variance may look like the others' by chance. One by the spread in the baseline alone, the row's own drawn
     towards the pool by `PRIOR_DF` (Smyth 2004, equation 4): a loss that differs between seeds does not hide behind the
-    spread that it makes. Rows that are `own` (outliers of the baseline, k-means) are judged by their own spread.
+    spread that it makes. Rows that are `own` (outliers of the baseline, k-means) take nothing from the pool.
     """
     df_before, scale = n_before - 1, 1 / n_before + 1 / n_now
     df = df_before + n_now - 1
@@ -148,11 +148,10 @@ def losses(
     p_together, p_own = p_above(loss, together), p_above(loss, Noise(np.sqrt(variance * scale), df))
     hidden = ~apart & (p_own >= OWN_LOSS * alpha)
     prior = pooled(variance_before, df_before, own)[0]
-    prior = (PRIOR_DF * prior + df_before * variance_before) / (PRIOR_DF + df_before)
-    known = ~own & (df_before > 0) & (prior > 0)
-    p_before = p_above(loss, Noise(np.sqrt(prior * scale), np.where(known, PRIOR_DF + df_before, 0.0)))
-    either = np.minimum(1.0, 2 * np.fmin(np.where(hidden, 1.0, p_together), p_before))
-    return Losses(np.where(own, p_together, either), together, p_own)
+    prior = (PRIOR_DF * prior + df_before * variance_before) / (PRIOR_DF + df_before)  # of rows that are `own`: theirs
+    prior_df = np.where((df_before > 0) & (prior > 0), df_before + np.where(own, 0.0, PRIOR_DF), 0.0)
+    p_before = p_above(loss, Noise(np.sqrt(prior * scale), prior_df))
+    return Losses(np.minimum(1.0, 2 * np.fmin(np.where(hidden, 1.0, p_together), p_before)), together, p_own)
 
 
 @cache

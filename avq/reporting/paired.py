@@ -7,18 +7,12 @@ torch, it is another model by the same name. What proves that two records measur
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import pandas as pd
 
 from avq.metrics.registry import METRICS
+from avq.reporting.cells import Verdict
 
-Verdict = Literal[
-    "regressed", "no worse", "undecided", "better", "not judged", "same",
-    "equal", "changed", "similar", "costlier", "advice",
-    "missing", "added", "other protocol",
-]  # fmt: skip
 Key = tuple[str, str, str, int]
 RUN = ["dataset", "row", "seed", "run", "code"]
 CELL = ["dataset", "row", "metric", "level"]

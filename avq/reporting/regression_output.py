@@ -14,9 +14,9 @@ import pandas as pd
 
 from avq.metrics.format import format_value
 from avq.metrics.registry import METRICS
+from avq.reporting.cells import FAILING, Cell, Check, smallest_caught
 from avq.reporting.formatting import p_value, signed
 from avq.reporting.health import Note
-from avq.reporting.regression import FAILING, Cell, Check, smallest_caught
 from avq.reporting.render import Format, text_table
 
 Style = Literal["table", "json", "junit", "markdown"]

@@ -12,7 +12,8 @@ import pytest
 
 import avq
 from avq.design.ablation import load_ablation
-from avq.reporting.regression import Check, check
+from avq.reporting.cells import Check
+from avq.reporting.regression import check
 
 HERE = Path(__file__).parent / "planted"
 BASELINE = Path(__file__).parents[2] / "results" / "cpu" / "ablation_levels-smoke-synthetic-faces.csv"

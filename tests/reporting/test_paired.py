@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from made_records import frame, line, maes
 
-from avq.reporting.regression import Cell, Check, check
+from avq.reporting.cells import Cell, Check
+from avq.reporting.regression import check
 
 ROWS = {f"row-{index}": 0.05 for index in range(6)}
 OUTLIER = {"outlier": (0.056, 0.060, 0.058)}

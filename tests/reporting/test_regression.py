@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from made_records import frame, line, maes
 
+from avq.reporting.cells import Check, smallest_caught
 from avq.reporting.health import Note
-from avq.reporting.regression import Check, check, smallest_caught
+from avq.reporting.regression import check
 from avq.reporting.regression_output import changes, show
 
 ROWS = {f"row-{index}": 0.05 for index in range(6)}

@@ -13,7 +13,7 @@ from avq.errors import NotComparable, UsageError, unknown
 if TYPE_CHECKING:
     import pandas as pd
 
-    from avq.reporting.regression import Check
+    from avq.reporting.cells import Check
     from avq.reporting.regression_output import Style
 
 KINDS = ("added", "missing", "failed", "collapsed", "protocol", "timing")
