@@ -29,7 +29,7 @@ from avq.store.declared import ablation_of
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = "ablation_levels-small-cifar10"
 NUMBER = re.compile(r"(?P<shown>[+−-]?[\d.,]*\d)<!-- = (?P<source>.+?) ~ (?P<format>\S+) -->")
-ROWS = re.compile(r"(?<=<!-- rows: )(?P<name>\w+)(?P<mark> .*?-->\n)(?P<shown>.*?)(?=<!-- end of rows -->)", re.DOTALL)
+ROWS = re.compile(r"(?<=<!-- rows: )(?P<name>\w+)(?P<mark>[^>]*-->\n)(?P<shown>.*?)(?=<!-- end of rows -->)", re.DOTALL)
 
 
 def pages() -> list[Path]:

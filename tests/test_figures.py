@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
@@ -37,8 +36,3 @@ def test_a_number_that_is_wrong_is_written_anew(figures) -> None:
     assert figures.written(right.replace("0.138", "0.139")) == right
     with pytest.raises(ValueError, match="has no mae of nowhere"):
         figures.written('1<!-- = mean("mae", "nowhere") ~ .3f -->')
-
-
-def test_numbers_of_the_first_table_are_those_of_its_rows(figures) -> None:
-    text = (ROOT / "README.md").read_text("utf-8")
-    assert re.search(r"^\| aren-3-rpa \| .* \| 16\.2 / 1\.35 / 0\.483 \|", text, re.MULTILINE)
