@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from avq.errors import NotComparable
 from avq.metrics.registry import METRICS, Metric
 from avq.reporting.cells import Cell, Check, Verdict
 from avq.reporting.health import run_notes
@@ -46,9 +47,12 @@ def check(
         allowed: kinds of findings that do not fail, as `Check.allowed`.
 
     Raises:
-        NotComparable: one of them mixes several experiments, presets or protocols in one row.
+        NotComparable: one of them is empty, or mixes several experiments, presets or protocols in one row.
     """
     before, now = rows_of(baseline, split), rows_of(current, split)
+    for what, frame in (("the baseline has", before), ("the results have", now)):
+        if frame.empty:
+            raise NotComparable(f"{what} no records of {split} images.")
     notes, lost, sound_before, sound_now = run_notes(before, now, alpha)
     cells: list[Cell] = []
     for is_trained, frames in ((True, (sound_before, sound_now)), (False, (before, now))):

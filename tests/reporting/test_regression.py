@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from made_records import frame, line, maes
 
+from avq.errors import NotComparable
 from avq.reporting.cells import Check, smallest_caught
 from avq.reporting.health import Note
 from avq.reporting.regression import check
@@ -92,6 +93,13 @@ def test_a_seed_that_is_gone_or_has_no_value_is_a_finding(story: pd.DataFrame, l
     assert (found.exit_code, failing) == (1, [("aren-2", "missing")])
     assert "seed 1" in show(found, "table")
     assert with_allowed(found, "missing") == 0
+
+
+def test_an_empty_table_is_one_line(story: pd.DataFrame) -> None:
+    with pytest.raises(NotComparable, match="the baseline has no records"):
+        check(story.iloc[:0], story)
+    with pytest.raises(NotComparable, match="the results have no records"):
+        check(story, story.iloc[:0])
 
 
 def test_a_table_of_fewer_seeds_is_no_finding_and_says_so() -> None:
