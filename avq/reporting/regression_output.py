@@ -86,8 +86,8 @@ def summary(check: Check) -> list[str]:
             lines.append(f"{sum(counts.values())} {kind} cells: {verdicts}.")
     if check.trained:
         lines.append(
-            f"Trained cells: one-sided over seeds, by Holm over {len(check.trained)} cells at {100 * check.alpha:g} % for "
-            "the table as a whole."
+            f"Trained cells: one-sided over seeds, by Holm over {len(check.trained)} cells at {100 * check.alpha:g} % "
+            "for the table as a whole."
         )
     if check.seeds_gone:
         lines.append(f"Seeds of the baseline that no row has now: {', '.join(map(str, check.seeds_gone))}.")
