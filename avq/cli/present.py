@@ -25,6 +25,7 @@ def print_experiments(
     style: str,
     split: str = "test",
     metrics: Sequence[str] = (),
+    whole: pd.DataFrame | None = None,
 ) -> None:
     """Print long-form results, as `avq.load_results` returns them, experiment by experiment.
 
@@ -35,6 +36,7 @@ def print_experiments(
             list with one object per experiment.
         split: which split's metrics.
         metrics: those asked for by name, shown even if a table leaves them out otherwise.
+        whole: the results of which `long` shows a part; verdicts rest on them.
 
     Raises:
         NotComparable: a column would hold two protocols.
@@ -42,14 +44,14 @@ def print_experiments(
     from avq.reporting.render import render
     from avq.reporting.tables import wide_table
 
-    parts = by_experiment(long)
+    parts, wholes = by_experiment(long), by_experiment(long if whole is None else whole)
     if style == "csv":
         click.echo(render(joined({name: wide_table(part, split, metrics) for name, part in parts.items()}), "csv"))
     elif style == "json":
-        objects = [_as_object(name, part, find(name), split, metrics) for name, part in parts.items()]
+        objects = [_as_object(name, part, wholes[name], find(name), split, metrics) for name, part in parts.items()]
         click.echo(json.dumps(objects, indent=2, ensure_ascii=False, allow_nan=False))
     else:
-        texts = [_as_text(name, part, find(name), style, split, metrics) for name, part in parts.items()]
+        texts = [_as_text(name, part, wholes[name], find(name), style, split, metrics) for name, part in parts.items()]
         click.echo("\n\n".join(texts))
 
 
@@ -72,26 +74,29 @@ def room() -> int:
 
 
 def _as_object(
-    name: str, long: pd.DataFrame, ablation: Ablation | None, split: str, metrics: Sequence[str]
+    name: str, long: pd.DataFrame, whole: pd.DataFrame, ablation: Ablation | None, split: str, metrics: Sequence[str]
 ) -> dict[str, Any]:
     from avq.reporting.footer import footer
     from avq.reporting.render import render
-    from avq.reporting.tables import wide_table
+    from avq.reporting.statistics import judged
+    from avq.reporting.tables import judged_table, wide_table
 
     found: dict[str, Any] = {"experiment": name, "split": split}
     found["rows"] = json.loads(render(wide_table(long, split, metrics), "json"))
     if ablation is not None:
-        found["contrasts"] = json.loads(render(_contrasts(long, ablation, split), "json"))
+        found["contrasts"] = json.loads(render(judged_table(judged(whole, ablation, split, long)), "json"))
     return found | {"notes": footer(long, split, _alpha(ablation)).splitlines()}
 
 
 def _as_text(
-    name: str, long: pd.DataFrame, ablation: Ablation | None, style: Any, split: str, metrics: Sequence[str]
-) -> str:
+    name: str, long: pd.DataFrame, whole: pd.DataFrame, ablation: Ablation | None, style: Any, split: str,
+    metrics: Sequence[str],
+) -> str:  # fmt: skip
     from avq.reporting import scaling
     from avq.reporting.footer import footer
     from avq.reporting.render import render
-    from avq.reporting.tables import left_out, wide_table
+    from avq.reporting.statistics import judged
+    from avq.reporting.tables import judged_table, left_out, wide_table
 
     markdown, width = style == "markdown", room()
     heading = f"### {name}\n" if markdown else name
@@ -99,23 +104,12 @@ def _as_text(
         return f"{heading.rstrip()}\n\n{scaling.show(long, style, width)}"
     question = f"\n{ablation.question}" if ablation is not None else ""
     parts = [(heading + question).rstrip(), render(wide_table(long, split, metrics), style, width)]
-    if ablation is not None:
-        judged = _contrasts(long, ablation, split)
-        parts += [render(judged, style, width)] if len(judged) else []
+    if found := judged(whole, ablation, split, long):
+        parts.append(render(judged_table(found), style, width))
     notes = footer(long, split, _alpha(ablation)).splitlines()
     if more := left_out(long, split, metrics):
         notes.append(f"Measured too, shown when asked for (table --metrics): {', '.join(more)}.")
     return "\n\n".join([*parts, "\n".join(f"- {note}" if markdown else note for note in notes)])
-
-
-def _contrasts(part: pd.DataFrame, ablation: Ablation, split: str) -> pd.DataFrame:
-    """The contrasts whose two rows are in the table, corrected over all that the ablation declares."""
-    from avq.reporting.tables import contrast_table
-
-    statistics = ablation.statistics
-    judged = contrast_table(part, ablation.contrasts, statistics.alpha, statistics.margin, split)
-    there = set(part["row"])
-    return judged[judged["a"].isin(there) & judged["b"].isin(there)]
 
 
 def _alpha(ablation: Ablation | None) -> float:

@@ -38,8 +38,9 @@ def carry_out(ablation: Ablation, called: str, style: str, chosen: dict[str, Any
         long = avq.run(ablation, on_event=listener, **arguments(chosen))
     output, to_stderr = chosen["output"], style != "table"
     click.echo(err=True)
-    print_experiments(long, lambda _name: ablation, style)
     folder = output / "experiments" / str(long["experiment"].iloc[0])
+    whole = avq.load_results(folder) if (folder / "table.csv").is_file() else None  # also what earlier commands left
+    print_experiments(long, lambda _name: ablation, style, whole=whole)
     pictures = _draw_reconstructions(long, output, folder, chosen["data_root"])
     say_where([("records", output / "runs"), ("table", folder / "table.csv"), *pictures], to_stderr)
     if chosen["preset"] in (None, "smoke") and chosen["dataset"] is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from avq.metrics.format import format_value
 from avq.metrics.registry import METRICS
 from avq.reporting.formatting import MINUS, p_value, signed, size_of
 from avq.reporting.statistics import Judgement, Verdict
-from avq.reporting.values import BASELINE, mean_by_row, rows_of, seed_values, whole_values
+from avq.reporting.tables import baselines_of, best, wide_table
 
 SIGNS: dict[Verdict, str] = {
     "better": "▲", "worse": "▼", "equivalent": "≈", "undecided": "?", "undecided (one seed)": "?",
@@ -40,48 +39,42 @@ class Answer:
 
 def answers(judged: Sequence[Judgement]) -> list[Answer]:
     """An answer a contrast, in the order declared."""
-    tested = sum(not math.isnan(one.p) for one in judged)
-    return [Answer(one.name, one.verdict, _sentence(one, tested)) for one in judged]
+    return [Answer(one.name, one.verdict, _sentence(one)) for one in judged]
 
 
 def summary(judged: Sequence[Judgement]) -> str:
-    """How many comparisons were declared, and how many of them the data decide."""
+    """How many comparisons were declared, how many are of rows that are here, and how many of these are decided."""
     if not judged:
-        return "No comparison was declared, so none is judged: the tables below describe, they do not decide."
+        return "No comparison was declared between rows of this table, so none is judged: the tables below describe."
     counts = {words: sum(one.verdict in verdicts for one in judged) for words, verdicts in _SUMMARY.items()}
-    noun = "comparison was" if len(judged) == 1 else "comparisons were"
+    family = judged[0].family
+    noun = "comparison was" if family == 1 else "comparisons were"
+    here = f", {len(judged)} of them between rows of this table" if family > len(judged) else ""
     parts = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
-    return f"{len(judged)} {noun} declared before training: {parts}."
+    return f"{family} {noun} declared before training{here}: {parts}."
 
 
 def best_rows(long: pd.DataFrame, metric: str = "mae", split: str = "test") -> list[str]:
-    """A line a dataset and nominal rate: which trained row has the best mean, beside the k-means baseline.
-
-    A description, not a verdict.
-    """
-    frame, entry = rows_of(long, split), METRICS.find(metric)
+    """A line a dataset and nominal rate: which row has the best mean but for the k-means baseline (`tables.best`)."""
+    wide = wide_table(long[long["metric"].isin((metric, "bits-per-pixel"))], split)
+    if metric not in wide:
+        return []
+    wide = wide.assign(dataset=wide.get("dataset", long["dataset"].iloc[0]), rate=wide.get("bits-per-pixel"))
+    baselines = baselines_of(long)
     lines = []
-    for dataset, part in frame.groupby("dataset", sort=False):
-        values = whole_values(part, metric)
-        rates = mean_by_row(seed_values(part, "bits-per-pixel")).round(6)
-        means = mean_by_row(values)
-        baselines = set(values.loc[values["variant"] == BASELINE, "row"])
-        trained = means[~means.index.isin(baselines)]
-        for rate, rows in trained.groupby(rates.reindex(trained.index), dropna=False):
-            if len(rows) < 2:
-                continue
-            best = rows.idxmin() if entry.better == "lower" else rows.idxmax()
-            at = "" if pd.isna(rate) else f" at {rate:.3f} bits per pixel"
-            line = f"On {dataset}{at}, {best} has the best mean {entry.label}, {format_value(metric, rows[best])}"
-            for baseline in baselines:
-                if rates.get(baseline) == rate:
-                    line += f"; the k-means baseline, {baseline}, has {format_value(metric, means[baseline])}"
-            lines.append(line + ".")
+    for line in wide[best(wide, metric, baselines)].to_dict("records"):
+        at = "" if pd.isna(line["rate"]) else f" at {line['rate']:.3f} bits per pixel"
+        text = f"On {line['dataset']}{at}, {line['row']} has the best mean {METRICS[metric].label} but for the baseline"
+        text += f", {format_value(metric, line[metric])}"
+        beside = wide[wide["row"].isin(baselines) & (wide["dataset"] == line["dataset"])]
+        for row, value in beside.loc[(beside["rate"] - line["rate"]).abs() < 1e-6, ["row", metric]].to_numpy():
+            text += f"; the k-means baseline, {row}, has {format_value(metric, value)}"
+        lines.append(text + ".")
     return lines
 
 
-def _sentence(one: Judgement, tested: int) -> str:
-    """The verdict in words; `tested` contrasts were corrected for."""
+def _sentence(one: Judgement) -> str:
+    """The verdict in words."""
     if one.verdict in ("n/a", "not comparable"):
         return f"Not judged: {one.reason}."
     metric = METRICS[one.metric]
@@ -95,7 +88,7 @@ def _sentence(one: Judgement, tested: int) -> str:
     equivalent = one.verdict == "equivalent"
     p = p_value(one.p_equivalence if equivalent else one.p_holm)
     shown = ("equivalence " if equivalent else "") + (f"p < {p[1:]}" if p.startswith("<") else f"p = {p}")
-    over = f", corrected for {tested} comparisons" if tested > 1 else ""
+    over = f", corrected for {one.family} comparisons" if one.family > 1 else ""
     evidence = f"{100 * (1 - one.alpha):g} % interval {low} to {high}; {shown}{over}"
     if equivalent:
         return (
@@ -108,8 +101,11 @@ def _sentence(one: Judgement, tested: int) -> str:
         f"{one.a} against {one.b}: {size} ({evidence}). These seeds do not decide whether that is "
         "chance, which does not mean that there is no difference."
     )
-    if tested > 1 and one.p < one.alpha:
+    if one.reason:
+        sentence += f" {one.reason[:1].upper()}{one.reason[1:]}."
+    elif one.p < one.alpha:
         sentence += (
-            " The interval by itself leaves out zero, but among so many comparisons that happens by chance too often."
+            " The interval by itself leaves out zero, but among so many comparisons, or with so few seeds, that "
+            "happens by chance too often."
         )
     return sentence

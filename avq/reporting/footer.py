@@ -8,7 +8,8 @@ import pandas as pd
 
 from avq.metrics.format import format_value
 from avq.metrics.registry import METRICS, Metric
-from avq.reporting.statistics import detectable_effect, pool_spreads
+from avq.reporting.noise import smallest_difference
+from avq.reporting.statistics import FEWEST_SEEDS, pool_spreads
 from avq.reporting.values import (
     BASELINE,
     mean_by_row,
@@ -51,23 +52,27 @@ def _source(part: pd.DataFrame, values: pd.DataFrame, where: str, metric: str) -
 
 def _power(values: pd.DataFrame, alpha: float, metric: Metric) -> list[str]:
     pool = pool_spreads(values)
-    trained = values[values["row"].isin(pool.pooled)]
-    seeds = int(trained.groupby("row")["seed"].nunique().median()) if len(trained) else 0
+    trained = values[values["variant"] != BASELINE].groupby("row")["value"]
+    seeds = int(trained.size().median()) if len(trained) else 0
     if seeds < 2 or not pool.shared.df:
         return ["One seed a row has no spread between seeds: nothing is decided between rows here."]
-    sd, df = pool.shared.variance**0.5, pool.shared.df
-    effect = detectable_effect(seeds, df, alpha)
+    if pool.pooled:
+        sd, df = pool.shared.variance**0.5, pool.shared.df
+        spread = f"pooled over {len(pool.pooled)} rows ({format_value(metric.name, sd)}, {df:.0f} degrees of freedom)"
+    else:
+        sd, df = float(trained.std().median()), 0.0
+        spread = "each on that of its own two rows (Welch), as rows do not spread alike"
+    effect = smallest_difference(seeds, df, alpha)
     size = format_value(metric.name, effect * sd)
     lines = [
-        f"± is the standard deviation over seeds. Verdicts rest on it, pooled over {len(pool.pooled)} rows "
-        f"({format_value(metric.name, sd)}, {df:.0f} degrees of freedom), not on the number of images.",
+        f"± is the standard deviation over seeds. Verdicts rest on it, {spread}, not on the number of images.",
         f"{seeds} seeds a side detect a difference of about {effect:.1f} standard deviations between seeds, "
         f"here {size} in {metric.label} (80 % power, before Holm's correction). A smaller one stays undecided, "
         "which does not mean that there is no difference.",
     ]
     if pool.outliers:
         names = ", ".join(row for row in dict.fromkeys(values["row"]) if row in pool.outliers)
-        lines.append(f"Rows of outlier variance between seeds, judged by their own: {names}.")
+        lines.append(f"Rows of outlier variance between seeds, undecided with fewer than {FEWEST_SEEDS}: {names}.")
     return lines
 
 

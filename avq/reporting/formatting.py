@@ -63,7 +63,7 @@ def add_column(shown: dict[str, list[str]], table: pd.DataFrame, name: str, metr
 
 
 def contrasts(judged: pd.DataFrame, minus: str = "-") -> pd.DataFrame:
-    """The table of judged contrasts (`avq.reporting.tables.contrast_table`) as text; `why` only where one has one."""
+    """The table of judged contrasts (`avq.reporting.tables.judged_table`) as text; `why` only where one has one."""
     lines = []
     for line in judged.to_dict("records"):
         metric, verdict = METRICS[line["metric"]], line["verdict"]

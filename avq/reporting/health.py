@@ -45,6 +45,7 @@ def run_notes(before: pd.DataFrame, now: pd.DataFrame, alpha: float) -> Health:
     rows_before, rows_now = _rows(before), _rows(now)
     notes = [Note("missing", *key, "the baseline has this row") for key in rows_before if key not in rows_now]
     notes += [Note("added", *key, "the baseline does not have this row") for key in rows_now if key not in rows_before]
+    notes += [Note("missing", *key, reason) for key in rows_before if (reason := _seeds_gone(before, now, key))]
     bad: dict[Kind, list[pd.DataFrame]] = {
         "failed": [_failed(frame) for frame in (before, now)],
         "collapsed": [collapsed_runs(frame) for frame in (before, now)],
@@ -63,6 +64,14 @@ def run_notes(before: pd.DataFrame, now: pd.DataFrame, alpha: float) -> Health:
     )
     runs = sound_now[(sound_now["status"] == "ok") & sound_now["seed"].notna()]
     return Health(notes, set(rows_now) - set(_rows(runs)), sound_before, sound_now)
+
+
+def _seeds_gone(before: pd.DataFrame, now: pd.DataFrame, key: tuple[str, str]) -> str:
+    """Which seeds of the baseline a row lacks now though other rows have them; a table of fewer seeds lacks none."""
+    there = now.loc[now["dataset"] == key[0], "seed"].dropna()
+    here = _of(now, key)["seed"].dropna()
+    gone = sorted((set(_of(before, key)["seed"].dropna()) & set(there)) - set(here)) if len(here) else []
+    return f"no run of seed {', '.join(map(str, gone))}, which the baseline and other rows have" if gone else ""
 
 
 def collapsed_runs(frame: pd.DataFrame) -> pd.DataFrame:

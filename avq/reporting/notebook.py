@@ -6,7 +6,6 @@ import importlib.util
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,22 +19,6 @@ if TYPE_CHECKING:
 
 _SECONDS = 900  # the longest that one cell may take
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Where a report's numbers come from; paths as the command was given them.
-
-    Attributes:
-        results: a store, an experiment's folder, or long-form results.
-        store, data_root, split, all_pictures: as for `avq.reporting.report.Report`.
-    """
-
-    results: Path
-    store: Path | None = None
-    data_root: Path | None = None
-    split: str = "test"
-    all_pictures: bool = False
 
 
 class _Section(NamedTuple):
@@ -131,19 +114,19 @@ _SECTIONS = (
 )
 
 
-def build(inputs: Inputs, reports: Sequence[Report], folder: Path, command: str) -> NotebookNode:
+def build(results: Path, reports: Sequence[Report], folder: Path, command: str) -> NotebookNode:
     """The notebook, not yet executed: questions and answers first, then each experiment's sections.
 
     Args:
-        inputs: what its first cell loads.
-        reports: one an experiment, in order; what has nothing to show gets no section.
+        results: what its first cell loads.
+        reports: one an experiment, in order, of one store and split; what has nothing to show gets no section.
         folder: where the notebook will lie; paths in its cells are relative to it.
         command: the command that makes this report.
     """
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
     names = ["report"] if len(reports) == 1 else [re.sub(r"\W", "_", report.experiment) for report in reports]
-    cells = [new_markdown_cell(_title(reports)), new_code_cell(_first_cell(inputs, reports, names, folder))]
+    cells = [new_markdown_cell(_title(reports)), new_code_cell(_first_cell(results, reports, names, folder))]
     for name, report in zip(names, reports, strict=True):
         if len(reports) > 1:
             cells.append(new_markdown_cell(f"## {report.question}"))
@@ -229,26 +212,27 @@ def _title(reports: Sequence[Report]) -> str:
     return f"# {_plain_title(reports)}\n\nA report by avq-bench on {names}."
 
 
-def _first_cell(inputs: Inputs, reports: Sequence[Report], names: Sequence[str], folder: Path) -> str:
+def _first_cell(results: Path, reports: Sequence[Report], names: Sequence[str], folder: Path) -> str:
     def literal(path: Path) -> str:
         """A path as a cell states it: relative to the notebook, so that it holds on another machine too."""
         return repr(Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix())
 
+    first = reports[0]
     lines = [
         "import avq",
         "from avq.store.declared import ablation_of",
         "from avq.reporting.report import Report",
         "",
-        f"results = {literal(inputs.results)}",
+        f"results = {literal(results)}",
     ]
     more, source = "", "results"
-    if inputs.store is not None:
-        lines.append(f"store = {literal(inputs.store)}")
+    if first.store is not None:
+        lines.append(f"store = {literal(first.store)}")
         more, source = ", store=store", "store"
     lines.append("table = avq.load_results(results)")
-    more += f", data_root={literal(inputs.data_root)}" if inputs.data_root is not None else ""
-    more += f", split={inputs.split!r}" if inputs.split != "test" else ""
-    more += ", all_pictures=True" if inputs.all_pictures else ""
+    more += f", data_root={literal(first.data_root)}" if first.data_root is not None else ""
+    more += f", split={first.split!r}" if first.split != "test" else ""
+    more += ", all_pictures=True" if first.all_pictures else ""
     for name, report in zip(names, reports, strict=True):
         experiment = repr(report.experiment)
         lines.append(f"{name} = Report(table, ablation_of({source}, {experiment}), experiment={experiment}{more})")

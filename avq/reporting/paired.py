@@ -7,18 +7,16 @@ torch, it is another model by the same name. What proves that two records measur
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
-
 import numpy as np
 import pandas as pd
 
 from avq.metrics.registry import METRICS
+from avq.reporting.cells import Verdict
 
 Key = tuple[str, str, str, int]
 RUN = ["dataset", "row", "seed", "run", "code"]
 CELL = ["dataset", "row", "metric", "level"]
-NOTICEABLE = 0.01  # the share of a value that counts as a loss where the ablation file declares no margin
+NOTICEABLE = 1e-4  # the share of a value by which the same checkpoint may differ: more than threads and libraries round
 ROUNDING = 1e-6  # relative: what another CPU's rounding may do where nothing else varies
 
 
@@ -30,40 +28,37 @@ def same_checkpoints(before: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:
 
 
 def measured_again(
-    before: pd.DataFrame, now: pd.DataFrame, checkpoints: pd.DataFrame, margin: Mapping[str, float]
-) -> dict[Key, Literal["same", "regressed"]]:
-    """What is sure of cells (`CELL`, level 0 for none) whose shared seeds are all of the same checkpoints.
+    before: pd.DataFrame, now: pd.DataFrame, checkpoints: pd.DataFrame
+) -> dict[Key, tuple[Verdict, str]]:
+    """What is sure of cells (`CELL`, level 0 for none) without a test over seeds: the verdict and why.
 
-    `same`: the same seeds and the same values. `regressed`: in every shared seed worse by more than the metric's
-    margin, or by more than `NOTICEABLE` of the value without one. Other cells, and those whose machine or protocol
-    differ, are left out.
+    `same`: the same seeds and the same values. `regressed` or `changed`: one seed or more whose checkpoint, code,
+    machine and protocol are the same has another value, by more than `NOTICEABLE`; a loss, or no loss.
 
     Args:
         before, now: records of sound runs.
         checkpoints: of `same_checkpoints`.
-        margin: by metric.
     """
     trained = [metric.name for metric in METRICS.values() if metric.kind == "trained" and metric.better is not None]
     proven = set(checkpoints.itertuples(index=False, name=None))
     sides = [_values(frame, trained) for frame in (before, now)]
     both = sides[0].merge(sides[1], on=[*CELL, "seed"], how="outer", suffixes=("", "_now"))
-    alike = both["value"].notna() & both["value_now"].notna()
+    alike = np.array([run in proven for run in both[RUN].itertuples(index=False, name=None)], dtype=bool)
     for name in ("run", "code", "machine", "protocol"):
-        alike &= both[name] == both[f"{name}_now"]
-    runs = both[RUN].itertuples(index=False, name=None)
-    both["proven"] = alike & np.array([run in proven for run in runs], dtype=bool)
-    found: dict[Key, Literal["same", "regressed"]] = {}
+        alike &= (both[name] == both[f"{name}_now"]).to_numpy(bool)
+    both["changed"] = alike & ~np.isclose(both["value_now"], both["value"], rtol=NOTICEABLE, atol=0)
+    both["same"] = np.isclose(both["value_now"], both["value"], rtol=ROUNDING, atol=0)
+    found: dict[Key, tuple[Verdict, str]] = {}
     for key, cell in both.groupby(CELL, sort=False):
-        shared = cell.dropna(subset=["value", "value_now"])
-        if shared.empty or not shared["proven"].all():
-            continue
-        metric = METRICS[key[2]]
-        old, new = (shared[name].to_numpy(float) for name in ("value", "value_now"))
-        loss = new - old if metric.better == "lower" else old - new
-        if np.all(loss > np.maximum(margin.get(metric.name, NOTICEABLE * np.abs(old)), ROUNDING * np.abs(old))):
-            found[key] = "regressed"
-        elif len(shared) == len(cell) and np.allclose(old, new, rtol=ROUNDING, atol=0):
-            found[key] = "same"
+        changed = cell[cell["changed"]]
+        if len(changed):
+            up = changed["value_now"] > changed["value"]
+            worse = up if METRICS[key[2]].better == "lower" else ~up
+            seeds = ", ".join(map(str, changed["seed"]))
+            reason = f"the same checkpoints, measured differently (seed {seeds})"
+            found[key] = "regressed" if worse.any() else "changed", reason
+        elif cell["same"].all():
+            found[key] = "same", ""
     return found
 
 

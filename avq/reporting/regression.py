@@ -1,130 +1,32 @@
 """Has a table become worse than its baseline? Every cell is judged, under one error rate for the whole table.
 
-Trained metrics: a one-sided t test over seeds in the direction that is worse, with the variance between seeds
-pooled over both tables and all rows but those of outlier variance, and Holm's correction over every
-trained cell of the table, so that alpha is the share of unchanged *tables* that fail, not of cells. A row of outlier
-variance may look like the others by chance; so a loss must also stand out of the row's own spread (`noise.OWN_SPREAD`).
-One shown to be smaller than the margin of the ablation file does not count. Deterministic metrics must be equal;
-costs are judged on the same machine only. Checkpoints that both tables measured are compared one by one (`paired`).
-How often this errs and what it catches: docs/check.md.
+Trained metrics: a one-sided test over seeds in the direction that is worse (`noise.losses`), with Holm's correction
+over every trained cell of the table, so that alpha is the share of unchanged *tables* that fail, not of cells. A row
+of outlier variance in one metric of the baseline is judged by its own spread in all of them. A loss shown to be smaller
+than the margin of the ablation file does not count. Deterministic metrics must be equal; costs are judged on the same
+machine only. Checkpoints that both tables measured are compared one by one (`paired`). How often this errs and what it
+catches: docs/check.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from avq.errors import NotComparable
 from avq.metrics.registry import METRICS, Metric
-from avq.reporting.health import Note, run_notes
-from avq.reporting.noise import Noise, noise, own_noise, p_of_loss, stands_out
+from avq.reporting.cells import Cell, Check, Verdict
+from avq.reporting.health import run_notes
+from avq.reporting.noise import Noise, holm, losses, outlier_variances, p_above
 from avq.reporting.paired import CELL, ROUNDING, Key, measured_again, same_checkpoints
-from avq.reporting.statistics import detectable_shift, holm
 from avq.reporting.values import BASELINE, rows_of, seed_values
 
-Verdict = Literal[
-    "regressed", "no worse", "undecided", "better", "not judged", "same",
-    "equal", "changed", "similar", "costlier", "advice",
-    "missing", "added", "other protocol",
-]  # fmt: skip
-FAILING = ("regressed", "changed", "costlier")
 #: Share by which a cost may rise on the same machine.
 TOLERANCE = {"time": 0.50, "memory": 0.10}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One metric of one row (and level), before and now.
-
-    Attributes:
-        before, now: means over seeds; NaN for no value.
-        loss: by how much it is worse, in the metric's unit; negative where it is better.
-        error: standard error of `loss`, with `df` degrees of freedom.
-        p: one-sided, of no loss; `p_holm` corrected over the trained cells of the table.
-        p_own: as `p`, by the row's own spread alone; NaN without one.
-        margin: the loss too small to matter; NaN where the ablation file declares none.
-    """
-
-    dataset: str
-    row: str
-    metric: str
-    level: int | None
-    verdict: Verdict
-    reason: str = ""
-    before: float = np.nan
-    now: float = np.nan
-    loss: float = np.nan
-    n_before: int = 0
-    n_now: int = 0
-    error: float = np.nan
-    df: float = np.nan
-    p: float = np.nan
-    p_own: float = np.nan
-    p_holm: float = np.nan
-    margin: float = np.nan
-
-    @property
-    def column(self) -> str:
-        """The metric, with its level where it has one: `perplexity@2`."""
-        return self.metric if self.level is None else f"{self.metric}@{self.level}"
-
-
-@dataclass(frozen=True)
-class Check:
-    """The verdict on a table.
-
-    Attributes:
-        notes: rows and runs that are judged apart: added, missing, failed, collapsed.
-        allowed: kinds of findings that do not fail: those of `notes`, `protocol` and `timing`.
-        costs_alone: the baseline holds nothing that was trained (`avq-bench scale`), so that costs are all there is.
-    """
-
-    experiment: str
-    alpha: float
-    cells: tuple[Cell, ...]
-    notes: tuple[Note, ...]
-    allowed: frozenset[str] = field(default_factory=frozenset)
-    costs_alone: bool = False
-
-    def fails(self, found: Cell | Note) -> bool:
-        """Whether a finding makes the table a regression."""
-        if isinstance(found, Note):
-            return found.fails and found.kind not in self.allowed
-        if found.verdict == "costlier":
-            return "timing" not in self.allowed
-        return found.verdict in FAILING or (found.verdict == "missing" and "missing" not in self.allowed)
-
-    @property
-    def trained(self) -> list[Cell]:
-        """The cells that were tested over seeds."""
-        return [cell for cell in self.cells if not np.isnan(cell.p)]
-
-    @property
-    def incomparable(self) -> str:
-        """Why the tables cannot be compared as a whole; empty where they can."""
-        other = [cell for cell in self.cells if cell.verdict == "other protocol"]
-        if other and "protocol" not in self.allowed:
-            names = ", ".join(dict.fromkeys(cell.metric for cell in other))
-            return f"measured under another protocol than the baseline: {names}"
-        if self.costs_alone:
-            judged = any(cell.verdict not in ("advice", "added") for cell in self.cells)
-            return "" if judged else "nothing of the baseline was measured on this machine under the same protocol"
-        trained = [cell for cell in self.cells if METRICS[cell.metric].kind == "trained"]
-        if not any(cell.n_before and cell.n_now for cell in trained):
-            return "no trained metric of the baseline has a value to compare"
-        if not self.trained and not any(cell.verdict in ("same", "regressed") for cell in self.cells):
-            return "one seed a side has no spread: nothing trained can be judged; give two seeds or more"
-        return ""
-
-    @property
-    def exit_code(self) -> int:
-        """0 good, 1 regressed, 3 not comparable."""
-        if any(map(self.fails, self.notes)) or any(map(self.fails, self.cells)):
-            return 1
-        return 3 if self.incomparable else 0
 
 
 def check(
@@ -145,39 +47,30 @@ def check(
         allowed: kinds of findings that do not fail, as `Check.allowed`.
 
     Raises:
-        NotComparable: one of them mixes several experiments, presets or protocols in one row.
+        NotComparable: one of them is empty, or mixes several experiments, presets or protocols in one row.
     """
     before, now = rows_of(baseline, split), rows_of(current, split)
+    for what, frame in (("the baseline has", before), ("the results have", now)):
+        if frame.empty:
+            raise NotComparable(f"{what} no records of {split} images.")
     notes, lost, sound_before, sound_now = run_notes(before, now, alpha)
     cells: list[Cell] = []
     for is_trained, frames in ((True, (sound_before, sound_now)), (False, (before, now))):
         metrics = [name for name, metric in METRICS.items() if (metric.kind == "trained") == is_trained]
-        cells += _cells(*frames, metrics, lost)
+        cells += _cells(*frames, metrics, lost, alpha)
     order = list(METRICS)
     cells.sort(key=lambda cell: order.index(cell.metric))
     name = str(current["experiment"].iloc[0]) if "experiment" in current else ""
     trained = [name for name, metric in METRICS.items() if metric.kind == "trained" and metric.better is not None]
     costs_alone = not before["metric"].isin(trained).any()
     proof = same_checkpoints(rows_of(baseline, "validation"), rows_of(current, "validation"))
-    sure = measured_again(sound_before, sound_now, proof, margin or {})
-    judged = tuple(_again(cell, sure) for cell in _corrected(cells, alpha, margin or {}))
-    return Check(name, alpha, judged, tuple(notes), frozenset(allowed), costs_alone)
-
-
-def smallest_caught(found: Check, metric: str, power: float = 0.95) -> tuple[Cell, float] | None:
-    """The loss in `metric` that the check finds with `power` in its least sure pooled cell; None if none was tested.
-
-    By the first and strictest step of Holm's correction, so that no other cell has to have changed.
-    """
-    cells = [cell for cell in found.trained if cell.metric == metric and cell.error > 0]
-    if not cells:
-        return None
-    cell = max(cells, key=lambda one: (one.df, one.error))  # most degrees of freedom: pooled
-    return cell, cell.error * detectable_shift(cell.df, found.alpha / len(found.trained), power)
+    judged = _again(_corrected(cells, alpha, margin or {}), measured_again(sound_before, sound_now, proof))
+    gone = tuple(sorted(set(before["seed"].dropna()) - set(now["seed"].dropna())))
+    return Check(name, alpha, tuple(judged), tuple(notes), frozenset(allowed), costs_alone, gone)
 
 
 def _cells(
-    before: pd.DataFrame, now: pd.DataFrame, metrics: Collection[str], lost: Collection[tuple[str, str]]
+    before: pd.DataFrame, now: pd.DataFrame, metrics: Collection[str], lost: Collection[tuple[str, str]], alpha: float
 ) -> Iterator[Cell]:
     """The cells of these metrics, those of one metric in order; trained ones not yet corrected."""
     old, new = _summary(before, metrics), _summary(now, metrics)
@@ -197,24 +90,44 @@ def _cells(
     for key, line in both[other].iterrows():
         verdict: Verdict = "advice" if METRICS[key[2]].kind in TOLERANCE else "other protocol"
         yield _pair(key, line, verdict, f"{line['protocol_before']} before, {line['protocol_now']} now")
+    outliers = _outliers(old)
     for (name, _, _), group in both[~other].groupby(["metric", "dataset", "level"], sort=False):
-        judge = {"trained": _trained, "deterministic": _exact}.get(METRICS[name].kind, _costs)
-        yield from judge(METRICS[name], group)
+        if METRICS[name].kind == "trained":
+            yield from _trained(METRICS[name], group, outliers, alpha)
+        else:
+            yield from (_exact if METRICS[name].kind == "deterministic" else _costs)(METRICS[name], group)
+
+
+def _outliers(before: pd.DataFrame) -> set[tuple[str, str]]:
+    """Rows of outlier variance in any tested metric of the baseline, and the k-means baseline (of `_summary`)."""
+    found = set(before.index[before["kmeans"]].droplevel(["metric", "level"]))
+    for (name, _, _), group in before.groupby(["metric", "dataset", "level"], sort=False):
+        if METRICS[name].kind == "trained" and METRICS[name].better and not METRICS[name].not_judged:
+            df = np.where(group["kmeans"], 0.0, group["n"] - 1.0)
+            out = outlier_variances(group["variance"].to_numpy(float), df)
+            found |= set(group.index[out].droplevel(["metric", "level"]))
+    return found
 
 
 def _summary(frame: pd.DataFrame, metrics: Collection[str]) -> pd.DataFrame:
-    """By `CELL` (level 0 for none): `n, mean, variance, values, protocol, kmeans, machine`."""
+    """By `CELL` (level 0 for none): `n, mean, variance, values, seeds, runs, protocol, kmeans, machine, code`.
+
+    `seeds` are those with a value, `runs` those of the row.
+    """
     values = seed_values(frame, *metrics)
     values = values.assign(level=values["level"].fillna(0).astype(int))
-    machines = frame[frame["status"] == "ok"].groupby(CELL[:3])["machine"].agg(_joined)
+    sources = frame[frame["status"] == "ok"].groupby(CELL[:3])[["machine", "code"]].agg(_joined)
+    runs = frame.dropna(subset=["seed"]).groupby(CELL[:2])["seed"].agg(lambda seeds: tuple(seeds.unique()))
     groups = values.groupby(CELL, sort=False)
     summary = groups["value"].agg(n="size", mean="mean", variance="var")
     return summary.assign(
         variance=summary["variance"].fillna(0.0),
         values=groups["value"].agg(lambda column: tuple(sorted(set(column)))),
+        seeds=groups["seed"].agg(tuple),
+        runs=[runs.get(key[:2], ()) for key in summary.index],
         protocol=groups["protocol"].agg(_joined),
         kmeans=groups["variant"].first() == BASELINE,
-        machine=[machines[key[:3]] for key in summary.index],
+        **sources.loc[[key[:3] for key in summary.index]].reset_index(drop=True).set_index(summary.index),
     )
 
 
@@ -222,24 +135,35 @@ def _joined(names: pd.Series) -> str:
     return " and ".join(sorted(set(names)))
 
 
-def _trained(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
+def _trained(
+    metric: Metric, group: pd.DataFrame, outliers: Collection[tuple[str, str]], alpha: float
+) -> Iterator[Cell]:
     if metric.better is None:
         return
-    cells = [_pair(key, line, "undecided") for key, line in group.iterrows()]
+    cells = [_pair(key, line, *_gaps(line)) for key, line in group.iterrows()]
     if metric.not_judged:
         yield from (replace(cell, verdict="not judged", reason=metric.not_judged) for cell in cells)
         return
-    n_before, n_now = (group[name].to_numpy(float) for name in ("n_before", "n_now"))
-    df, scale = n_before + n_now - 2, 1 / n_before + 1 / n_now
-    squares = group["variance_before"] * (n_before - 1) + group["variance_now"] * (n_now - 1)
-    variance = squares.to_numpy() / np.maximum(df, 1)
-    found = noise(variance, df, scale, group["kmeans_before"].to_numpy(bool))
+    own = np.array([(cell.dataset, cell.row) in outliers for cell in cells])
     loss = np.array([cell.loss for cell in cells])
-    loss = np.where(loss > ROUNDING * group["mean_before"].abs(), loss, np.minimum(loss, 0.0))
-    p_values = p_of_loss(loss, found), p_of_loss(loss, own_noise(variance, df, scale))
-    for cell, *numbers in zip(cells, *found, *p_values, strict=True):
-        error, freedom, p, p_own = map(float, numbers)
-        yield replace(cell, error=error, df=freedom, p=p, p_own=p_own)
+    loss[np.abs(loss) <= ROUNDING * group["mean_before"].abs()] = 0.0
+    old, n_old, new, n_new = (
+        group[name].to_numpy(float) for name in ("variance_before", "n_before", "variance_now", "n_now")
+    )
+    found, gain = (losses(sign * loss, old, n_old, new, n_new, own, alpha) for sign in (1, -1))
+    for cell, *numbers in zip(cells, *found.noise, found.p, found.p_own, gain.p, strict=True):
+        error, df, p, p_own, p_gain = map(float, numbers)
+        yield replace(cell, error=error, df=df, p=p, p_own=p_own, p_gain=p_gain)
+
+
+def _gaps(line: pd.Series) -> tuple[Verdict, str]:
+    """`missing`, and of which seeds, where sound runs of now have no value that the baseline has; else `undecided`."""
+    before, now = set(line["seeds_before"]), set(line["seeds_now"])
+    expected = set(line["runs_now"]) if before >= set(line["runs_before"]) else before & set(line["runs_now"])
+    gone = ", ".join(str(seed) for seed in sorted(expected - now))
+    if gone:
+        return "missing", f"no value of seed {gone}, which the baseline has"
+    return "undecided", "" if line["code_before"] == line["code_now"] else "trained by other code"
 
 
 def _exact(metric: Metric, group: pd.DataFrame) -> Iterator[Cell]:
@@ -278,36 +202,47 @@ def _cell(key: Key, verdict: Verdict, reason: str, **numbers: Any) -> Cell:
     return Cell(dataset, row, metric, int(level) or None, verdict, reason, **numbers)
 
 
-def _corrected(cells: list[Cell], alpha: float, margin: Mapping[str, float]) -> Iterator[Cell]:
+def _corrected(cells: list[Cell], alpha: float, margin: Mapping[str, float]) -> list[Cell]:
     """The verdicts on trained cells, by Holm over all of them; the others as they are."""
-    tested = [cell for cell in cells if not np.isnan(cell.p)]
-    loss, error, df = (np.array([getattr(cell, name) for cell in tested]) for name in ("loss", "error", "df"))
-    bounds = np.array([margin.get(cell.metric, np.nan) for cell in tested])
+    p, gain = (holm([getattr(cell, name) for cell in cells]) for name in ("p", "p_gain"))
+    loss, error, df = (np.array([getattr(cell, name) for cell in cells]) for name in ("loss", "error", "df"))
+    bounds = np.array([margin.get(cell.metric, np.nan) for cell in cells])
     found = Noise(error, df)
-    p_values = np.array([cell.p for cell in tested]), p_of_loss(-loss, found), p_of_loss(bounds - loss, found)
-    judged = iter(zip(*map(holm, p_values), bounds.tolist(), strict=True))
-    for cell in cells:
+    within, plain = holm(p_above(bounds - loss, found)), holm(p_above(loss, found))
+    judged = []
+    for cell, *numbers in zip(cells, p, gain, within, plain, bounds, strict=True):
+        p_holm, p_gain, p_within, p_plain, bound = map(float, numbers)
+        verdict, reason = cell.verdict, cell.reason if cell.verdict != "undecided" else ""
         if np.isnan(cell.p):
-            yield replace(cell, reason="no spread between seeds") if cell.verdict == "undecided" else cell
+            judged.append(replace(cell, reason="no spread between seeds") if verdict == "undecided" else cell)
             continue
-        p, gain, p_within, bound = next(judged)
-        verdict: Verdict = "undecided"
-        reason = ""
-        if p_within < alpha:
-            verdict, reason = "no worse", "a loss, but within the margin" if p < alpha else ""
-        elif p < alpha and stands_out(np.array(cell.p_own), alpha):
+        if p_holm < alpha and not p_within < alpha:
             verdict = "regressed"
-        elif p < alpha:
+        elif verdict == "missing":
+            pass
+        elif p_gain < alpha:
+            verdict, reason = "better", cell.reason
+        elif p_within < alpha:
+            verdict, reason = "no worse", "a loss, but within the margin" if p_holm < alpha else ""
+        elif p_plain < alpha:
             reason = "the row's own spread between seeds is as large"
-        elif gain < alpha:
-            verdict = "better"
-        yield replace(cell, verdict=verdict, reason=reason, p_holm=p, margin=bound)
+        judged.append(replace(cell, verdict=verdict, reason=reason, p_holm=p_holm, margin=bound))
+    return judged
 
 
-def _again(cell: Cell, sure: Mapping[Key, Literal["same", "regressed"]]) -> Cell:
-    """The cell as the same checkpoints have it, where both tables measured them: that needs no test over seeds."""
-    verdict = sure.get((cell.dataset, cell.row, cell.metric, cell.level or 0))
-    if verdict is None or cell.verdict in ("not judged", "other protocol"):
-        return cell
-    reason = "the same checkpoints, measured differently" if verdict == "regressed" else ""
-    return replace(cell, verdict=verdict, reason=reason, p_holm=np.nan)
+def _again(cells: list[Cell], sure: Mapping[Key, tuple[Verdict, str]]) -> Iterator[Cell]:
+    """The cells as `paired` knows them, where both tables measured the same checkpoints or the values are the same.
+
+    A metric that measures one checkpoint differently is another metric: no cell of it is `better`.
+    """
+    changed = {key[2] for key, (verdict, _) in sure.items() if verdict != "same"}
+    for cell in cells:
+        verdict, reason = sure.get((cell.dataset, cell.row, cell.metric, cell.level or 0), (cell.verdict, cell.reason))
+        if cell.verdict in ("not judged", "other protocol", "missing"):
+            yield cell
+        elif (verdict, reason) != (cell.verdict, cell.reason):
+            yield replace(cell, verdict=verdict, reason=reason, p_holm=np.nan)
+        elif verdict == "better" and cell.metric in changed:
+            yield replace(cell, verdict="undecided", reason="this metric measures the same checkpoints differently")
+        else:
+            yield cell

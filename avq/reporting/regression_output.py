@@ -14,15 +14,16 @@ import pandas as pd
 
 from avq.metrics.format import format_value
 from avq.metrics.registry import METRICS
+from avq.reporting.cells import FAILING, Cell, Check, smallest_caught
 from avq.reporting.formatting import p_value, signed
 from avq.reporting.health import Note
-from avq.reporting.regression import FAILING, Cell, Check, smallest_caught
 from avq.reporting.render import Format, text_table
 
 Style = Literal["table", "json", "junit", "markdown"]
 HEAD = {0: "good", 1: "regressed", 3: "not comparable"}
 SIGN = {0: "✅", 1: "❌", 3: "⚠️"}
 KINDS = {"trained": "trained", "deterministic": "deterministic", "time": "cost", "memory": "cost"}
+_OPEN = 3  # undecided losses that are named
 PASSED = ("no worse", "better", "undecided", "equal", "similar", "same")
 
 
@@ -57,6 +58,9 @@ def _text(check: Check, style: Format, width: int) -> str:
     for heading, cells in (("What fails", failing), ("Better than the baseline", better)):
         if cells:
             parts += [heading + ":", text_table(_shown(cells), style, width)]
+    if check.undecided:
+        cells = check.undecided[:_OPEN]
+        parts += ["The largest losses that the seeds do not decide:", text_table(_shown(cells), style, width)]
     if check.notes:
         notes = [{"row": note.row, "what": _what(check, note), "why": note.reason} for note in check.notes]
         parts += ["Rows and runs:", text_table(pd.DataFrame(notes), style, width)]
@@ -82,9 +86,11 @@ def summary(check: Check) -> list[str]:
             lines.append(f"{sum(counts.values())} {kind} cells: {verdicts}.")
     if check.trained:
         lines.append(
-            f"Trained cells: one-sided over seeds, Holm over {len(check.trained)} cells; at most "
-            f"{100 * check.alpha:g} % of unchanged tables fail."
+            f"Trained cells: one-sided over seeds, by Holm over {len(check.trained)} cells at {100 * check.alpha:g} % "
+            "for the table as a whole."
         )
+    if check.seeds_gone:
+        lines.append(f"Seeds of the baseline that no row has now: {', '.join(map(str, check.seeds_gone))}.")
     caught = smallest_caught(check, "mae")
     if caught is not None:
         cell, loss = caught

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import json
 import platform
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,14 +15,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 import avq
+from avq.design.ablation import list_ablations
+from avq.design.presets import get_preset, list_presets
+from avq.design.rows import labels
 from avq.errors import AvqError, UsageError
 from avq.files import read_json
 from avq.reporting import figures, scaling, styled
 from avq.reporting.answers import answers, best_rows, summary
 from avq.reporting.samples import mean_errors, samples
-from avq.reporting.statistics import Judgement, judge
+from avq.reporting.statistics import Judgement, judged
 from avq.reporting.styled import Table
 from avq.reporting.tables import judged_table
+from avq.store.declared import read_plan
 
 if TYPE_CHECKING:
     from avq.design.ablation import Ablation
@@ -93,11 +99,7 @@ class Report:
     @cached_property
     def judged(self) -> list[Judgement]:
         """The declared contrasts whose two rows are in the table, judged."""
-        if self.ablation is None:
-            return []
-        there = set(self.long["row"])
-        declared = [one for one in self.ablation.contrasts if {one.a, one.b} <= there]
-        return judge(self.long, declared, self.alpha, self.ablation.statistics.margin, self.split)
+        return judged(self.long, self.ablation, self.split)
 
     @property
     def question(self) -> str:
@@ -227,27 +229,40 @@ class Report:
         return styled.listing(pd.DataFrame(lines), "environment")
 
     def command(self) -> str:
-        """The command that trains these runs again (from its store, where nothing changed)."""
-        plan = read_json(self.store / "experiments" / self.experiment / "plan.json") if self.store is not None else {}
+        """What trains these runs again (from its store, where nothing changed): a line for each choice of seeds."""
+        plan = read_plan(self.store / "experiments" / self.experiment) if self.store is not None else {}
         if "command" in plan:  # no ablation's
             return str(plan["command"])
-        first, seeds = self.long.iloc[0], self._seeds
-        words = ["avq-bench", "run", self.ablation.name if self.ablation is not None else "ABLATION"]
-        words += ["--preset", str(first["preset"])] if first["preset"] else []
-        words += ["--dataset", str(first["dataset"])] if self.long["dataset"].nunique() == 1 else []
-        if seeds:
-            counted = seeds == list(range(len(seeds)))
-            words += ["--seeds", str(len(seeds)) if counted else ",".join(map(str, seeds)) + "," * (len(seeds) == 1)]
-        given = {
-            name: one["value"]
-            for row in plan.get("rows", [])
-            for name, one in row.get("settings", {}).items()
-            if one.get("origin") == "--set"
-        }
-        words += [f"--set {name}={value}" for name, value in given.items()]
+        if self.ablation is None:
+            return f"# {self.experiment}: the ablation is unknown"
+        preset, shipped = str(self.long["preset"].iloc[0]), self.ablation.name in list_ablations()
+        words = ["avq-bench", "run", self.ablation.name if shipped else f"{self.ablation.name}.toml"]
+        words += ["--preset", preset] if preset else []
+        settings = [line["settings"] for line in plan.get("rows", [])]
+        given = {name: one["value"] for line in settings for name, one in line.items() if one["origin"] == "--set"}
+        chosen = {line["dataset"]["value"] for line in settings if line["dataset"]["origin"] == "--dataset"}
+        for dataset in chosen if plan else set(self.long["dataset"]) if self.long["dataset"].nunique() == 1 else ():
+            words += ["--dataset", str(dataset)]
+        for name, value in given.items():
+            words += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
         for name, path in (("--output", self.store), ("--data-root", self.data_root)):
             words += [name, str(path)] if path is not None else []
-        return " ".join(words)
+        return "\n".join(shlex.join([*words, *_which(rows, seeds, self._rows)]) for seeds, rows in self._by_seeds())
+
+    @property
+    def _rows(self) -> list[str]:
+        """The rows that a command chooses by itself."""
+        assert self.ablation is not None
+        preset, rows = str(self.long["preset"].iloc[0]), labels(self.ablation)
+        smoke = preset in list_presets() and get_preset(preset).smoke_rows
+        return (self.ablation.smoke or rows[:3]) if smoke else rows
+
+    def _by_seeds(self) -> list[tuple[tuple[int, ...], list[str]]]:
+        """Which rows were trained under which seeds."""
+        found: dict[tuple[int, ...], list[str]] = {}
+        for row, part in self.long.dropna(subset=["seed"]).groupby("row", sort=False):
+            found.setdefault(tuple(sorted({int(seed) for seed in part["seed"]})), []).append(str(row))
+        return list(found.items())
 
     @property
     def _seeds(self) -> list[int]:
@@ -291,6 +306,13 @@ class Report:
             return self.all_pictures or get_card(dataset).kind != "folder"
         except AvqError:
             return self.all_pictures
+
+
+def _which(rows: Sequence[str], seeds: Sequence[int], default: Sequence[str]) -> list[str]:
+    """The options that choose these rows and seeds."""
+    counted = list(seeds) == list(range(len(seeds)))
+    text = str(len(seeds)) if counted else ",".join(map(str, seeds)) + "," * (len(seeds) == 1)
+    return [*(["--only", ",".join(rows)] if set(rows) != set(default) else []), "--seeds", text]
 
 
 def _missing(what: str, why: str) -> Several:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from avq.metrics.registry import METRICS, Metric
+from avq.metrics.registry import METRICS
 from avq.reporting.footer import footer
 from avq.reporting.formatting import MINUS, add_column, column_of, contrasts
-from avq.reporting.tables import wide_table
-from avq.reporting.values import BASELINE, rows_of
+from avq.reporting.tables import baselines_of, best, wide_table
+from avq.reporting.values import rows_of
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -44,7 +44,7 @@ class Table:
 
 
 def quality_table(long: pd.DataFrame, split: str = "test", alpha: float = 0.05) -> Table:
-    """Quality and codebooks: mean ± standard deviation over seeds; in bold the best mean at its nominal rate.
+    """Quality and codebooks: mean ± standard deviation over seeds; in bold the best at its nominal rate.
 
     Raises:
         NotComparable: a column would hold two protocols.
@@ -55,8 +55,8 @@ def quality_table(long: pd.DataFrame, split: str = "test", alpha: float = 0.05) 
     failed = [f"{line['row']}: {line['reason']}" for line in wide.to_dict("records") if line.get("reason")]
     counts = [name for name in ("dataset", "row", "seeds", "failed") if name in wide]
     bold = (
-        "Bold: the best mean among the rows of one nominal rate. Whether it differs from its neighbours, the declared "
-        "comparisons say."
+        "Bold: the best mean among the rows of one nominal rate, but for the k-means baseline. Whether it differs from "
+        "its neighbours, the declared comparisons say."
     )
     notes = [bold, *footer(part, split, alpha).splitlines(), *failed]
     return _metrics_table(long, wide, counts, _columns(wide, costs=False), "quality", notes, split)
@@ -71,7 +71,7 @@ def cost_table(long: pd.DataFrame, split: str = "test") -> Table | None:
         return None
     wide = wide[wide[names].notna().any(axis=1)].reset_index(drop=True)
     bold = (
-        "Bold: the best of the column, the k-means baseline aside. Times and memory come from an isolated benchmark, "
+        "Bold: the best of the column, but for the k-means baseline. Times and memory come from an isolated benchmark, "
         "but for training s, the wall-clock time of runs that shared the machine."
     )
     counts = [name for name in ("dataset", "row") if name in wide]
@@ -79,7 +79,7 @@ def cost_table(long: pd.DataFrame, split: str = "test") -> Table | None:
 
 
 def verdict_table(judged: pd.DataFrame) -> Table | None:
-    """The declared contrasts (`contrast_table`), undecided ones in grey. None where none was declared."""
+    """The declared contrasts (`judged_table`), undecided ones in grey. None where none was declared."""
     if judged.empty:
         return None
     shown = contrasts(judged, MINUS).rename(columns={"contrast": "comparison"})
@@ -93,8 +93,8 @@ def verdict_table(judged: pd.DataFrame) -> Table | None:
     margins = judged.dropna(subset=["margin"]).drop_duplicates("metric")
     within = ", ".join(f"{line['margin']:g} in {METRICS[line['metric']].label}" for line in margins.to_dict("records"))
     notes = [
-        f"Grey: undecided or not judged. Better and worse: p below {alpha:g} after Holm's correction over the "
-        f"comparisons that can be tested; the intervals are not corrected. n is the number of seeds."
+        f"Grey: undecided or not judged. Better and worse: p below {alpha:g} after Holm's correction over all "
+        f"{judged['family'].iloc[0]} declared comparisons; the intervals are not corrected. n is the number of seeds."
     ]
     if within:
         notes.append(
@@ -118,7 +118,7 @@ def _metrics_table(
     split: str,
 ) -> Table:
     """The chosen columns as text under their labels, the best in bold, and how the numbers were obtained."""
-    baselines = set(long.loc[long["variant"] == BASELINE, "row"])
+    baselines = baselines_of(long)
     frame = rows_of(long, split)
     frame = frame[frame["status"] == "ok"]
     shown: dict[str, list[str]] = {name: [str(value) for value in wide[name]] for name in counts}
@@ -128,29 +128,13 @@ def _metrics_table(
         metric, _ = column_of(name)
         assert metric is not None
         label = add_column(shown, wide, name, metric)
-        css.setdefault(label, _best(wide, name, metric, baselines))
+        css.setdefault(label, [BEST if hit else "" for hit in best(wide, name, baselines)])
         found = [text for text in frame.loc[frame["metric"] == metric.name, "protocol"].unique() if text]
         protocols |= {f"{metric.label}: {' and '.join(found)}": None} if found else {}
     texts, styles = (pd.DataFrame(columns) for columns in (shown, css))
     for one in (texts, styles):
         one.columns = one.columns.str.replace("\u00a0", " ")
     return Table(_plain(texts, styles, title), notes, list(protocols))
-
-
-def _best(wide: pd.DataFrame, column: str, metric: Metric, baselines: set[str]) -> list[str]:
-    """Bold where the mean is the best of two or more rows at the same rate on the same dataset."""
-    if metric.better is None or "@" in column:
-        return [""] * len(wide)
-    keys = [wide["dataset"]] if "dataset" in wide else []
-    values = wide[column]
-    if metric.is_cost:
-        values = values[~wide["row"].isin(baselines)].reindex(wide.index)  # what the baseline costs is no merit
-    elif "bits-per-pixel" in wide:
-        keys.append(wide["bits-per-pixel"].round(6))
-    groups = values.groupby(keys or [0] * len(wide), dropna=False)
-    best = groups.transform("min" if metric.better == "lower" else "max")
-    alone = groups.transform("count") < 2
-    return [BEST if hit else "" for hit in (values == best) & ~alone]
 
 
 def _plain(shown: pd.DataFrame, css: pd.DataFrame, name: str) -> Styler:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 
 from avq.metrics.registry import METRICS
-from avq.reporting.statistics import Judgement, judge
-from avq.reporting.values import failures, one_protocol, protocols_differ, rows_of, seed_values
-
-if TYPE_CHECKING:
-    from avq.design.ablation import Contrast
+from avq.reporting.formatting import column_of
+from avq.reporting.statistics import Judgement
+from avq.reporting.values import BASELINE, failures, one_protocol, protocols_differ, rows_of, seed_values
 
 ROW = ["dataset", "row"]
 
@@ -68,24 +65,34 @@ def _counts(frame: pd.DataFrame, index: pd.MultiIndex) -> dict[str, pd.Series]:
     return counts | ({"failed": failed.astype(int)} if failed.any() else {})
 
 
-def contrast_table(
-    long: pd.DataFrame,
-    contrasts: Sequence[Contrast],
-    alpha: float = 0.05,
-    margin: Mapping[str, float] | None = None,
-    split: str = "test",
-) -> pd.DataFrame:
-    """The declared contrasts, judged (`avq.reporting.statistics.judge`), as `judged_table`."""
-    return judged_table(judge(long, contrasts, alpha, margin, split))
+def best(wide: pd.DataFrame, column: str, baselines: Collection[str]) -> pd.Series:
+    """Where a column's mean is the best of two trained rows or more: at one nominal rate, of one dataset.
+
+    Costs are compared at any rate. What the k-means baseline costs or reaches is no merit: it is never the best, and
+    neither is anything in a column without a better direction, or of a level. A description, not a verdict.
+    """
+    metric, level = column_of(column)
+    if metric is None or metric.better is None or level:
+        return pd.Series(False, wide.index)
+    keys = [wide["dataset"]] if "dataset" in wide else []
+    keys += [wide["bits-per-pixel"].round(6)] if "bits-per-pixel" in wide and not metric.is_cost else []
+    values = wide[column].where(~wide["row"].isin(baselines))
+    groups = values.groupby(keys or [0] * len(wide), dropna=False)
+    return (values == groups.transform("min" if metric.better == "lower" else "max")) & (groups.transform("count") > 1)
+
+
+def baselines_of(long: pd.DataFrame) -> set[str]:
+    """The rows that are k-means baselines."""
+    return set(long.loc[long["variant"] == BASELINE, "row"])
 
 
 def judged_table(judged: Sequence[Judgement]) -> pd.DataFrame:
     """One line a contrast, in the order declared.
 
     Columns: `contrast, a, b, metric, n_a, n_b, mean_a, mean_b, difference, low, high, p, p_holm, margin,
-    p_equivalence, verdict, reason, alpha`.
+    p_equivalence, verdict, reason, alpha, family`.
     """
-    last = ("verdict", "reason", "alpha")
+    last = ("verdict", "reason", "alpha", "family")
     names = [field.name for field in dataclasses.fields(Judgement) if field.name not in last]
     table = pd.DataFrame([dataclasses.asdict(one) for one in judged], columns=[*names, *last])
     return table.rename(columns={"name": "contrast"})

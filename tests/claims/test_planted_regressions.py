@@ -12,7 +12,8 @@ import pytest
 
 import avq
 from avq.design.ablation import load_ablation
-from avq.reporting.regression import Check, check
+from avq.reporting.cells import Check
+from avq.reporting.regression import check
 
 HERE = Path(__file__).parent / "planted"
 BASELINE = Path(__file__).parents[2] / "results" / "cpu" / "ablation_levels-smoke-synthetic-faces.csv"
@@ -51,18 +52,23 @@ def by_cell(before: pd.DataFrame, now: pd.DataFrame) -> dict[tuple[str, str], st
     return {(cell.row, cell.column): cell.verdict for cell in judged(now, before).cells}
 
 
-def test_a_doubled_output_on_stored_checkpoints_is_caught_and_only_where_it_does_harm() -> None:
-    """MAE 0.057 to 0.132, by 0.024 more or less a seed: as the checkpoints are the same ones, no noise hides it."""
+def test_a_doubled_output_on_stored_checkpoints_is_caught_where_it_changes_what_is_measured() -> None:
+    """MAE 0.057 to 0.132, by 0.024 more or less a seed: as the checkpoints are the same ones, no noise hides it.
+
+    Normalised, attention adds little, and twice as much moves MAE by two ten-thousandths.
+    """
     found = by_cell(stored("kept"), stored("kept_doubled"))
-    worse = {name for name, verdict in found.items() if verdict == "regressed"}
-    assert worse == {("aren-1-rpa", metric) for metric in ("mae", "psnr", "ssim", "perplexity@1")}
+    worse = {name for name, verdict in found.items() if verdict in ("regressed", "changed")}
+    assert worse >= {("aren-1-rpa", metric) for metric in ("mae", "psnr", "ssim", "perplexity@1")}
+    assert {row for row, _ in worse} == {"aren-1-rpa", "aren-1-rpa-mean"}
     assert {found["aren-1", metric] for metric in ("mae", "psnr", "ssim", "perplexity@1")} == {"same"}
 
 
-def test_without_proof_of_the_same_checkpoint_three_seeds_of_outlier_variance_do_not_show_it() -> None:
+def test_without_proof_of_the_same_checkpoint_the_baselines_spread_shows_it() -> None:
+    """Each seed by another amount, but by fifty of the standard errors that the baseline knows."""
     now = stored("kept_doubled")
     now.loc[now["metric"] == "validation-mae", "value"] += 1e-9
-    assert by_cell(stored("kept"), now)["aren-1-rpa", "mae"] == "undecided"
+    assert by_cell(stored("kept"), now)["aren-1-rpa", "mae"] == "regressed"
 
 
 @pytest.mark.parametrize("row", ["aren-1-rpa", "aren-1-rpa-mean"])

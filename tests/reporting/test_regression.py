@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 from made_records import frame, line, maes
 
-from avq.reporting.regression import Check, check
+from avq.errors import NotComparable
+from avq.reporting.cells import Check, smallest_caught
+from avq.reporting.health import Note
+from avq.reporting.regression import check
 from avq.reporting.regression_output import changes, show
 
 ROWS = {f"row-{index}": 0.05 for index in range(6)}
@@ -37,7 +40,7 @@ def with_allowed(found: Check, *kinds: str) -> int:
 def test_the_same_table_is_good(story: pd.DataFrame) -> None:
     found = check(story, story, margin={"mae": 0.002})
     assert found.exit_code == 0
-    assert verdict(found, "aren-1", "mae") == "no worse"
+    assert {cell.verdict for cell in found.cells if cell.metric == "mae"} == {"same"}
     assert verdict(found, "aren-1", "macs") == "equal"
     assert verdict(found, "aren-1", "peak-memory") == "similar"
     assert verdict(found, "aren-1", "training-time") == "advice"
@@ -51,6 +54,58 @@ def test_a_loss_in_one_row_is_found_and_only_there(mean: float, code: int, found
     found = check(maes(ROWS, SD, 3, 1), maes({**ROWS, "row-2": mean}, SD, 3, 2))
     assert (found.exit_code, verdict(found, "row-2", "mae")) == (code, found_as)
     assert [cell.row for cell in found.cells if cell.verdict == "regressed"] == ["row-2"] * code
+
+
+def test_a_gain_is_better_where_a_margin_is_declared_too_and_other_code_is_said() -> None:
+    now = maes({**ROWS, "row-2": 0.0465}, SD, 3, 2)
+    for code, reason in (("0123", ""), ("4567", "trained by other code")):
+        found = check(maes(ROWS, SD, 3, 1), now.assign(code=code), margin={"mae": 0.002})
+        (cell,) = [cell for cell in found.cells if cell.verdict == "better"]
+        assert (cell.row, cell.reason) == ("row-2", reason)
+
+
+@pytest.mark.parametrize("factors", [(1, 2, 1), (1, 1, 10), (100, 1, 1), (2, 1.3, 1.15)])
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_a_loss_does_not_hide_behind_the_spread_that_it_makes(seeds: int, factors: tuple[float, ...]) -> None:
+    now = maes(ROWS, SD, 3, 2)
+    now.loc[now["row"] == "row-2", "value"] *= list(factors)
+    found = check(maes(ROWS, SD, seeds, 1), now)
+    assert [cell.row for cell in found.cells if found.fails(cell)] == ["row-2"]
+
+
+def test_the_largest_undecided_losses_are_named() -> None:
+    found = check(maes(ROWS, SD, 3, 1), maes({**ROWS, "row-4": 0.0505}, SD, 3, 2))
+    assert (found.exit_code, found.undecided[0].row) == (0, "row-4")
+    assert "The largest losses that the seeds do not decide:" in show(found, "table").partition("row-4")[0]
+
+
+@pytest.mark.parametrize("lose", ["seed", "value", "empty"])
+def test_a_seed_that_is_gone_or_has_no_value_is_a_finding(story: pd.DataFrame, lose: str) -> None:
+    now, where = story.copy(), (story["row"] == "aren-2") & (story["seed"] == 1)
+    if lose == "seed":
+        now = now[~where]
+    else:
+        now.loc[where & (now["metric"] == "mae"), "value"] = float("nan")
+        now.loc[where & (now["metric"] == "mae"), "status"] = "ok" if lose == "value" else "n/a"
+    found = check(story, now)
+    failing = [(one.row, one.kind if isinstance(one, Note) else one.verdict)
+               for one in (*found.notes, *found.cells) if found.fails(one)]  # fmt: skip
+    assert (found.exit_code, failing) == (1, [("aren-2", "missing")])
+    assert "seed 1" in show(found, "table")
+    assert with_allowed(found, "missing") == 0
+
+
+def test_an_empty_table_is_one_line(story: pd.DataFrame) -> None:
+    with pytest.raises(NotComparable, match="the baseline has no records"):
+        check(story.iloc[:0], story)
+    with pytest.raises(NotComparable, match="the results have no records"):
+        check(story, story.iloc[:0])
+
+
+def test_a_table_of_fewer_seeds_is_no_finding_and_says_so() -> None:
+    found = check(maes(ROWS, SD, 5, 1), maes(ROWS, SD, 3, 2))
+    assert found.exit_code == 0
+    assert "Seeds of the baseline that no row has now: 3, 4." in show(found, "table")
 
 
 def test_higher_is_better_for_psnr() -> None:
@@ -187,6 +242,16 @@ def test_a_rounding_difference_without_any_spread_is_no_loss() -> None:
     assert check(before, now).exit_code == 0
     now["value"] += 1e-4
     assert check(before, now).exit_code == 1
+
+
+def test_the_loss_that_is_named_is_caught_in_95_of_100_checks() -> None:
+    caught = 0
+    for rng in range(40):
+        before = maes(ROWS, SD, 3, 2 * rng)
+        cell, loss = smallest_caught(check(before, maes(ROWS, SD, 3, 2 * rng + 1)), "mae")  # type: ignore[misc]
+        found = check(before, maes({**ROWS, cell.row: 0.05 + loss}, SD, 3, 2 * rng + 1))
+        caught += verdict(found, cell.row, "mae") == "regressed"
+    assert caught >= 34  # 95 % but for chance, and for what the spread of a table of six rows is off
 
 
 def test_every_form_says_the_same(story: pd.DataFrame) -> None:

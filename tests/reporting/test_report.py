@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from avq.design.ablation import Ablation
+from avq.design.ablation import Ablation, load_ablation
 from avq.errors import UsageError
 from avq.reporting import notebook
 from avq.reporting.report import Report
@@ -16,6 +16,7 @@ from avq.reporting.report import Report
 for needed in ("nbformat", "jinja2"):
     pytest.importorskip(needed)
 
+ROWS = ("vqvae", "aren-1", "aren-1-rpa", "aren-1-rpa-mean", "aren-2", "aren-2-rpa-mean", "patch-kmeans")
 ABLATION = Ablation(
     name="pair",
     question="Does attention help?",
@@ -44,8 +45,9 @@ def store(long: pd.DataFrame, tmp_path: Path) -> Path:
         (folder / "environment.json").write_text(json.dumps({"git": "1234", "packages": {"torch": "9.9"}}))
     plan = tmp_path / "store" / "experiments" / "pair-small-cifar10" / "plan.json"
     plan.parent.mkdir(parents=True)
-    rows = [{"settings": {"steps": {"value": 5, "origin": "--set"}, "code_dim": {"value": 4, "origin": "default"}}}]
-    plan.write_text(json.dumps({"rows": rows, "ablation": ABLATION.model_dump()}))
+    origins = {"steps": (5, "--set"), "loss": ("a b", "--set"), "code_dim": (4, "default"), "dataset": ("x", "preset")}
+    rows = [{"settings": {name: {"value": value, "origin": origin} for name, (value, origin) in origins.items()}}]
+    plan.write_text(json.dumps({"schema_version": 2, "rows": rows, "ablation": ABLATION.model_dump()}))
     return tmp_path / "store"
 
 
@@ -55,28 +57,27 @@ def sources(made) -> str:
 
 def test_the_answer_comes_first_and_missing_rows_are_no_contrast(long: pd.DataFrame) -> None:
     report = Report(long, ABLATION)
-    made = notebook.build(notebook.Inputs(Path("r.csv")), [report], Path(), "avq-bench report r.csv")
+    made = notebook.build(Path("r.csv"), [report], Path(), "avq-bench report r.csv")
     assert made.cells[0].source.startswith("# Does attention help?")
     assert made.cells[2].source == "report.answers()"
     text = repr(report.answers())
-    assert "1 comparison was declared" in text
+    assert "2 comparisons were declared before training, 1 of them between rows of this table" in text
     assert "not in this table" not in text
 
 
 def test_sections_without_anything_to_show_are_left_out(long: pd.DataFrame, store: Path) -> None:
-    bare = sources(notebook.build(notebook.Inputs(Path("r.csv")), [Report(long)], Path(), "c"))
+    bare = sources(notebook.build(Path("r.csv"), [Report(long)], Path(), "c"))
     assert "learning_curves" not in bare
     assert "attention_scaling" not in bare
     assert "effects()" not in bare
-    inputs = notebook.Inputs(Path("r.csv"), store)
-    full = sources(notebook.build(inputs, [Report(long, ABLATION, store=store)], Path(), "c"))
+    full = sources(notebook.build(Path("r.csv"), [Report(long, ABLATION, store=store)], Path(), "c"))
     assert "learning_curves" in full
     assert "pictures()" not in full  # no checkpoints
 
 
 def test_paths_in_cells_are_relative_to_the_notebook(long: pd.DataFrame, store: Path) -> None:
-    inputs = notebook.Inputs(store.parent / "r.csv", store, split="validation")
-    made = notebook.build(inputs, [Report(long, ABLATION)], store.parent / "deep", "c")
+    report = Report(long, ABLATION, store=store, split="validation")
+    made = notebook.build(store.parent / "r.csv", [report], store.parent / "deep", "c")
     first = made.cells[1].source
     assert "results = '../r.csv'" in first
     assert "store = '../store'" in first
@@ -87,17 +88,31 @@ def test_paths_in_cells_are_relative_to_the_notebook(long: pd.DataFrame, store: 
 def test_several_experiments_answer_before_any_detail(long: pd.DataFrame) -> None:
     both = pd.concat([long, long.assign(experiment="other-small")], ignore_index=True)
     reports = [Report(both, ABLATION, experiment=name) for name in ("pair-small-cifar10", "other-small")]
-    text = sources(notebook.build(notebook.Inputs(Path("r.csv")), reports, Path(), "c"))
+    text = sources(notebook.build(Path("r.csv"), reports, Path(), "c"))
     assert text.index("other_small.answers()") < text.index("pair_small_cifar10.quality_table()")
     with pytest.raises(UsageError, match="pair-small-cifar10, other-small"):
         Report(both)
 
 
-def test_the_command_names_what_made_the_runs(long: pd.DataFrame, store: Path) -> None:
-    assert Report(long, ABLATION).command() == "avq-bench run pair --preset small --dataset cifar10 --seeds 3"
-    assert "--set steps=5 --output" in Report(long, ABLATION, store=store).command()
-    some = long[long["seed"] == 1]
-    assert Report(some, ABLATION).command().endswith("--seeds 1,")
+def test_the_command_repeats_exactly_that_experiment(long: pd.DataFrame, store: Path) -> None:
+    """As `avq-bench run` reads it: rows, seeds, settings, dataset, and the store as it was given."""
+    some = long[long["row"].isin(["aren-1", "vqvae"])]
+    levels = load_ablation("ablation_levels")
+    words = Report(long, levels).command()
+    assert (
+        words
+        == "avq-bench run ablation_levels --preset small --dataset cifar10 --only " + ",".join(ROWS) + " --seeds 3"
+    )
+    uneven = some[(some["row"] == "aren-1") | (some["seed"] == 1)]
+    assert [line.partition("cifar10 ")[2] for line in Report(uneven, levels).command().splitlines()] == [
+        "--only vqvae --seeds 1,", "--only aren-1 --seeds 3"]  # fmt: skip
+    smoke = long[long["row"].isin(levels.smoke)].assign(preset="smoke")
+    assert "--only" not in Report(smoke, levels).command()
+    settings = "--set steps=5 --set 'loss=a b'"
+    assert Report(some, levels, store=store).command() == (
+        f"avq-bench run ablation_levels --preset small {settings} --output {store} --only vqvae,aren-1 --seeds 3"
+    )
+    assert Report(some, ABLATION).command().startswith("avq-bench run pair.toml ")
 
 
 def test_the_environment_tells_the_runs_from_the_report(long: pd.DataFrame, store: Path) -> None:
@@ -139,7 +154,7 @@ def test_what_scale_measured_has_its_picture_and_table_and_no_sections_of_traini
     (tmp_path / "experiments/scale-cpu").mkdir(parents=True)
     (tmp_path / "experiments/scale-cpu/plan.json").write_text('{"command": "avq-bench scale --latent-sizes 16,32"}')
     report = Report(long, store=tmp_path)
-    made = sources(notebook.build(notebook.Inputs(Path("r.csv"), tmp_path), [report], Path(), "c"))
+    made = sources(notebook.build(Path("r.csv"), [report], Path(), "c"))
     assert "report.attention_scaling()" in made
     assert "report.scaling_table()" in made
     assert "quality_table" not in made

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from made_records import contrast, frame, line
 
+from avq.reporting.statistics import judge
 from avq.reporting.styled import BEST, QUIET, cost_table, listing, quality_table, verdict_table
-from avq.reporting.tables import contrast_table
+from avq.reporting.tables import judged_table
 
 pytest.importorskip("jinja2")
 
@@ -38,10 +39,10 @@ def test_the_baseline_is_no_best_of_costs(story: pd.DataFrame) -> None:
 
 def test_undecided_is_grey_and_decided_is_not(story: pd.DataFrame) -> None:
     declared = [contrast("sure", "aren-1", "vqvae"), contrast("unsure", "aren-1-rpa-mean", "aren-1")]
-    table = verdict_table(contrast_table(story, declared))
+    table = verdict_table(judged_table(judge(story, declared)))
     grey = {row: QUIET in css for row, css in styles(table, "a − b").items()}
     assert grey == {"sure": False, "unsure": True}
-    assert verdict_table(contrast_table(story, [])) is None
+    assert verdict_table(judged_table([])) is None
 
 
 def test_protocol_and_n_stand_under_the_table(story: pd.DataFrame) -> None:

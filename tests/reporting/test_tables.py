@@ -14,7 +14,8 @@ from avq.errors import NotComparable
 from avq.metrics.registry import METRICS
 from avq.reporting.footer import footer
 from avq.reporting.render import render
-from avq.reporting.tables import contrast_table, left_out, wide_table
+from avq.reporting.statistics import judge
+from avq.reporting.tables import judged_table, left_out, wide_table
 
 
 def test_rows_keep_the_order_of_the_ablation(story: pd.DataFrame) -> None:
@@ -152,7 +153,7 @@ def test_contrasts_are_shown_with_interval_and_verdict(story: pd.DataFrame) -> N
         contrast("normalised attention", "aren-1-rpa-mean", "aren-1"),
         contrast("left out", "aren-3", "aren-1"),
     ]
-    table = contrast_table(story, declared, margin={"mae": 0.001})
+    table = judged_table(judge(story, declared, margin={"mae": 0.001}))
     assert list(table["verdict"]) == ["worse", "equivalent", "n/a"]
     text = render(table)
     assert "95 % interval" in text
@@ -162,8 +163,8 @@ def test_contrasts_are_shown_with_interval_and_verdict(story: pd.DataFrame) -> N
     assert json.loads(render(table, "json"))[2]["p"] is None
 
 
-def test_no_contrasts_are_an_empty_table(story: pd.DataFrame) -> None:
-    table = contrast_table(story, [])
+def test_no_contrasts_are_an_empty_table() -> None:
+    table = judged_table([])
     assert len(table) == 0
     for style in ("table", "markdown", "csv", "json"):
         render(table, style)  # type: ignore[arg-type]
@@ -176,7 +177,7 @@ def test_a_frame_of_another_kind_is_printed_as_it_is() -> None:
 def test_the_footer_says_what_the_table_rests_on(story: pd.DataFrame) -> None:
     text = footer(story)
     assert "cifar10, test: 100 images; seeds 0, 1, 2; MAE is mae.1:ref=abc;n=100." in text
-    assert "3 seeds a side detect a difference of about 2.5 standard deviations" in text
+    assert "3 seeds a side detect a difference of about 3.5" in text
     assert "Every trained row beats the k-means baseline" in text
     assert "Times and memory: two cores." in text
 
@@ -230,13 +231,13 @@ def test_the_footer_names_collapsed_codebooks() -> None:
 def test_the_footer_names_rows_of_outlier_variance() -> None:
     means = {f"row-{i}": 0.05 for i in range(6)}
     text = footer(maes({**means, "outlier": 0.06}, {**dict.fromkeys(means, 0.0004), "outlier": 0.03}, 3))
-    assert "judged by their own: outlier." in text
+    assert "undecided with fewer than 5: outlier." in text
 
 
 @pytest.mark.parametrize(("width", "below"), [(200, False), (90, True)])
 def test_reasons_stand_below_contrasts_that_leave_them_no_room(width: int, below: bool) -> None:
     declared = [contrast("first", "a", "b"), contrast("second", "a", "gone")]
-    text = render(contrast_table(maes({"a": 0.05, "b": 0.06}, 0.001, 3), declared), "table", width)
+    text = render(judged_table(judge(maes({"a": 0.05, "b": 0.06}, 0.001, 3), declared)), "table", width)
     assert ("second: there is no row 'gone'" in text.splitlines()) is below
     assert ("why" in text) is not below
     assert "there is no row 'gone'" in text

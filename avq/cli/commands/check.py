@@ -13,7 +13,7 @@ from avq.errors import NotComparable, UsageError, unknown
 if TYPE_CHECKING:
     import pandas as pd
 
-    from avq.reporting.regression import Check
+    from avq.reporting.cells import Check
     from avq.reporting.regression_output import Style
 
 KINDS = ("added", "missing", "failed", "collapsed", "protocol", "timing")
@@ -101,6 +101,8 @@ def command(results: Path, baseline: Path, allow: tuple[str, ...], update: bool,
 
 def _only_experiment(long: pd.DataFrame, path: Path) -> str:
     names = list(map(str, long["experiment"].unique()))
+    if not names:
+        raise UsageError(f"{path} holds no records.")
     if len(names) > 1:
         raise UsageError(f"{path} holds {len(names)} experiments, a baseline has one: {', '.join(names)}.")
     return names[0]

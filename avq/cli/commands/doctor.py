@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _GIB = 2**30
 _LEAST_MEMORY = 3 * _GIB  # enough for `make demo`
 _LEAST_DISK = 2 * _GIB
-_NEEDED = ("torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy", "statsmodels", "matplotlib", "safetensors")
+_NEEDED = ("torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy", "matplotlib", "safetensors")
 
 
 class Finding(NamedTuple):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from avq.cli import options
-
-if TYPE_CHECKING:
-    from avq.reporting.notebook import Inputs
 
 
 @click.command()
@@ -56,23 +54,13 @@ def command(
     from avq.store.declared import ablation_of
 
     notebook.need_packages()
-    inputs = notebook.Inputs(results, store or _store_of(results), data_root, split, all_pictures)
-    long = load_results(results)
-    reports = [
-        Report(
-            long,
-            ablation_of(inputs.store or results, name),
-            experiment=name,
-            split=split,
-            store=inputs.store,
-            data_root=data_root,
-            all_pictures=all_pictures,
-        )
-        for name in map(str, long["experiment"].unique())
-    ]
+    long, place = load_results(results), store or _store_of(results)
+    chosen: dict[str, Any] = {"split": split, "store": place, "data_root": data_root, "all_pictures": all_pictures}
+    names = map(str, long["experiment"].unique())
+    reports = [Report(long, ablation_of(place or results, name), experiment=name, **chosen) for name in names]
     folder = output.absolute().parent
     folder.mkdir(parents=True, exist_ok=True)
-    made = notebook.build(inputs, reports, folder, _command(inputs, output, html))
+    made = notebook.build(results, reports, folder, _command())
     click.echo(f"executing {sum(cell.cell_type == 'code' for cell in made.cells)} cells ...", err=True)
     notebook.execute(made, folder)
     import nbformat  # of the extra
@@ -89,10 +77,13 @@ def _store_of(results: Path) -> Path | None:
     return next((path for path in (results, *results.absolute().parents[:3]) if (path / "runs").is_dir()), None)
 
 
-def _command(inputs: Inputs, output: Path, html: Path | None) -> str:
-    words = ["avq-bench", "report", str(inputs.results), "-o", str(output)]
-    given = {"--html": html, "--store": inputs.store if inputs.store != inputs.results else None}
-    for name, path in (given | {"--data-root": inputs.data_root}).items():
-        words += [name, str(path)] if path is not None else []
-    words += ["--split", inputs.split] if inputs.split != "test" else []
-    return " ".join([*words, *(["--all-pictures"] if inputs.all_pictures else [])])
+def _command() -> str:
+    """This command as it was given."""
+    words, context = ["avq-bench", "report"], click.get_current_context()
+    for param in context.command.params:
+        value = context.params.get(param.name or "")
+        if value is None or value is False or value == param.get_default(context):
+            continue
+        words += [param.opts[-1]] if isinstance(param, click.Option) else []
+        words += [str(value)] if value is not True else []
+    return shlex.join(words)

@@ -61,23 +61,30 @@ def command(
     """
     from avq import load_results
     from avq.cli.present import by_experiment, print_experiments
+    from avq.reporting.latex import latex
     from avq.reporting.rates import rate_distortion
     from avq.reporting.selection import select
+    from avq.reporting.statistics import judged
     from avq.reporting.tables import wide_table
     from avq.store.declared import ablation_of
 
-    long = select(load_results(results), rows, metrics, _pairs(where))
+    whole = load_results(results)
+    long = select(whole, rows, metrics, _pairs(where))
     if view == "rate-distortion":
         if pivot is not None or metrics is not None or style == "latex":
             raise UsageError("--view rate-distortion takes neither --pivot nor --metrics, and any format but latex.")
         _print_tables({name: rate_distortion(part, split) for name, part in by_experiment(long).items()}, style)
     elif pivot is not None:
         _print_pivot(long, pivot, metrics or ("mae",), style, split)
-    elif style in ("latex", "parquet"):
+    elif style == "latex":
+        for name, part in by_experiment(long).items():
+            found = judged(whole[whole["experiment"] == name], ablation_of(results, name), split, part)
+            click.echo(f"% {name}\n{latex(part, found, split, metrics or ())}\n")
+    elif style == "parquet":
         asked = metrics or ()
         _print_tables({name: wide_table(part, split, asked) for name, part in by_experiment(long).items()}, style)
     else:
-        print_experiments(long, partial(ablation_of, results), style, split, metrics or ())
+        print_experiments(long, partial(ablation_of, results), style, split, metrics or (), whole)
 
 
 def _pairs(where: tuple[str, ...]) -> dict[str, str]:
@@ -104,12 +111,9 @@ def _print_pivot(long: pd.DataFrame, axes: tuple[str, ...], metrics: tuple[str, 
 def _print_tables(tables: Mapping[str, pd.DataFrame], style: Any) -> None:
     """One table per experiment for a person to read; a single one as csv, json or parquet."""
     from avq.cli.present import joined, room
-    from avq.reporting.latex import latex
     from avq.reporting.render import render
 
-    if style == "latex":
-        click.echo("\n\n".join(f"% {name}\n{latex(table)}" for name, table in tables.items()))
-    elif style in ("table", "markdown"):
+    if style in ("table", "markdown"):
         click.echo("\n\n".join(f"{name}\n\n{render(table, style, room())}" for name, table in tables.items()))
     else:
         _print_whole(joined(tables), style)
