@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
+
+from avq.errors import printable
 
 Row = Mapping[str, Any]
 
@@ -16,6 +18,12 @@ Row = Mapping[str, Any]
 def print_rows(rows: Sequence[Row], style: str) -> None:
     """Print rows that share their keys; ``style`` is table, csv, json or markdown."""
     click.echo({"table": _table, "csv": _csv, "json": _json, "markdown": _markdown}[style](rows).rstrip("\n"))
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines that hold names of files: nothing in them moves the cursor, or fails to be encoded."""
+    for line in lines:
+        click.echo(printable(line))
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:

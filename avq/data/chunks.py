@@ -14,6 +14,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from itertools import count
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import NamedTuple
@@ -23,8 +24,8 @@ import numpy as np
 from avq.data.decode import decode
 from avq.files import written_whole
 
-CHUNK = 32
-"""Images per chunk, and so per batch that a worker holds in memory."""
+CHUNK, CHUNK_BYTES = 32, 2**26
+"""A chunk, and so what a worker holds in memory, ends with that many images or bytes."""
 
 
 class Item(NamedTuple):
@@ -44,6 +45,7 @@ class Record(NamedTuple):
         pixels: sha256 of its decoded pixels, likewise; empty where it cannot be used.
         width: of the whole image, like `height`; 0 where it cannot be used.
         reason: why it cannot be used; empty where it can.
+        converted: what was done to make it upright RGB, such as "grey, turned".
     """
 
     key: str
@@ -52,6 +54,7 @@ class Record(NamedTuple):
     width: int
     height: int
     reason: str
+    converted: str = ""
 
 
 def write_chunk(folder: Path, number: int, size: int, items: Sequence[Item]) -> int:
@@ -64,7 +67,8 @@ def write_chunk(folder: Path, number: int, size: int, items: Sequence[Item]) -> 
             records.append(Record(key, source, "", 0, 0, found))
         else:
             pixels.append(found.pixels)
-            records.append(Record(key, source, found.digest.hex(), found.width, found.height, ""))
+            changes = ", ".join(found.converted)
+            records.append(Record(key, source, found.digest.hex(), found.width, found.height, "", changes))
     images = np.stack(pixels) if pixels else np.empty((0, size, size, 3), np.uint8)
     with written_whole(_pixels(folder, number), durable=False) as aside:
         np.save(aside, images)
@@ -73,16 +77,20 @@ def write_chunk(folder: Path, number: int, size: int, items: Sequence[Item]) -> 
     return len(items)
 
 
-def is_done(folder: Path, number: int) -> bool:
-    """Whether a chunk is complete."""
-    return _records(folder, number).is_file()
+def read_chunk(folder: Path, number: int) -> list[Record]:
+    """The records of a chunk; none where it is not complete."""
+    try:
+        return [Record(*values) for values in json.loads(_records(folder, number).read_text(encoding="ascii"))]
+    except FileNotFoundError:
+        return []
 
 
 def read_records(folder: Path) -> Iterator[Record]:
     """The records of all chunks, in order."""
-    for number in range(sum(1 for _ in folder.glob("[0-9]*.json"))):
-        for values in json.loads(_records(folder, number).read_text(encoding="ascii")):
-            yield Record(*values)
+    for number in count():
+        if not (records := read_chunk(folder, number)):
+            return
+        yield from records
 
 
 def read_pixels(folder: Path, number: int) -> np.ndarray | None:
