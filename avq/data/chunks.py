@@ -12,17 +12,20 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import count
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
 from avq.data.decode import decode
 from avq.files import written_whole
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 CHUNK, CHUNK_BYTES = 32, 2**26
 """A chunk, and so what a worker holds in memory, ends with that many images or bytes."""
@@ -114,12 +117,22 @@ def worker_pool(workers: int, processes: bool) -> Executor:
     """
     if not processes:
         return ThreadPoolExecutor(workers)
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin_worker)
+    return _Processes(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
 
 
-def _begin_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when it ends, for any reason."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+class _Processes(ProcessPoolExecutor):
+    """Processes that leave Ctrl-C to their parent from their first moment: they inherit that it is blocked."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _end_with_parent() -> None:
+    """End when the parent ends, for any reason."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 

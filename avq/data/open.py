@@ -45,7 +45,7 @@ def open_container(path: Path, skip: str = "") -> Container:
     if (archive := archives.open_archive(path, start, skip)) is not None:
         return archive
     begins = f"it begins with {start[:8]!r}" if start else "it is empty"
-    raise UsageError(f"{path} is neither a folder nor a zip, tar, LMDB or parquet file: {begins}")
+    raise UsageError(f"{path} is neither a folder nor a whole zip, tar, LMDB, parquet or Arrow file: {begins}")
 
 
 def _open_directory(path: Path, skip: str) -> Container:

@@ -70,12 +70,13 @@ def open_tables(kind: Kind, path: Path, files: list[Path]) -> Container:
     for file in files:
         try:
             schema, rows = _schema(file)
-            declared = _declared(schema)
+            columns[file] = _image_column(file, schema)
+        except UsageError:
+            raise
         except Exception as error:  # Arrow raises anything on damaged bytes
             broken[file] = error
-            continue
-        columns[file] = _image_column(file, schema, declared)
-        total = None if rows is None or total is None else total + rows
+        else:
+            total = None if rows is None or total is None else total + rows
     if not columns:
         raise damaged(files[0], broken[files[0]]) from broken[files[0]]
     if total == 0:
@@ -152,14 +153,11 @@ def _schema(file: Path) -> tuple[Any, int | None]:
         return table.schema_arrow, table.metadata.num_rows
 
 
-def _declared(schema: Any) -> list[str]:
-    """The columns that Hugging Face's metadata call images."""
-    features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    return [name for name, kind in features.items() if isinstance(kind, dict) and kind.get("_type") == "Image"]
-
-
-def _image_column(file: Path, schema: Any, declared: list[str]) -> str:
+def _image_column(file: Path, schema: Any) -> str:
     import pyarrow as pa
+
+    features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+    declared = [name for name, kind in features.items() if isinstance(kind, dict) and kind.get("_type") == "Image"]
 
     def may_be_images(kind: Any) -> bool:
         if pa.types.is_struct(kind):

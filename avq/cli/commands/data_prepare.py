@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,9 +70,10 @@ def prepare(
     from avq.data.prepare import TooManyBad
     from avq.data.prepare import prepare as prepare_set
     from avq.data.roots import cache_root
-    from avq.errors import UsageError
+    from avq.errors import AvqError, UsageError
     from avq.machine import cores
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing is left behind, and one line says so
     card = get_card(name)
     if card.kind != "folder":
         raise UsageError(f"{name} needs no preparing: {card.how_to_get}")
@@ -89,7 +91,8 @@ def prepare(
             )  # fmt: skip
         except TooManyBad as error:
             print_lines(error.refused)
-            raise TooManyBad(f"{error}; --max-bad {error.count} goes on without", error.count, []) from None
+            them = "it" if error.count == 1 else "them"
+            raise AvqError(f"{error}; --max-bad {error.count} leaves {them} out") from None
     if own_name:
         write_card(card, own_folder(root))
         register_cards(own_folder(root))
