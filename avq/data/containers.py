@@ -7,9 +7,11 @@ that cannot be read, and the rest goes on.
 
 from __future__ import annotations
 
+import hashlib
+import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal, NoReturn
@@ -59,6 +61,23 @@ class Container:
     count: int | None
     entries: Callable[[], Iterator[Entry]]
     ignored: Counter[str] = field(default_factory=Counter)
+
+
+def sampled(container: Container, images: int, seed: int) -> Container:
+    """So many images of a container, or all if it has no more: those whose keys hash lowest with a seed."""
+
+    def place(key: str) -> bytes:
+        return hashlib.sha256(f"{seed} {key}".encode(errors="surrogateescape")).digest()
+
+    keys = [entry.key for entry in container.entries()]
+    chosen = set(heapq.nsmallest(images, keys, key=place))
+    return replace(
+        container,
+        fingerprint=fingerprint_of_values([container.fingerprint, images, seed]),
+        count=len(chosen),
+        entries=lambda: (entry for entry in container.entries() if entry.key in chosen),
+        ignored=container.ignored + Counter({"not in the sample": len(keys) - len(chosen)}),
+    )
 
 
 def why_ignored(name: str, skip: str = "") -> str:

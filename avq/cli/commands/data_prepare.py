@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     callback=options.find_cards,
     help="Folder for the set; give it as --data-root later.  [default: the user's cache, where runs look]",
 )
+@click.option("--images", type=options.POSITIVE, help="Take a sample of so many images.  [default: all]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Decides which images a sample takes.")
 @click.option("--workers", type=options.POSITIVE, help="Processes that decode.  [default: one per core]")
 @click.option(
     "--max-bad",
@@ -52,8 +54,9 @@ if TYPE_CHECKING:
     help="Continue with up to this many unusable images; each is listed with the reason.",
 )
 def prepare(
-    name: str, source: Path, own_name: str, size: int | None, output: Path | None, workers: int | None, max_bad: int
-) -> None:
+    name: str, source: Path, own_name: str, size: int | None, output: Path | None, images: int | None, seed: int,
+    workers: int | None, max_bad: int,
+) -> None:  # fmt: skip
     """Prepare the images of dataset NAME: decode, crop, resize, split, and save them for memory-mapping.
 
     A killed command resumes where it stopped. The result is the same for any number of workers.
@@ -66,6 +69,7 @@ def prepare(
     """
     from avq.data.cards import get_card, named_card, own_folder, register_cards, write_card
     from avq.data.config import DataConfig, resolve
+    from avq.data.containers import sampled
     from avq.data.open import open_container
     from avq.data.prepare import TooManyBad
     from avq.data.prepare import prepare as prepare_set
@@ -83,6 +87,8 @@ def prepare(
         card = named_card(card, own_name)
     root = output or cache_root()
     container = open_container(source, card.options.get("skip", ""))
+    if images:
+        container = sampled(container, images, seed)
     with counting("images") as count:
         try:
             outcome = prepare_set(
