@@ -62,11 +62,26 @@ def read_meta(path: Path) -> Meta:
 
 def entries_of(file: IO[bytes], meta: Meta, name: str) -> Iterator[Entry]:
     """The entries of an open LMDB file in the order of their keys, each called `name`/key."""
+    seen = set[int]()
     found = 0
-    if meta.depth:
-        for entry in _below(file.fileno(), meta, name, meta.root, meta.depth, set()):
-            found += 1
-            yield entry
+    pages = [(meta.root, meta.depth)] if meta.depth else []
+    while pages:
+        number, depth = pages.pop()
+        try:
+            nodes, is_branch = _nodes(file.fileno(), meta, number)
+            if number in seen or is_branch != (depth > 1):
+                raise ValueError("it is not where it belongs in the tree")
+        except (ValueError, OSError) as error:  # it stands for all that hung from it
+            yield unreadable(f"{name}/page {number}", error)
+            continue
+        seen.add(number)
+        if is_branch:
+            pages += [(low | high << 16 | flags << 32, depth - 1) for low, high, flags, _, _ in reversed(nodes)]
+            continue
+        for low, high, flags, key, value in nodes:
+            label = f"{name}/{key.decode('utf-8', 'backslashreplace')}"
+            yield Entry(label, partial(_read, file.fileno(), meta, low | high << 16, flags, value))
+        found += len(nodes)
     if found != meta.entries:
         yield unreadable(name, ValueError(f"{found:,} of {meta.entries:,} images are there"))
 
@@ -78,24 +93,6 @@ def _meta(page: bytes) -> Meta | None:
     return Meta(*values) if (magic, version) == (_MAGIC, _VERSION) else None
 
 
-def _below(file: int, meta: Meta, name: str, number: int, depth: int, seen: set[int]) -> Iterator[Entry]:
-    """The entries below a page; what is damaged stands for all that hung from it."""
-    try:
-        nodes, is_branch = _nodes(file, meta, number)
-        if number in seen or is_branch != (depth > 1):
-            raise ValueError("it is not where it belongs in the tree")
-        seen.add(number)
-    except (ValueError, struct.error, OSError) as error:
-        yield unreadable(f"{name}/page {number}", error)
-        return
-    for low, high, flags, key, value in nodes:
-        if is_branch:
-            yield from _below(file, meta, name, low | high << 16 | flags << 32, depth - 1, seen)
-        else:
-            label = f"{name}/{key.decode('utf-8', 'backslashreplace')}"
-            yield Entry(label, partial(_read, file, meta, low | high << 16, flags, value))
-
-
 def _nodes(file: int, meta: Meta, number: int) -> tuple[list[tuple[int, int, int, bytes, bytes]], bool]:
     """The nodes of a page, each with the rest of the page after its key; and whether it is a branch."""
     page = _at(file, meta, number, meta.page_size)
@@ -103,12 +100,13 @@ def _nodes(file: int, meta: Meta, number: int) -> tuple[list[tuple[int, int, int
     if own_number != number or kind not in (_BRANCH, _LEAF):
         raise ValueError("it is no page of the tree")
     nodes = []
-    for (start,) in struct.iter_unpack("<H", page[_HEADER : lower & 0xFFFF]):
-        low, high, flags, length = _NODE.unpack_from(page, start)
-        key = page[start + _NODE.size : start + _NODE.size + length]
-        if len(key) != length:
-            raise ValueError("a key reaches beyond it")
-        nodes.append((low, high, flags, key, page[start + _NODE.size + length :]))
+    for at in range(_HEADER, lower & 0xFFFF, 2):
+        start = int.from_bytes(page[at : at + 2], "little")
+        head, rest = page[start : start + _NODE.size], page[start + _NODE.size :]
+        *numbers, length = _NODE.unpack(head) if len(head) == _NODE.size else (0, 0, 0, 2**16)
+        if length > len(rest):
+            raise ValueError("a node reaches beyond it")
+        nodes.append((*numbers, rest[:length], rest[length:]))
     return nodes, kind == _BRANCH
 
 

@@ -223,10 +223,10 @@ def _decode_all(
 
 
 def _next_chunk(entries: Iterator[Entry]) -> list[Item]:
-    items, held = list[Item](), 0
-    while len(items) < CHUNK and held < CHUNK_BYTES and (entry := next(entries, None)):
+    items, size = list[Item](), 0
+    while len(items) < CHUNK and size < CHUNK_BYTES and (entry := next(entries, None)):
         items.append(_read(entry))
-        held += len(items[-1].data)
+        size += len(items[-1].data)
     return items
 
 
