@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -18,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
-from avq.data.roots import cache_root, resolve_root
+from avq.data import roots
 from avq.errors import UsageError, unknown
 from avq.files import written_whole
 from avq.resources import resource_dir
@@ -127,9 +126,9 @@ def own_folder(root: Path) -> Path:
     return root / "cards"
 
 
-def _own_folders() -> Iterator[Path]:
-    for root in {resolve_root(None)[0], cache_root()}:
-        yield own_folder(root)
+def _own_folders() -> set[Path]:
+    named = os.environ.get(roots.ENVIRONMENT_VARIABLE)
+    return {own_folder(root) for root in (roots.cache_root(), Path(named or roots.cache_root()).expanduser())}
 
 
 @cache

@@ -40,7 +40,7 @@ def open_container(path: Path, skip: str = "") -> Container:
         )
     if start.startswith(b"PAR1"):
         return tables.open_tables("parquet", path, [path])
-    if start.startswith(b"\xff\xff\xff\xff") and path.suffix == ".arrow":
+    if start.startswith(b"\xff\xff\xff\xff") and path.suffix.lower() == ".arrow":
         return tables.open_tables("arrow", path, [path])
     if (archive := archives.open_archive(path, start, skip)) is not None:
         return archive

@@ -97,7 +97,7 @@ def _rows(file: Path, column: str, name: str) -> Iterator[Entry]:
     """The images of a file; one row group that is damaged spoils no other."""
     import pyarrow.parquet as pq
 
-    if file.suffix == ".arrow":
+    if file.suffix.lower() == ".arrow":
         yield from _entries(_arrow_batches(file), column, name, 0)
         return
     with pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False) as table:
@@ -146,7 +146,7 @@ def _schema(file: Path) -> tuple[Any, int | None]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if file.suffix == ".arrow":
+    if file.suffix.lower() == ".arrow":
         with pa.OSFile(str(file)) as source, pa.ipc.open_stream(source) as stream:
             return stream.schema, None
     with pq.ParquetFile(file) as table:

@@ -13,8 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from avq.data import chunks
 from avq.data.cards import Card, get_card
@@ -157,30 +155,6 @@ def test_what_cannot_be_used_is_listed_with_the_reason(kind: str, files: Files, 
             (note,) = [note for key, note in notes.items() if key.endswith(name)]
             assert reason in note
     check(prepared)
-
-
-@given(st.integers(0, 2**32))
-@settings(max_examples=3)
-def test_a_hundred_damaged_among_a_thousand(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
-    """Cut off, overwritten or emptied: each is named, and all others are there."""
-    generator = np.random.default_rng(seed)
-    whole = [encoded(picture(number, 20, 18), "PNG" if number % 3 == 0 else "JPEG") for number in range(1000)]
-    damaged = set(generator.choice(1000, 100, replace=False).tolist())
-    files = {f"{n:04}.jpg": _damage(data, generator) if n in damaged else data for n, data in enumerate(whole)}
-    folder = tmp_path_factory.mktemp("thousand")
-    prepared = make(as_folder(files, folder / "source"), folder / "out", max_bad=100).prepared
-    lines = table(prepared)
-    named = {int(line["key"][:4]) for line in lines if line["note"]}
-    assert named == damaged
-    assert sum(prepared.counts.values()) == 900
-    assert len(lines) == 1000
-    check(prepared)
-
-
-def _damage(data: bytes, generator: np.random.Generator) -> bytes:
-    """Bytes that no decoder accepts."""
-    overwritten = bytes(generator.integers(1, 255, 24, dtype=np.uint8)) + data[24:]
-    return (b"", data[: len(data) // 2], b"<html>" + data, overwritten)[generator.integers(4)]
 
 
 def test_the_set_says_what_became_of_its_source(files: Files, tmp_path: Path) -> None:
