@@ -194,11 +194,9 @@ def named_card(base: Card, name: str) -> Card:
     """
     if not re.fullmatch(r"[a-zA-Z0-9][\w.-]*", name):
         raise UsageError(f"'{name}' cannot be the name of a dataset: use letters, digits, '.', '-' and '_'")
-    card = base.model_copy(update={
-        "name": name, "folder": name, "expected": {}, "downloads": (), "citation": "", "native_size": 0,
-        "summary": f"images of your own, prepared as {base.name}", "source": "your own", "how_to_get": _HOW_TO_GET,
-        "licence": "that of your images", "terms": "",
-    })  # fmt: skip
+    summary = f"images of your own, prepared as {base.name}"
+    own = {"name": name, "folder": name, "summary": summary, "how_to_get": _HOW_TO_GET, "expected": {}, "downloads": ()}
+    card = base.model_copy(update=own)
     if name in (files := card_files()) and get_card(name) != card:
         raise UsageError(f"there is another dataset called '{name}' ({files[name]}): choose another name")
     return card

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal, NoReturn
 
@@ -69,14 +70,16 @@ def sampled(container: Container, images: int, seed: int) -> Container:
     def place(key: str) -> bytes:
         return hashlib.sha256(f"{seed} {key}".encode(errors="surrogateescape")).digest()
 
-    keys = [entry.key for entry in container.entries()]
+    seen = count()
+    keys = (entry.key for entry, _ in zip(container.entries(), seen, strict=False))
     chosen = set(heapq.nsmallest(images, keys, key=place))
+    left = next(seen) - len(chosen)
     return replace(
         container,
         fingerprint=fingerprint_of_values([container.fingerprint, images, seed]),
         count=len(chosen),
         entries=lambda: (entry for entry in container.entries() if entry.key in chosen),
-        ignored=container.ignored + Counter({"not in the sample": len(keys) - len(chosen)}),
+        ignored=container.ignored + Counter({"not in the sample": left}),
     )
 
 
@@ -94,8 +97,8 @@ def why_ignored(name: str, skip: str = "") -> str:
 def in_words(counts: Mapping[str, int]) -> str:
     """Counts such as "3 .txt, 2 hidden", the largest first."""
     first = Counter(counts).most_common(LISTED)
-    rest = sum(counts.values()) - sum(count for _, count in first)
-    return ", ".join([f"{count:,} {what}" for what, count in first] + [f"{rest:,} others"] * bool(rest))
+    rest = sum(counts.values()) - sum(number for _, number in first)
+    return ", ".join([f"{number:,} {what}" for what, number in first] + [f"{rest:,} others"] * bool(rest))
 
 
 def unless_damaged(what: str, entries: Iterable[Entry]) -> Iterator[Entry]:
