@@ -285,7 +285,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("processes", ["threads", "processes"])
 def test_killed_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, processes: str) -> None:
     """kill -9 again and again, while it decodes and while it writes the splits, until it ends."""
-    source = as_folder(photographs(6 * CHUNK + 5), tmp_path / "source")
+    source = as_tar({**photographs(6 * CHUNK + 5), "notes.txt": b""}, tmp_path / "source")
     whole = snapshot(make(source, tmp_path / "whole").prepared.folder)
     script = tmp_path / "killed.py"
     script.write_text(_KILLED)
