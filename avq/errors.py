@@ -39,6 +39,11 @@ def reason_of(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def printable(text: str) -> str:
+    """Others' text, such as a file's name, without what a terminal would obey: control characters become escapes."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
 def unknown(kind: str, name: str, options: Iterable[str], hint: str = "") -> UsageError:
     """The error for a name that is not among `options`, with the nearest one suggested.
 

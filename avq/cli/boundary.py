@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import click
 
-from avq.errors import AvqError, Stopped
+from avq.errors import AvqError, Stopped, printable
 
 INTERRUPTED = 130
 _DENIED = "permission denied; name another folder with --output, or fix its permissions"
@@ -44,7 +44,7 @@ def reporting_errors(ctx: click.Context, debug: bool) -> Iterator[None]:
 
 
 def _line_and_code(error: BaseException, debug: bool) -> tuple[str, int]:
-    text = " ".join(str(error).split()) or "no message"
+    text = printable(" ".join(str(error).split())) or "no message"
     if isinstance(error, KeyboardInterrupt):
         return "Stopped. What is finished is saved: give the same command again to resume.", INTERRUPTED
     if isinstance(error, AvqError):

@@ -91,6 +91,16 @@ def _register_cards(ctx: click.Context, _param: click.Parameter, folders: tuple[
             register_cards(folder)
 
 
+def find_cards(ctx: click.Context, _param: click.Parameter, root: Path | None) -> Path | None:
+    """Datasets that were prepared into a data root under names of their own are known by them."""
+    if root is not None and not ctx.resilient_parsing:
+        from avq.data.cards import own_folder, register_cards
+
+        if (folder := own_folder(root)).is_dir():
+            register_cards(folder)
+    return root
+
+
 def _name_weights(ctx: click.Context, _param: click.Parameter, folder: Path | None) -> None:
     """Put the folder into the environment, where every process that measures finds it."""
     if folder is not None and not ctx.resilient_parsing:
@@ -181,7 +191,10 @@ cards = click.option(
     help="Folder with your own dataset cards (TOML); repeatable.  [default: $AVQ_DATASETS]",
 )
 data_root = click.option(
-    "--data-root", type=FOLDER, help="Folder that holds the datasets.  [default: $AVQ_DATA_ROOT, else the user's cache]"
+    "--data-root",
+    type=FOLDER,
+    callback=find_cards,
+    help="Folder that holds the datasets.  [default: $AVQ_DATA_ROOT, else the user's cache]",
 )
 output = click.option(
     "--output", type=FOLDER, default=Path("avq-runs"), help="Store: the folder that holds runs, records and tables."

@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from avq.errors import printable
+
 Row = Mapping[str, Any]
 
 _NARROWEST = 16  # characters of a wrapped column
@@ -19,6 +21,12 @@ _NARROWEST = 16  # characters of a wrapped column
 def print_rows(rows: Sequence[Row], style: str) -> None:
     """Print rows that share their keys; ``style`` is table, csv, json or markdown."""
     click.echo({"table": _table, "csv": _csv, "json": _json, "markdown": _markdown}[style](rows).rstrip("\n"))
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines that hold names of files: nothing in them moves the cursor, or fails to be encoded."""
+    for line in lines:
+        click.echo(printable(line))
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:

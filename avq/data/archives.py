@@ -5,33 +5,42 @@ from __future__ import annotations
 import stat
 import tarfile
 import zipfile
-import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import Self
 
-from avq.data.containers import Container, Entry, Unusable, damaged, fingerprint_of_files, is_image_name
-from avq.data.decode import MOST_BYTES
-from avq.errors import UsageError, reason_of
+from avq.data.containers import (
+    Container,
+    Entry,
+    Unusable,
+    damaged,
+    fingerprint_of_files,
+    read_within,
+    unless_damaged,
+    why_ignored,
+)
+from avq.errors import UsageError
 
 _LINK = "a link, and links in archives are not followed"
-# What the decompressors of zip and tar raise on damaged bytes.
-_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
+_ZSTANDARD = b"\x28\xb5\x2f\xfd"
+# Headers with a text behind them, which tarfile reads at once, however long it says it is.
+_TEXTS = (b"x", b"g", b"X", b"L", b"K")
+_LONGEST_TEXT = 2**20
 
 
 def open_archive(path: Path, start: bytes, skip: str) -> Container | None:
-    """A zip, or a tar compressed by gzip, bzip2, xz or not at all; None for any other file.
+    """A zip, or a tar compressed by gzip, bzip2, xz, Zstandard or not at all; None for any other file.
 
     Raises:
         UsageError: a zip is damaged or incomplete, or contains no image; of a tar, this is raised while it is read.
     """
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")) or zipfile.is_zipfile(path):
         return _open_zip(path, skip)
-    with suppress(EOFError, zlib.error):
-        if tarfile.is_tarfile(path):
-            return _open_tar(path, skip)
+    with suppress(Exception), _opened(path):  # it may not be a tar at all
+        return open_tars(path, [path], skip)
     return None
 
 
@@ -39,11 +48,12 @@ def _open_zip(path: Path, skip: str) -> Container:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [info for info in archive.infolist() if not info.is_dir()]
-    except _DAMAGE as error:
-        raise damaged(path, reason_of(error)) from error
+    except Exception as error:
+        raise damaged(path, error) from error
     if any(Path(info.filename).name == "data.mdb" for info in members):
         raise UsageError(f"{path} holds an LMDB, which cannot be read inside a zip: unzip it and name the folder")
-    members = [info for info in members if is_image_name(info.filename, skip)]
+    ignored = Counter(filter(None, (why_ignored(info.filename, skip) for info in members)))
+    members = [info for info in members if not why_ignored(info.filename, skip)]
     if not members:
         raise UsageError(f"{path} holds no image")
     members.sort(key=lambda info: (info.filename, info.header_offset))
@@ -53,61 +63,78 @@ def _open_zip(path: Path, skip: str) -> Container:
             for info in members:
                 yield Entry(info.filename, partial(_read_zipped, archive, info))
 
-    return Container("zip", path, fingerprint_of_files([path], path.parent), len(members), entries)
+    files = fingerprint_of_files([path], path.parent)
+    return Container("zip", path, files, len(members), lambda: unless_damaged(path.name, entries()), ignored)
 
 
 def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     if stat.S_ISLNK(info.external_attr >> 16):
         raise Unusable(_LINK)
-    try:
-        with archive.open(info) as file:
-            return _read(file, info.file_size)
-    except _DAMAGE as error:
-        raise Unusable(reason_of(error)) from error
+    with archive.open(info) as file:
+        return read_within(file, info.file_size)
 
 
-def _open_tar(path: Path, skip: str) -> Container:
+def open_tars(path: Path, files: list[Path], skip: str, beside: Mapping[str, int] | None = None) -> Container:
+    """A tar, or the tars of a folder (the shards of WebDataset), one after the other; `beside` lie files to ignore."""
+    base, ignored = path if path.is_dir() else path.parent, Counter[str]()
+
     def entries() -> Iterator[Entry]:
+        ignored.clear()
+        ignored.update(beside or {})
         found = 0
-        try:
-            with tarfile.open(path, "r:*") as archive:
-                for member in archive:
-                    archive.members.clear()  # type: ignore[attr-defined]  # else every header stays in memory
-                    if not member.isdir() and is_image_name(member.name, skip):
-                        found += 1
-                        yield Entry(member.name, partial(_read_tarred, path, archive, member))
-                _check_end(archive)
-        except _DAMAGE as error:
-            raise damaged(path, f"after {found:,} images, {reason_of(error)}") from error
+        for file in files:
+            name = file.relative_to(base).as_posix()
+            for entry in unless_damaged(name, _members(file, skip, ignored)):
+                found += 1
+                yield entry if file == path else Entry(f"{name}/{entry.key}", entry.read)
         if not found:
             raise UsageError(f"{path} holds no image")
 
-    return Container("tar", path, fingerprint_of_files([path], path.parent), None, entries)
+    return Container("tar", path, fingerprint_of_files(files, base), None, entries, ignored)
 
 
-def _check_end(archive: tarfile.TarFile) -> None:
-    """A tar ends with a block of zeros; tarfile also takes a missing or damaged header for the end."""
-    assert archive.fileobj is not None
-    archive.fileobj.seek(archive.offset)
-    if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise tarfile.ReadError("there is neither another file nor an end")
+def _members(path: Path, skip: str, ignored: Counter[str]) -> Iterator[Entry]:
+    with _opened(path) as archive:
+        for member in archive:
+            archive.members.clear()  # type: ignore[attr-defined]  # else every header stays in memory
+            if member.isdir():
+                continue
+            if why := why_ignored(member.name, skip):
+                ignored[why] += 1
+            else:
+                yield Entry(member.name, partial(_read_tarred, archive, member))
 
 
-def _read_tarred(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+def _read_tarred(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     if not member.isreg():
         raise Unusable(_LINK if member.issym() or member.islnk() else "not a regular file")
-    try:
-        file = archive.extractfile(member)
-        assert file is not None
-        with file:
-            return _read(file, member.size)
-    except _DAMAGE as error:  # the rest of the stream is lost too
-        raise damaged(path, f"at {member.name}, {reason_of(error)}") from error
+    file = archive.extractfile(member)
+    assert file is not None
+    with file:
+        return read_within(file, member.size)
 
 
-def _read(file: IO[bytes], size: int) -> bytes:
-    """All bytes; a header may understate their number, and a small archive may expand without end."""
-    data = b"" if size > MOST_BYTES else file.read(MOST_BYTES + 1)
-    if max(size, len(data)) > MOST_BYTES:
-        raise Unusable(f"more than {MOST_BYTES:,} bytes, which no image needs")
-    return data
+class _Header(tarfile.TarInfo):
+    """A header that is what it should be; tarfile takes a missing or damaged one for the end of the archive."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        except (tarfile.HeaderError, ValueError) as error:
+            if len(buf) == tarfile.BLOCKSIZE and not any(buf):  # a block of zeros is the end
+                raise
+            raise tarfile.ReadError("there is neither another file nor an end") from error
+        if header.type in _TEXTS and header.size > _LONGEST_TEXT:
+            raise tarfile.ReadError(f"a header of {header.size:,} bytes")
+        return header
+
+
+def _opened(path: Path) -> tarfile.TarFile:
+    with path.open("rb") as file:
+        packed = file.read(4) == _ZSTANDARD
+    if not packed:
+        return tarfile.open(path, "r:*", tarinfo=_Header)
+    import pyarrow as pa
+
+    return tarfile.open(fileobj=pa.input_stream(str(path), compression="zstd"), mode="r|", tarinfo=_Header)

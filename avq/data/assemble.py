@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from avq.data import chunks
 from avq.data.cards import Card
-from avq.data.chunks import CHUNK
+from avq.data.containers import LISTED
 from avq.data.prepared import file_of
 from avq.data.splits import LEFT_OUT, SPLITS, Assignment, NameRule
 
@@ -31,7 +32,8 @@ class Found:
         pixels: sha256 of its decoded pixels, likewise.
         parts: what its name says of the split, uint8 ``[N]`` of `Part`.
         usable: bool ``[N]``.
-        first_bad: key and reason of the first unusable one.
+        refused: keys and reasons of the first unusable ones.
+        converted: images by what was done to make them upright RGB; "images" counts those.
         named: whether names decide the split.
     """
 
@@ -39,18 +41,21 @@ class Found:
     pixels: NDArray[np.uint8]
     parts: NDArray[np.uint8]
     usable: NDArray[np.bool_]
-    first_bad: str
+    refused: list[str]
+    converted: Counter[str]
     named: bool
 
 
 def gather(card: Card, folder: Path) -> Found:
     """Read the records of all chunks."""
-    rule, first_bad, length = NameRule(card), "", 0
+    rule, refused, converted, length = NameRule(card), list[str](), Counter[str](), 0
     for record in chunks.read_records(folder):
         length += 1
         rule.see(record.key)  # a damaged file counts too: its index is there
-        if record.reason and not first_bad:
-            first_bad = f"{record.key}: {record.reason}"
+        if record.reason and len(refused) < LISTED:
+            refused.append(f"{record.key}: {record.reason}")
+        if record.converted:
+            converted.update(["images", *record.converted.split(", ")])
     sources, pixels = np.zeros((length, 32), np.uint8), np.zeros((length, 32), np.uint8)
     parts, usable = np.zeros(length, np.uint8), np.zeros(length, bool)
     for number, record in enumerate(chunks.read_records(folder)):
@@ -59,7 +64,7 @@ def gather(card: Card, folder: Path) -> Found:
             sources[number] = np.frombuffer(bytes.fromhex(record.source), np.uint8)
             pixels[number] = np.frombuffer(bytes.fromhex(record.pixels), np.uint8)
             parts[number] = rule.part(record.key)
-    return Found(sources, pixels, parts, usable, first_bad, rule.applies)
+    return Found(sources, pixels, parts, usable, refused, converted, rule.applies)
 
 
 def write_table(folder: Path, path: Path, where: Assignment) -> None:
@@ -71,7 +76,7 @@ def write_table(folder: Path, path: Path, where: Assignment) -> None:
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)
-        for key, source, pixels, width, height, reason in chunks.read_records(folder):
+        for key, source, pixels, width, height, reason, _ in chunks.read_records(folder):
             split, place, note = "", "", reason
             if not reason:
                 number = next(numbers)
@@ -83,16 +88,18 @@ def write_table(folder: Path, path: Path, where: Assignment) -> None:
             writer.writerow((key, split, place, width, height, source, pixels, note))
 
 
-def write_splits(folder: Path, work: Path, size: int, where: Assignment, usable: NDArray[np.bool_]) -> None:
+def write_splits(folder: Path, work: Path, size: int, where: Assignment) -> None:
     """Write every image to its place in its split's file; a chunk is removed when its images are there."""
     row = size * size * 3
     with ExitStack() as stack:
         files = [stack.enter_context(_allocate(work / file_of(name), where.counts[name], size)) for name in SPLITS]
         starts = [file.tell() for file in files]
         first = 0
-        for number in range(-(-len(usable) // CHUNK)):
+        for number in count():
+            if not (records := chunks.read_chunk(folder, number)):
+                break
             images = chunks.read_pixels(folder, number)
-            here = slice(first, first + int(usable[number * CHUNK : (number + 1) * CHUNK].sum()))
+            here = slice(first, first + sum(not record.reason for record in records))
             first = here.stop
             if images is None:
                 continue

@@ -6,21 +6,27 @@ and in installed packages with an entry point of the group ``avq.datasets``, who
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
+from avq.data import roots
 from avq.errors import UsageError, unknown
+from avq.files import written_whole
 from avq.resources import resource_dir
 from avq.toml import STRICT, parse, read_toml
 
 ENVIRONMENT_VARIABLE = "AVQ_DATASETS"
 ENTRY_POINTS = "avq.datasets"
+
+_HOW_TO_GET = "run `avq-bench data prepare` on its images, with --source"
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -71,7 +77,7 @@ class Card(BaseModel):
     default_size: int
     flip: bool
     split: str = ""
-    how_to_get: str = "run `avq-bench data prepare` on its images, with --source"
+    how_to_get: str = _HOW_TO_GET
     folder: Annotated[str, Field(validate_default=True)] = ""
     checksums: dict[str, str] = {}
     sizes: dict[str, int] = {}
@@ -120,6 +126,16 @@ def _cards_folder(name: str) -> Path:
     return folder
 
 
+def own_folder(root: Path) -> Path:
+    """Where a data root has the cards of what was prepared into it under names of its own."""
+    return root / "cards"
+
+
+def _own_folders() -> set[Path]:
+    named = os.environ.get(roots.ENVIRONMENT_VARIABLE)
+    return {own_folder(root) for root in (roots.cache_root(), Path(named or roots.cache_root()).expanduser())}
+
+
 @cache
 def _installed_folders() -> list[Path]:
     folders: list[Path] = []
@@ -141,7 +157,7 @@ def card_files() -> dict[str, Path]:
         UsageError: two different cards have one name.
     """
     found: dict[str, Path] = {}
-    for folder in (resource_dir("datasets"), *_installed_folders(), *named_folders()):
+    for folder in (resource_dir("datasets"), *_installed_folders(), *named_folders(), *_own_folders()):
         for path in folder.glob("*.toml"):
             first = found.setdefault(path.stem, path)
             if first != path and first.read_bytes() != path.read_bytes():
@@ -167,11 +183,43 @@ def get_card(name: str) -> Card:
     """
     files = card_files()
     if name not in files:
-        raise unknown("dataset", name, files)
+        own = "your own: --cards FOLDER, or avq-bench data prepare folder --source PATH --as NAME"
+        raise unknown("dataset", name, files, f"Known: {', '.join(files)}; {own}")
     card = _read_card(path := files[name])
     if card.kind != "folder" and path.parent != resource_dir("datasets"):
         raise UsageError(f"{path}: kind '{card.kind}' is the suite's own; a card of yours is of kind 'folder'.")
     return card
+
+
+def named_card(base: Card, name: str) -> Card:
+    """The card of images of one's own, split by the rule of another dataset.
+
+    Raises:
+        UsageError: the name cannot be a folder's, or is that of another dataset.
+    """
+    if not re.fullmatch(r"[a-zA-Z0-9][\w.-]*", name):
+        raise UsageError(f"'{name}' cannot be the name of a dataset: use letters, digits, '.', '-' and '_'")
+    summary = f"images of your own, prepared as {base.name}"
+    own = {"name": name, "folder": name, "summary": summary, "how_to_get": _HOW_TO_GET, "expected": {}, "downloads": ()}
+    card = base.model_copy(update=own)
+    if name in (files := card_files()) and get_card(name) != card:
+        raise UsageError(f"there is another dataset called '{name}' ({files[name]}): choose another name")
+    return card
+
+
+def write_card(card: Card, folder: Path) -> None:
+    """Write a card where `card_files` finds it."""
+    values = card.model_dump(exclude={"name"}, exclude_defaults=True)
+    lines = [f"{key} = {_toml(value)}\n" for key, value in values.items()]
+    with written_whole(folder / f"{card.name}.toml") as aside:
+        aside.write_text("".join(lines), encoding="utf-8")
+
+
+def _toml(value: Any) -> str:
+    """A text, number or boolean, or a table of these; of those, TOML's forms are JSON's."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(part)}" for key, part in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)
 
 
 @cache

@@ -12,19 +12,23 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from itertools import count
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
 from avq.data.decode import decode
 from avq.files import written_whole
 
-CHUNK = 32
-"""Images per chunk, and so per batch that a worker holds in memory."""
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CHUNK, CHUNK_BYTES = 32, 2**26
+"""A chunk, and so what a worker holds in memory, ends with that many images or bytes."""
 
 
 class Item(NamedTuple):
@@ -44,6 +48,7 @@ class Record(NamedTuple):
         pixels: sha256 of its decoded pixels, likewise; empty where it cannot be used.
         width: of the whole image, like `height`; 0 where it cannot be used.
         reason: why it cannot be used; empty where it can.
+        converted: what was done to make it upright RGB, such as "grey, turned".
     """
 
     key: str
@@ -52,6 +57,7 @@ class Record(NamedTuple):
     width: int
     height: int
     reason: str
+    converted: str = ""
 
 
 def write_chunk(folder: Path, number: int, size: int, items: Sequence[Item]) -> int:
@@ -64,7 +70,8 @@ def write_chunk(folder: Path, number: int, size: int, items: Sequence[Item]) -> 
             records.append(Record(key, source, "", 0, 0, found))
         else:
             pixels.append(found.pixels)
-            records.append(Record(key, source, found.digest.hex(), found.width, found.height, ""))
+            changes = ", ".join(found.converted)
+            records.append(Record(key, source, found.digest.hex(), found.width, found.height, "", changes))
     images = np.stack(pixels) if pixels else np.empty((0, size, size, 3), np.uint8)
     with written_whole(_pixels(folder, number), durable=False) as aside:
         np.save(aside, images)
@@ -73,16 +80,20 @@ def write_chunk(folder: Path, number: int, size: int, items: Sequence[Item]) -> 
     return len(items)
 
 
-def is_done(folder: Path, number: int) -> bool:
-    """Whether a chunk is complete."""
-    return _records(folder, number).is_file()
+def read_chunk(folder: Path, number: int) -> list[Record]:
+    """The records of a chunk; none where it is not complete."""
+    try:
+        return [Record(*values) for values in json.loads(_records(folder, number).read_text(encoding="ascii"))]
+    except FileNotFoundError:
+        return []
 
 
 def read_records(folder: Path) -> Iterator[Record]:
     """The records of all chunks, in order."""
-    for number in range(sum(1 for _ in folder.glob("[0-9]*.json"))):
-        for values in json.loads(_records(folder, number).read_text(encoding="ascii")):
-            yield Record(*values)
+    for number in count():
+        if not (records := read_chunk(folder, number)):
+            return
+        yield from records
 
 
 def read_pixels(folder: Path, number: int) -> np.ndarray | None:
@@ -106,12 +117,22 @@ def worker_pool(workers: int, processes: bool) -> Executor:
     """
     if not processes:
         return ThreadPoolExecutor(workers)
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_begin_worker)
+    return _Processes(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
 
 
-def _begin_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when it ends, for any reason."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+class _Processes(ProcessPoolExecutor):
+    """Processes that leave Ctrl-C to their parent from their first moment: they inherit that it is blocked."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _end_with_parent() -> None:
+    """End when the parent ends, for any reason."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 

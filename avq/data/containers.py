@@ -1,22 +1,30 @@
-"""What images come in: a folder, a zip, a tar, LMDBs in LSUN's layout, or parquet files (torch-free).
+"""What images come in: a folder, a zip, tars, LMDBs in LSUN's layout, parquet or Arrow files (torch-free).
 
-A container is only read. Nothing is unpacked, so no name inside it can lead to a place outside, and links are not
-followed. Its images come as a stream of keys, with the bytes of each on demand.
+A container is only read. Nothing is unpacked, so no name inside it can lead to a place outside, and links in archives
+are not followed. Its images come as a stream of keys, with the bytes of each on demand. Whatever is damaged is an entry
+that cannot be read, and the rest goes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+import hashlib
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import IO, Literal, NoReturn
 
+from avq.data.decode import MOST_BYTES, suffixes
 from avq.data.hashing import fingerprint_of_values
-from avq.errors import UsageError
+from avq.errors import UsageError, reason_of
 
-Kind = Literal["folder", "zip", "tar", "lmdb", "parquet"]
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+Kind = Literal["folder", "zip", "tar", "lmdb", "parquet", "arrow"]
+LISTED = 5
+"""Of what may be endless, so many are named."""
+_MADE_BY_SYSTEMS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN"})
 
 
 class Unusable(Exception):
@@ -29,7 +37,7 @@ class Entry:
 
     Attributes:
         key: its name there, such as a path below the folder.
-        read: returns its bytes, once, before the next entry is asked for; raises `Unusable`.
+        read: returns its bytes, once, before the next entry is asked for; raises anything where they are damaged.
     """
 
     key: str
@@ -45,6 +53,7 @@ class Container:
         fingerprint: changes with the name, size or times of any file; no file is read for it.
         count: the number of images, where it is known beforehand.
         entries: begins a stream of all images, always in the same order.
+        ignored: files that are no images, by suffix; complete after the last entry.
     """
 
     kind: Kind
@@ -52,38 +61,72 @@ class Container:
     fingerprint: str
     count: int | None
     entries: Callable[[], Iterator[Entry]]
+    ignored: Counter[str] = field(default_factory=Counter)
 
 
-def is_image_name(name: str, skip: str = "") -> bool:
-    """Whether a name is that of an image; hidden files and what archivers add beside them do not count."""
-    path = PurePosixPath(name)
+def sampled(container: Container, images: int, seed: int) -> Container:
+    """So many images of a container, or all if it has no more: those whose keys hash lowest with a seed."""
+
+    def place(key: str) -> bytes:
+        return hashlib.sha256(f"{seed} {key}".encode(errors="surrogateescape")).digest()
+
+    seen = count()
+    keys = (entry.key for entry, _ in zip(container.entries(), seen, strict=False))
+    chosen = set(heapq.nsmallest(images, keys, key=place))
+    left = next(seen) - len(chosen)
+    return replace(
+        container,
+        fingerprint=fingerprint_of_values([container.fingerprint, images, seed]),
+        count=len(chosen),
+        entries=lambda: (entry for entry in container.entries() if entry.key in chosen),
+        ignored=container.ignored + Counter({"not in the sample": left}),
+    )
+
+
+def why_ignored(name: str, skip: str = "") -> str:
+    """Why a file does not count as an image: "hidden", the text to skip, or its suffix; empty for an image."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    if any((part.startswith(".") and part != "..") or part in _MADE_BY_SYSTEMS for part in path.parts):
+        return "hidden"
     if skip and skip in name:
-        return False
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and "__MACOSX" not in path.parts
+        return skip
+    suffix = path.suffix.lower()
+    return "" if suffix in suffixes() else suffix or "without suffix"
 
 
-def image_files(folder: Path, skip: str = "") -> list[str]:
-    """The paths of all image files below a folder, relative to it, sorted."""
-    names = ((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*"))
-    return sorted(name for name, path in names if is_image_name(name, skip) and path.is_file())
+def in_words(counts: Mapping[str, int]) -> str:
+    """Counts such as "3 .txt, 2 hidden", the largest first."""
+    first = Counter(counts).most_common(LISTED)
+    rest = sum(counts.values()) - sum(number for _, number in first)
+    return ", ".join([f"{number:,} {what}" for what, number in first] + [f"{rest:,} others"] * bool(rest))
 
 
-def open_folder(folder: Path, names: list[str]) -> Container:
-    """Image files of a folder, by their paths relative to it."""
-
-    def entries() -> Iterator[Entry]:
-        return (Entry(name, partial(read_file, folder / name)) for name in names)
-
-    files = fingerprint_of_files((folder / name for name in names), folder)
-    return Container("folder", folder, files, len(names), entries)
-
-
-def read_file(path: Path) -> bytes:
-    """The bytes of one file. Raises `Unusable` where it cannot be read."""
+def unless_damaged(what: str, entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The entries of a container, or of a part of it; damage between two of them is one more, which cannot be read."""
+    found = 0
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise Unusable(error.strerror or str(error)) from error
+        for entry in entries:
+            yield entry
+            found += 1
+    except Exception as error:  # the readers of all formats raise anything on damaged bytes
+        yield unreadable(f"{what} after {found:,} images", error)
+
+
+def unreadable(key: str, error: Exception) -> Entry:
+    """An entry that stands for what could not be read."""
+    return Entry(key, partial(_refuse, f"damaged or incomplete ({reason_of(error)})"))
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise Unusable(reason)
+
+
+def read_within(file: IO[bytes], size: int) -> bytes:
+    """All bytes of an image; a header may understate their number, and a small archive may expand without end."""
+    data = b"" if size > MOST_BYTES else file.read(MOST_BYTES + 1)
+    if max(size, len(data)) > MOST_BYTES:
+        raise Unusable(f"more than {MOST_BYTES:,} bytes, which no image needs")
+    return data
 
 
 def fingerprint_of_files(files: Iterable[Path], base: Path) -> str:
@@ -98,6 +141,6 @@ def fingerprint_of_files(files: Iterable[Path], base: Path) -> str:
     return fingerprint_of_values(sorted(states))
 
 
-def damaged(path: Path, how: str) -> UsageError:
-    """The error for a container that cannot be read to its end."""
-    return UsageError(f"{path} is damaged or incomplete ({how}). Delete it and fetch it again")
+def damaged(path: Path, error: Exception) -> UsageError:
+    """The error for a container that cannot be opened."""
+    return UsageError(f"{path} is damaged or incomplete ({reason_of(error)}). Delete it and fetch it again")

@@ -49,7 +49,7 @@ def download(file: Download, output: Path, on_bytes: OnBytes | None = None) -> P
         AvqError: it cannot be downloaded, or is not the published one; the line says which.
     """
     target, part = output / file.name, output / f"{file.name}.part"
-    if target.is_file() and target.stat().st_size == file.bytes:
+    if target.is_file() and _is_published(file, target):
         return target
     have = part.stat().st_size if part.is_file() else 0
     if have < file.bytes:
@@ -101,6 +101,10 @@ def _receive(file: Download, part: Path, have: int, on_bytes: OnBytes | None) ->
                     on_bytes(file.name, have, file.bytes)
 
 
+def _is_published(file: Download, path: Path) -> bool:
+    return path.stat().st_size == file.bytes and (not file.sha256 or sha256_of_file(path) == file.sha256)
+
+
 def _verify(file: Download, part: Path) -> None:
     size = part.stat().st_size
     with part.open("rb") as opened:
@@ -108,7 +112,7 @@ def _verify(file: Download, part: Path) -> None:
     if size < file.bytes and not page:
         here = f"{size:,} of {file.bytes:,} bytes"
         raise AvqError(f"{file.url} ended after {here}. {_RESUME}")
-    if page or size > file.bytes or (file.sha256 and sha256_of_file(part) != file.sha256):
+    if page or not _is_published(file, part):
         part.unlink()
         what = "a web page" if page else "not the published file (its size or sha256 differs)"
         raise AvqError(f"the file from {file.url} is {what}, and was removed: give the command again")

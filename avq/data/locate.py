@@ -12,23 +12,16 @@ A plain folder and the set prepared from it have the same fingerprint. (Torch-fr
 
 from __future__ import annotations
 
-import hashlib
-import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
 from avq.data.cards import Card
-from avq.data.containers import Container, Unusable, image_files, open_folder, read_file
+from avq.data.containers import Container
+from avq.data.folders import look_into
 from avq.data.hashing import fingerprint_of_values
-from avq.data.prepare import TooManyBad, prepare
+from avq.data.prepare import THREADS, TooManyBad, content_of_source, prepare
 from avq.data.prepared import Prepared, find_prepared, prepared_sizes
 from avq.data.roots import cache_root, resolve_root
-from avq.data.splits import NameRule, content_fingerprint
 from avq.errors import UsageError
-
-_THREADS = min(4, os.cpu_count() or 1)
 
 
 def content_of(card: Card, root: Path | None, size: int) -> str:
@@ -41,7 +34,7 @@ def content_of(card: Card, root: Path | None, size: int) -> str:
     if isinstance(found, Prepared):
         return found.content
     cached = _cached_set(card, found, size)
-    return cached.content if cached is not None and cached.came_from(found) else _content_of_files(card, found)
+    return cached.content if cached is not None and cached.came_from(found) else content_of_source(card, found)
 
 
 def prepared_set(card: Card, root: Path | None, size: int) -> Prepared:
@@ -54,10 +47,10 @@ def prepared_set(card: Card, root: Path | None, size: int) -> Prepared:
     if isinstance(found, Prepared):
         return found
     cached = _cached_set(card, found, size)
-    if cached is not None and (cached.came_from(found) or cached.content == _content_of_files(card, found)):
+    if cached is not None and (cached.came_from(found) or cached.content == content_of_source(card, found)):
         return cached
     try:  # with threads: the process of a run may not be allowed children
-        return prepare(card, found, size, _cache_of(found), workers=_THREADS, processes=False, replace=True).prepared
+        return prepare(card, found, size, _cache_of(found), workers=THREADS, processes=False, replace=True).prepared
     except TooManyBad as error:
         raise UsageError(
             f"{error}. Repair or remove what is damaged in {found.path}, or leave it out: avq-bench data prepare "
@@ -71,8 +64,9 @@ def _find(card: Card, root: Path | None, size: int) -> Prepared | Container:
     if (prepared := find_prepared(where, card, size)) is not None:
         return prepared
     folder = where / card.folder
-    if (named or not whole_root) and folder.is_dir() and (names := image_files(folder, card.options.get("skip", ""))):
-        plain = open_folder(folder.resolve(), names)
+    may_be_plain = (named or not whole_root) and folder.is_dir()
+    if may_be_plain and (found := look_into(folder.resolve(), card.options.get("skip", ""))).images:
+        plain = found.as_container()
         cached = None if where == cache_root() else find_prepared(cache_root(), card, size)
         return cached if cached is not None and cached.came_from(plain) else plain
     if named and not whole_root and (prepared := find_prepared(cache_root(), card, size)) is not None:
@@ -98,20 +92,3 @@ def _cached_set(card: Card, plain: Container, size: int) -> Prepared | None:
         return find_prepared(_cache_of(plain), card, size)
     except UsageError:  # it is our own, and will be prepared again
         return None
-
-
-def _content_of_files(card: Card, plain: Container) -> str:
-    names = [entry.key for entry in plain.entries()]
-    rule = NameRule(card)
-    for name in names:
-        rule.see(name)
-
-    def digest(name: str) -> bytes:
-        try:
-            return hashlib.sha256(read_file(plain.path / name)).digest()
-        except Unusable as error:
-            raise UsageError(f"cannot read {plain.path / name}: {error}") from error
-
-    with ThreadPoolExecutor(_THREADS) as pool:
-        sources = np.frombuffer(b"".join(pool.map(digest, names)), np.uint8).reshape(-1, 32)
-    return content_fingerprint(sources, np.array([rule.part(name) for name in names], np.uint8))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from avq.data import archives, tables
-from avq.data.containers import SUFFIXES, Container, image_files, open_folder
+from avq.data.containers import Container, in_words
 from avq.data.decode import looks_like_a_web_page
+from avq.data.folders import look_into
 from avq.errors import UsageError
 
 
@@ -38,20 +39,32 @@ def open_container(path: Path, skip: str = "") -> Container:
             "place. Open the address in a browser and fetch the file again"
         )
     if start.startswith(b"PAR1"):
-        return tables.open_parquets(path, [path])
+        return tables.open_tables("parquet", path, [path])
+    if start.startswith(b"\xff\xff\xff\xff") and path.suffix.lower() == ".arrow":
+        return tables.open_tables("arrow", path, [path])
     if (archive := archives.open_archive(path, start, skip)) is not None:
         return archive
     begins = f"it begins with {start[:8]!r}" if start else "it is empty"
-    raise UsageError(f"{path} is neither a folder nor a zip, tar, LMDB or parquet file: {begins}")
+    raise UsageError(f"{path} is neither a folder nor a whole zip, tar, LMDB, parquet or Arrow file: {begins}")
 
 
 def _open_directory(path: Path, skip: str) -> Container:
-    if lmdbs := sorted(found.parent for found in path.rglob("data.mdb") if found.is_file()):
-        return tables.open_lmdbs(path, lmdbs)
-    if files := image_files(path, skip):
-        return open_folder(path, files)
-    if parquets := sorted(path.rglob("*.parquet")):
-        return tables.open_parquets(path, parquets)
-    archived = sorted(file.name for file in path.iterdir() if file.suffix in {".zip", ".tar", ".gz", ".tgz"})
-    hint = f" It holds {archived[0]}: name that" if archived else ""
-    raise UsageError(f"no image ({', '.join(sorted(SUFFIXES))}), LMDB or parquet file in {path}.{hint}")
+    found = look_into(path, skip)
+    match found.others:
+        case {"LMDB": files}:
+            opened = tables.open_lmdbs(path, files)
+        case {"parquet": files}:
+            opened = tables.open_tables("parquet", path, files)
+        case {"Arrow": files}:
+            opened = tables.open_tables("arrow", path, files)
+        case {"tar": files}:
+            return archives.open_tars(path, files, skip, found.ignored)
+        case {"zip": files}:
+            raise UsageError(f"no image in {path}. It holds {files[0].relative_to(path)}: name that")
+        case _ if not found.images:
+            lies = "it holds " + in_words(found.ignored) if found.ignored else "it is empty"
+            raise UsageError(f"no image, LMDB, parquet, Arrow or tar file in {path}: {lies}")
+        case _:
+            return found.as_container()
+    opened.ignored.update(found.ignored)
+    return opened

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avq.data.cards import Card
-from avq.data.containers import Container
+from avq.data.containers import Container, in_words
 from avq.data.decode import RULES
 from avq.data.hashing import fingerprint_of_values, sha256_of_file
 from avq.data.resize import FILTER
@@ -58,6 +58,26 @@ class Prepared:
     def counts(self) -> dict[str, int]:
         """Images by split."""
         return {split: int(self.manifest["counts"][split]) for split in SPLITS}
+
+    @property
+    def account(self) -> list[str]:
+        """What became of the source, in lines: images taken, converted and refused, files ignored."""
+        counts, account = self.manifest["counts"], self.manifest.get("account", {})
+        converted = dict(account.get("converted", {}))
+        parts = [f"{counts['source'] - counts['unusable']:,} images taken"]
+        if made := converted.pop("images", 0):
+            parts.append(f"{made:,} of them converted ({in_words(converted)})")
+        if counts["left_out"]:
+            parts.append(f"{counts['left_out']:,} left out as copies of others in validation or test")
+        parts.append(f"{counts['unusable']:,} refused" if counts["unusable"] else "none refused")
+        lines = [", ".join(parts)]
+        if ignored := account.get("ignored"):
+            lines.append(f"ignored files: {in_words(ignored)}")
+        refused = account.get("refused", [])
+        lines += [f"refused {one}" for one in refused]
+        if (rest := counts["unusable"] - len(refused)) > 0:
+            lines.append(f"refused {rest:,} {'more' if refused else 'images'}, listed in {IMAGES}")
+        return lines
 
     @property
     def source_path(self) -> str:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from avq.data.containers import SUFFIXES
 from avq.errors import UsageError, reason_of
 
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 _THREADS = 4
 _ORIENTATION = 0x0112
 _PLAIN_MODES = frozenset({"RGB", "RGBA", "L", "LA", "P", "PA", "1"})

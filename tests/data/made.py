@@ -54,12 +54,26 @@ def as_zip(files: Files, place: Path) -> Path:
 
 
 def as_tar(files: Files, place: Path, ending: str = ".tar") -> Path:
-    with tarfile.open(path := place.with_suffix(ending), "w:gz" if ending.endswith("gz") else "w") as archive:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode=f"w:{ending[5:].replace('zst', '')}") as archive:
         for name, data in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
+    path = place.with_suffix(ending)
+    with pa.output_stream(str(path), compression="zstd" if ending.endswith("zst") else None) as file:
+        file.write(packed.getvalue())
     return path
+
+
+def as_shards(files: Files, place: Path) -> Path:
+    """As WebDataset's: several tars in a folder, other files beside the images."""
+    place.mkdir()
+    names = list(files)
+    for number in range(0, len(names), 30):
+        part = {name: files[name] for name in names[number : number + 30]}
+        as_tar(part | {"000.cls": b"7"}, place / f"shard-{number:03}", ".tar")
+    return place
 
 
 def as_lmdb(files: Files, place: Path) -> Path:
@@ -71,15 +85,30 @@ def as_lmdb(files: Files, place: Path) -> Path:
     return place
 
 
-def as_parquet_struct(files: Files, place: Path) -> Path:
-    """As Hugging Face writes it: a struct of bytes and path, and a label beside it."""
+def _table(files: Files) -> pa.Table:
+    """As Hugging Face has it: a struct of bytes and path, and a label beside it."""
     values = [{"bytes": data, "path": name} for name, data in files.items()]
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     table = pa.table({"image": pa.array(values, kind), "label": pa.array(range(len(values)))})
     features = {"info": {"features": {"image": {"_type": "Image"}, "label": {"_type": "Value"}}}}
-    table = table.replace_schema_metadata({"huggingface": json.dumps(features)})
-    pq.write_table(table, path := place.with_suffix(".parquet"), row_group_size=7)
+    return table.replace_schema_metadata({"huggingface": json.dumps(features)})
+
+
+def as_parquet_struct(files: Files, place: Path) -> Path:
+    pq.write_table(_table(files), path := place.with_suffix(".parquet"), row_group_size=7)
     return path
+
+
+def as_arrow(files: Files, place: Path) -> Path:
+    """As ``save_to_disk`` writes it."""
+    place.mkdir()
+    table = _table(files)
+    for number in range(2):
+        half = table.slice(number * len(table) // 2, (number + 1) * len(table) // 2 - number * len(table) // 2)
+        with pa.ipc.new_stream(place / f"data-{number:05}-of-00002.arrow", half.schema) as stream:
+            stream.write_table(half, max_chunksize=7)
+    (place / "state.json").write_text("{}")
+    return place
 
 
 def as_parquet_binary(files: Files, place: Path) -> Path:
@@ -92,10 +121,12 @@ CONTAINERS: dict[str, Callable[[Files, Path], Path]] = {
     "folder": as_folder,
     "zip": as_zip,
     "tar": as_tar,
-    "tar.gz": partial(as_tar, ending=".tar.gz"),
+    **{f"tar.{packed}": partial(as_tar, ending=f".tar.{packed}") for packed in ("gz", "bz2", "xz", "zst")},
+    "tar-shards": as_shards,
     "lmdb": as_lmdb,
     "parquet-struct": as_parquet_struct,
     "parquet-binary": as_parquet_binary,
+    "arrow": as_arrow,
 }
 
 

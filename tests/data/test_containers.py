@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 import stat
+import subprocess
+import sys
 import tarfile
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import lmdb
@@ -12,7 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from avq.data.containers import Unusable
 from avq.data.open import open_container
 from avq.errors import UsageError
 
@@ -24,7 +28,7 @@ def read_all(path: Path) -> dict[str, bytes | str]:
     for entry in open_container(path).entries():
         try:
             found[entry.key] = entry.read()
-        except Unusable as error:
+        except Exception as error:
             found[entry.key] = str(error)
     return found
 
@@ -73,13 +77,14 @@ def test_links_and_devices_in_archives_are_not_followed(tmp_path: Path) -> None:
     assert "not a regular file" in str(found["f.jpg"])
 
 
-def test_endless_members_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avq.data.archives.MOST_BYTES", 10_000)
-    files = {"bomb.png": bytes(200_000), "good.jpg": encoded(picture(1))}
-    for path in (as_zip(files, tmp_path / "a"), as_tar(files, tmp_path / "a")):
-        found = read_all(path)
-        assert "which no image needs" in str(found["bomb.png"])
-        assert found["good.jpg"] == files["good.jpg"]
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar", "lmdb"])
+def test_endless_images_are_refused(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("containers", "lmdb_file"):
+        monkeypatch.setattr(f"avq.data.{module}.MOST_BYTES", 10_000)
+    found = read_all(CONTAINERS[kind]({"bomb.png": bytes(200_000), "good.jpg": b"good"}, tmp_path / "a"))
+    bad, good = found.values()
+    assert "more than 10,000 bytes, which no image needs" in str(bad)
+    assert good == b"good"
 
 
 @pytest.mark.parametrize("name", ["faces.zip", "faces.tar.gz", "faces.parquet", "data.bin"])
@@ -92,13 +97,19 @@ def test_a_web_page_saved_as_an_archive_is_named_for_what_it_is(tmp_path: Path, 
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "parquet-struct"])
+@pytest.mark.parametrize("kind", [kind for kind in CONTAINERS if kind not in ("folder", "tar-shards", "arrow")])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.85])
-def test_a_container_that_was_cut_off_is_named(tmp_path: Path, kind: str, share: float) -> None:
+def test_a_container_that_was_cut_off_is_named_and_its_beginning_read(tmp_path: Path, kind: str, share: float) -> None:
     path = CONTAINERS[kind](photographs(30), tmp_path / "a")
-    data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(UsageError, match="damaged or incomplete") as caught:
+    file = path / "data.mdb" if path.is_dir() else path
+    data = file.read_bytes()
+    file.write_bytes(data[: int(len(data) * share)])
+    if kind in ("tar", "tar.gz", "tar.xz"):  # the others have one block here, of which nothing is left
+        *_, last = read_all(path).items()
+        assert re.fullmatch(r"a\.tar[.a-z0-9]* after \d+ images", last[0])
+        assert str(last[1]).startswith("damaged or incomplete")
+        return
+    with pytest.raises(UsageError, match=r"damaged or incomplete|nor a whole zip, tar") as caught:
         read_all(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -107,8 +118,79 @@ def test_a_container_that_was_cut_off_is_named(tmp_path: Path, kind: str, share:
 def test_a_tar_cut_between_two_files_is_noticed(tmp_path: Path) -> None:
     path = as_tar({"a.jpg": bytes(512), "b.jpg": bytes(512)}, tmp_path / "a")
     path.write_bytes(path.read_bytes()[:1024])
-    with pytest.raises(UsageError, match="neither another file nor an end"):
-        read_all(path)
+    assert "neither another file nor an end" in str(read_all(path)["a.tar after 1 images"])
+
+
+def test_a_header_of_a_tar_that_asks_for_much_memory_is_refused(tmp_path: Path) -> None:
+    long = tarfile.TarInfo("././@LongLink")
+    long.type, long.size = tarfile.GNUTYPE_LONGNAME, 2**30
+    path = as_tar({"a.jpg": b"a"}, tmp_path / "a")
+    path.write_bytes(path.read_bytes()[:1024] + long.tobuf())
+    assert "a header of 1,073,741,824 bytes" in str(read_all(path)["a.tar after 1 images"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "file"), [("tar-shards", "shard-000.tar"), ("arrow", "data-00000-of-00002.arrow"), ("parquet-struct", "")]
+)
+def test_a_damaged_part_spoils_no_other(tmp_path: Path, kind: str, file: str) -> None:
+    """Of several tars or Arrow files, or of a parquet file's row groups."""
+    files = photographs(40)
+    path = CONTAINERS[kind](files, tmp_path / "a")
+    damaged = path / file
+    data = bytearray(damaged.read_bytes())
+    data[200:1000] = bytes(800)
+    damaged.write_bytes(data)
+    found = read_all(path)
+    bad = {key: value for key, value in found.items() if isinstance(value, str)}
+    assert len(bad) in (1, 2)
+    assert all("damaged or incomplete" in value for value in bad.values())
+    assert list(files.values())[-1] in found.values()
+
+
+@pytest.mark.parametrize("where", ["first", "last"])
+def test_a_damaged_page_of_an_lmdb_spoils_no_other(tmp_path: Path, where: str) -> None:
+    files = {f"{number:05}.jpg": bytes([number % 256]) * 300 for number in range(500)}
+    file = as_lmdb(files, tmp_path / "x_lmdb") / "data.mdb"
+    data = bytearray(file.read_bytes())
+    leaves = [at for at in range(8192, len(data), 4096) if data[at + 10 : at + 12] == b"\x02\0"]
+    at = leaves[0] if where == "first" else leaves[-1]
+    data[at + 16 : at + 20] = b"\xff\xff\xff\xff"
+    file.write_bytes(data)
+    found = read_all(file)
+    bad = [key for key, value in found.items() if isinstance(value, str)]
+    assert bad[0] == f"x_lmdb/page {at // 4096}"
+    assert len(found) - len(bad) > 450
+    assert {key: value for key, value in found.items() if key not in bad}.items() <= {
+        f"x_lmdb/{name[:-4]}": value for name, value in files.items()
+    }.items()
+
+
+def damages(folder: Path, first: int, last: int) -> Counter[str]:
+    """How preparations of damaged containers end, counted; in a process of its own, which must not be killed."""
+    (folder / "sources").mkdir()
+    for kind, make in CONTAINERS.items():
+        make(photographs(12), folder / "sources" / kind.replace(".", "-"))
+    words = [sys.executable, Path(__file__).with_name("mutated.py"), folder / "sources", str(first), str(last)]
+    surroundings = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(words, env=surroundings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    counts = Counter[str]()
+    for line in done.stdout.splitlines():
+        ending, count = line.partition(": ")[2].rsplit(" ", 1)
+        counts[ending] += int(count)
+    return counts
+
+
+def test_a_hundred_damages_end_in_a_set_or_one_line(tmp_path: Path) -> None:
+    counts = damages(tmp_path, 0, 100)
+    assert sum(counts.values()) == 100
+    assert counts.keys() == {"whole", "some refused", "refused"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_five_thousand_damages_end_in_a_set_or_one_line(tmp_path: Path) -> None:
+    assert sum(damages(tmp_path, 100, 5100).values()) == 5000
 
 
 def test_a_damaged_member_of_a_zip_spoils_no_other(tmp_path: Path) -> None:
@@ -128,15 +210,16 @@ def test_a_damaged_member_of_a_zip_spoils_no_other(tmp_path: Path) -> None:
     ("make", "message"),
     [
         (lambda p: p / "nowhere", "there is nothing at"),
-        (lambda p: p, "no image .* in"),
-        (lambda p: _file(p / "x.dat", b"nonsense"), "neither a folder nor a zip.*b'nonsense'"),
+        (lambda p: p, "no image, LMDB, .* in .*: it is empty"),
+        (lambda p: as_folder({"a.doc": b"", "b.doc": b"", "c": b""}, p), "it holds 2 .doc, 1 without suffix"),
+        (lambda p: _file(p / "x.dat", b"nonsense"), "neither a folder nor a whole zip.*b'nonsense'"),
         (lambda p: _file(p / "x.zip", b""), "it is empty"),
         (lambda p: as_zip({"notes.txt": b"x"}, p / "x"), "holds no image"),
         (lambda p: as_zip({"l/data.mdb": b"x"}, p / "x"), "cannot be read inside a zip: unzip it"),
-        (lambda p: _file(p / "lmdb" / "data.mdb", b"junk" * 5000), "is not an LMDB"),
+        (lambda p: _file(p / "lmdb" / "data.mdb", b"junk" * 5000), "it is not an LMDB"),
         (lambda p: as_zip(photographs(1), p / "a").parent, r"It holds a\.zip: name that"),
     ],
-    ids=["nothing", "empty-folder", "nonsense", "empty-file", "no-image", "lmdb-in-zip", "no-lmdb", "folder-of-zips"],
+    ids=["none", "void", "documents", "nonsense", "empty-file", "no-image", "lmdb-in-zip", "no-lmdb", "folder-of-zips"],
 )
 def test_mistakes_are_one_clear_line(tmp_path: Path, make: object, message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
@@ -150,10 +233,42 @@ def _file(path: Path, data: bytes) -> Path:
     return path
 
 
-def test_hidden_and_foreign_files_do_not_count(tmp_path: Path) -> None:
-    files = {".hidden.jpg": b"x", "__MACOSX/a.jpg": b"x", "notes.txt": b"x", "A.JPEG": b"yes", "deep/er/b.WebP": b"yes"}
-    for path in (as_folder(files, tmp_path / "f"), as_zip(files, tmp_path / "a"), as_tar(files, tmp_path / "a")):
-        assert set(read_all(path)) == {"A.JPEG", "deep/er/b.WebP"}
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar", "tar-shards"])
+def test_hidden_and_foreign_files_do_not_count_and_are_counted(kind: str, tmp_path: Path) -> None:
+    images = ["A.JPEG", "deep/er/b.WebP", "c.tif", "d.avif", "e.jfif", "f.GIF"]
+    hidden = [".hidden.jpg", ".thumbnails/a.jpg", "x/.Trash-1000/files/a.jpg", "__MACOSX/a.jpg", "@eaDir/a/b.jpg"]
+    others = ["notes.txt", "a.heic", "b.jxl", "c.TXT", "README", "drawing.eps"]
+    path = CONTAINERS[kind](dict.fromkeys([*images, *hidden, *others], b"x"), tmp_path / "a")
+    container = open_container(path)
+    assert {entry.key.removeprefix("shard-000.tar/") for entry in container.entries()} == set(images)
+    cls = {".cls": 1} if kind == "tar-shards" else {}
+    assert container.ignored == {"hidden": 5, ".txt": 2, ".heic": 1, ".jxl": 1, ".eps": 1, "without suffix": 1} | cls
+
+
+def test_linked_folders_are_entered_once(tmp_path: Path) -> None:
+    as_folder({"a/1.jpg": b"1"}, tmp_path / "set")
+    as_folder({"2.jpg": b"2"}, tmp_path / "elsewhere")
+    (tmp_path / "set" / "b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "set")
+    (tmp_path / "set" / "gone.jpg").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "set" / "pipe.jpg")
+    assert read_all(tmp_path / "set") == {
+        "a/1.jpg": b"1", "b/2.jpg": b"2", "gone.jpg": "No such file or directory", "pipe.jpg": "not a regular file"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["parquet-struct", "lmdb", "arrow"])
+def test_two_kinds_of_source_in_one_place_are_asked_about(kind: str, tmp_path: Path) -> None:
+    CONTAINERS[kind](photographs(4), tmp_path / "data")
+    as_folder(photographs(3), tmp_path / "assets")
+    with pytest.raises(UsageError, match=r"holds .* files in .* and 3 image files in .*/assets: name the folder"):
+        open_container(tmp_path)
+    assert len(read_all(tmp_path / "assets")) == 3
+
+
+def test_archives_beside_images_are_ignored_and_said(tmp_path: Path) -> None:
+    as_zip(photographs(1), as_folder(photographs(3), tmp_path) / "old")
+    assert open_container(tmp_path).ignored == {".zip": 1}
 
 
 def test_parquet_in_folders_and_with_holes(tmp_path: Path) -> None:
@@ -196,18 +311,6 @@ def test_several_lmdbs_and_a_read_only_one(tmp_path: Path) -> None:
         open_container(tmp_path / "empty")
 
 
-def test_an_unreadable_file_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    as_folder(photographs(3), tmp_path)
-
-    def read(path: Path) -> bytes:
-        if path.name == "001.png":
-            raise PermissionError(13, "Permission denied")
-        return b"an image"
-
-    monkeypatch.setattr(Path, "read_bytes", read)
-    assert read_all(tmp_path)["001.png"] == "Permission denied"
-
-
 @pytest.mark.parametrize("kind", CONTAINERS)
 def test_a_fingerprint_follows_every_change_of_a_file(kind: str, tmp_path: Path) -> None:
     files = photographs(5)
@@ -225,6 +328,6 @@ def test_a_tar_is_read_as_a_stream(tmp_path: Path) -> None:
     opened: list[tarfile.TarFile] = []
     whole = tarfile.open
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tarfile, "open", lambda *args: opened.append(whole(*args)) or opened[-1])
+        patch.setattr(tarfile, "open", lambda *args, **more: opened.append(whole(*args, **more)) or opened[-1])
         most = max(len(opened[-1].members) for _ in open_container(path).entries())  # type: ignore[attr-defined]
     assert most <= 1

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import warnings
+import zlib
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from avq.data.decode import MOST_BYTES, Decoded, decode, looks_like_a_web_page
+from avq.data.decode import MOST_BYTES, Decoded, decode, looks_like_a_web_page, suffixes
 
 from .made import encoded, picture
 
@@ -23,6 +26,48 @@ def good(data: bytes, size: int = 16) -> Decoded:
     assert found.pixels.shape == (size, size, 3)
     assert found.pixels.dtype == np.uint8
     return found
+
+
+def png_header(width: int, height: int) -> bytes:
+    """The beginning of a PNG, without a pixel."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">II4s", zlib.crc32(header), 9, b"IDAT")
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".gif", ".avif", ".jp2", ".tga", ".ppm", ".qoi", ".apng"])
+def test_whatever_pillow_reads_is_read(suffix: str) -> None:
+    if suffix not in suffixes():
+        pytest.skip(f"this Pillow reads no {suffix}")
+    found = good(encoded(picture(1), suffixes()[suffix]))
+    assert np.abs(found.pixels.astype(int) - good(encoded(picture(1), "PNG")).pixels).mean() < 12
+    assert {".jpg", ".jfif", ".tiff"} < suffixes().keys()
+    assert not {".pdf", ".eps", ".mpg", ".h5", ".wmf", ".heic", ".jxl"} & suffixes().keys()
+
+
+@pytest.mark.parametrize(
+    ("data", "converted"),
+    [
+        (lambda: encoded(picture(1)), ()),
+        (lambda: encoded(picture(1).convert("L"), "PNG"), ("grey",)),
+        (lambda: encoded(picture(1).convert("CMYK")), ("CMYK",)),
+        (lambda: encoded(picture(1).convert("RGBA"), "PNG"), ("alpha",)),
+        (lambda: encoded(Image.fromarray(np.full((20, 20), 0x8003, np.uint16)), "PNG"), ("16-bit grey",)),
+        (lambda: moving("GIF"), ("first frame", "palette")),
+        (lambda: moving("TIFF"), ("first frame",)),
+        (lambda: moving("PNG"), ("first frame",)),
+    ],
+)
+def test_what_was_done_to_make_it_rgb_is_said(data: Callable[[], bytes], converted: tuple[str, ...]) -> None:
+    assert good(data()).converted == converted
+
+
+def moving(form: str) -> bytes:
+    return encoded(picture(1), form, save_all=True, append_images=[picture(2)])
+
+
+@pytest.mark.parametrize("form", ["GIF", "TIFF", "PNG"])
+def test_of_a_moving_picture_the_first_frame_counts(form: str) -> None:
+    assert np.array_equal(good(moving(form)).pixels, good(encoded(picture(1), form)).pixels)
 
 
 def flat(mode: str, colour: object, **options: object) -> bytes:
@@ -78,6 +123,7 @@ def test_orientation_tags_are_obeyed(orientation: int) -> None:
     assert np.array_equal(turned.pixels, plain.pixels)
     assert turned.digest == plain.digest
     assert (turned.width, turned.height) == (40, 36)
+    assert turned.converted == (("turned",) if orientation > 1 else ())
 
 
 def test_damaged_orientation_tags_are_ignored() -> None:
@@ -102,12 +148,15 @@ def test_the_hash_is_that_of_the_pixels_alone() -> None:
         (b"\x00" * 500, "cannot identify"),
         (encoded(picture(1))[:-400], "(?i)truncated"),
         (encoded(picture(1), "PNG")[:-400], "truncated|broken"),
-        (encoded(picture(1), "GIF"), "cannot identify image file as JPEG, PNG, WEBP, BMP"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 40\n", "cannot identify"),
+        (encoded(Image.new("F", (20, 20)), "TIFF"), "samples of 32 bits"),
+        (encoded(Image.new("I", (20, 20)), "TIFF"), "samples of 32 bits"),
+        (png_header(1, 2**26), "1x67108864 is smaller than 16x16"),
         (encoded(picture(1, 40, 12)), "40x12 is smaller than 16x16"),
         (encoded(Image.new("1", (8192, 8193)), "PNG"), "decompression bomb: 8192x8193"),
         (encoded(Image.new("1", (20000, 20000)), "PNG"), "decompression bomb|exceeds limit"),
     ],
-    ids=["empty", "page", "zeros", "cut-jpeg", "cut-png", "gif", "small", "bomb", "big-bomb"],
+    ids=["empty", "page", "zeros", "cut-jpeg", "cut-png", "eps", "float", "int", "column", "small", "bomb", "big-bomb"],
 )
 def test_what_cannot_be_used_is_refused_in_a_few_words(data: bytes, reason: str) -> None:
     found = decode(data, 16)
@@ -133,7 +182,7 @@ def test_no_warning_escapes() -> None:
 
 
 @given(
-    st.sampled_from(["JPEG", "PNG", "WEBP", "BMP"]),
+    st.sampled_from(["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "JPEG2000", "TGA"]),
     st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=30),
     st.integers(0, 10**6) | st.none(),
 )

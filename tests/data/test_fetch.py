@@ -93,6 +93,12 @@ def test_an_interrupted_download_is_resumed(server: Server, tmp_path: Path, know
     assert server.asked == [None, "bytes=300000-"]
 
 
+def test_a_file_of_the_right_size_is_not_trusted(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "x.zip").write_bytes(DATA[:-1] + b"?")
+    assert download(offered(server), tmp_path).read_bytes() == DATA
+    assert server.asked == [None]
+
+
 def test_other_bytes_are_refused_and_removed(server: Server, tmp_path: Path) -> None:
     file = offered(server)
     server.files["x.zip"] = DATA[:-1] + b"?"

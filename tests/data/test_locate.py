@@ -26,7 +26,7 @@ from avq.data.roots import cache_root
 from avq.data.sources import Dataset, load_dataset
 from avq.errors import UsageError
 
-from .made import CONTAINERS, as_folder, as_zip, encoded, photographs, picture, snapshot
+from .made import as_folder, as_zip, encoded, photographs, picture, snapshot
 
 CONFIG = DataConfig("celebahq", image_size=16)
 
@@ -292,18 +292,3 @@ def test_the_real_folders(real_root: Path, name: str) -> None:
     assert dataset.train.images.shape == (100, 64, 64, 3)
     assert len(dataset.validation) > 100
     assert len(dataset.test) > 200
-
-
-def test_the_real_folders_through_every_container(real_root: Path, tmp_path: Path) -> None:
-    """The first 150 bedrooms, as they lie and repacked: the same splits, bit for bit."""
-    folder = real_root / "lsun" / "bedroom"
-    if not folder.is_dir():
-        pytest.skip(f"no LSUN bedrooms at {real_root}")
-    files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())[:150]}
-    config, seen = DataConfig("lsun-bedroom", image_size=64), []
-    for kind, make in CONTAINERS.items():
-        source = make(files, tmp_path / kind.replace(".", "-"))
-        prepare_into(tmp_path / f"set-{kind}", source, "lsun-bedroom", 64)
-        seen.append(load_dataset(config, tmp_path / f"set-{kind}"))
-    assert all(same(seen[0], other) for other in seen)
-    assert len(seen[0].train) > 90

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -12,8 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from avq.data import chunks
 from avq.data.cards import Card, get_card
@@ -103,11 +102,12 @@ def test_the_same_bytes_for_any_number_of_workers(
     assert sorted(path.name for path in tmp_path.iterdir()) == [".folder-16.lock", "folder-16"]
 
 
-def test_what_is_there_is_not_made_again(expected: Prepared, tmp_path: Path) -> None:
+def test_what_is_there_is_not_made_again(files: Files, expected: Prepared, tmp_path: Path) -> None:
     again = make(Path(expected.source_path), expected.folder.parent)
     assert again.reused
+    assert make(as_zip(files, tmp_path / "zipped"), expected.folder.parent).reused, "the same images in a zip"
     other = as_folder(photographs(40, start=100), tmp_path / "other")
-    with pytest.raises(UsageError, match="was prepared from another source"):
+    with pytest.raises(UsageError, match="was prepared from other images"):
         make(other, expected.folder.parent)
     assert snapshot(expected.folder) == snapshot(again.prepared.folder)
 
@@ -157,28 +157,40 @@ def test_what_cannot_be_used_is_listed_with_the_reason(kind: str, files: Files, 
     check(prepared)
 
 
-@given(st.integers(0, 2**32))
-@settings(max_examples=3)
-def test_a_hundred_damaged_among_a_thousand(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
-    """Cut off, overwritten or emptied: each is named, and all others are there."""
-    generator = np.random.default_rng(seed)
-    whole = [encoded(picture(number, 20, 18), "PNG" if number % 3 == 0 else "JPEG") for number in range(1000)]
-    damaged = set(generator.choice(1000, 100, replace=False).tolist())
-    files = {f"{n:04}.jpg": _damage(data, generator) if n in damaged else data for n, data in enumerate(whole)}
-    folder = tmp_path_factory.mktemp("thousand")
-    prepared = make(as_folder(files, folder / "source"), folder / "out", max_bad=100).prepared
-    lines = table(prepared)
-    named = {int(line["key"][:4]) for line in lines if line["note"]}
-    assert named == damaged
-    assert sum(prepared.counts.values()) == 900
-    assert len(lines) == 1000
-    check(prepared)
+def test_the_set_says_what_became_of_its_source(files: Files, tmp_path: Path) -> None:
+    odd = {"grey.png": encoded(picture(80).convert("L"), "PNG"), "notes.txt": b"", ".thumbnails/a.jpg": b"x"}
+    source = as_folder(files | odd | {f"bad{n}.jpg": b"" for n in range(7)}, tmp_path / "source")
+    prepared = make(source, tmp_path / "out", max_bad=7).prepared
+    assert prepared.account == [
+        "71 images taken, 1 of them converted (1 grey), 7 refused",
+        "ignored files: 1 hidden, 1 .txt",
+        *(f"refused bad{n}.jpg: empty file" for n in range(5)),
+        "refused 2 more, listed in images.csv",
+    ]
+    del prepared.manifest["account"]  # as of sets of the first release
+    assert prepared.account == ["71 images taken, 7 refused", "refused 7 images, listed in images.csv"]
 
 
-def _damage(data: bytes, generator: np.random.Generator) -> bytes:
-    """Bytes that no decoder accepts."""
-    overwritten = bytes(generator.integers(1, 255, 24, dtype=np.uint8)) + data[24:]
-    return (b"", data[: len(data) // 2], b"<html>" + data, overwritten)[generator.integers(4)]
+def test_chunks_end_before_they_hold_too_many_bytes(files: Files, expected: Prepared, tmp_path: Path) -> None:
+    """Of 32 images of 256 MiB each, not all are in memory at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("avq.data.prepare.CHUNK_BYTES", 3000)
+        patch.setattr("avq.data.prepare._finish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            make(as_tar(files, tmp_path / "a"), tmp_path / "out")
+    assert sum(1 for _ in (tmp_path / "out").rglob("*.json")) > 10
+    assert splits(make(tmp_path / "a.tar", tmp_path / "out").prepared) == splits(expected)
+
+
+def test_a_worker_that_is_killed_is_one_line_with_advice(tmp_path: Path) -> None:
+    source = open_container(as_folder(photographs(3 * CHUNK), tmp_path / "source"))
+
+    def kill(done: int, total: int | None) -> None:
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    with pytest.raises(AvqError, match=r"was killed after .* fewer --workers than 2; what is done stays"):
+        prepare(CARD, source, 16, tmp_path / "out", workers=2, on_progress=kill)
 
 
 def test_too_few_images_for_three_splits(tmp_path: Path) -> None:
@@ -273,7 +285,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("processes", ["threads", "processes"])
 def test_killed_and_resumed_it_ends_in_the_same_bytes(tmp_path: Path, processes: str) -> None:
     """kill -9 again and again, while it decodes and while it writes the splits, until it ends."""
-    source = as_folder(photographs(6 * CHUNK + 5), tmp_path / "source")
+    source = as_tar({**photographs(6 * CHUNK + 5), "notes.txt": b""}, tmp_path / "source")
     whole = snapshot(make(source, tmp_path / "whole").prepared.folder)
     script = tmp_path / "killed.py"
     script.write_text(_KILLED)

@@ -10,7 +10,7 @@ import click
 
 from avq.cli import options
 from avq.cli.commands.data_prepare import prepare
-from avq.cli.output import Row, print_rows
+from avq.cli.output import Row, print_lines, print_rows
 from avq.cli.progress import counting
 from avq.errors import AvqError, UsageError
 
@@ -64,7 +64,7 @@ def fetch(name: str, output: Path | None) -> None:
         return
     if not card.downloads:
         terms = f" Its terms: {card.terms}." if card.terms else ""
-        raise AvqError(f"{name} cannot be fetched for you.{terms} To get it, {card.how_to_get}")
+        raise UsageError(f"{name} cannot be fetched for you.{terms} To get it, {card.how_to_get}")
     click.echo(f"{name}: {card.licence}", err=True)
     folder = root / "downloads" / name
     with counting("bytes") as count:
@@ -95,21 +95,24 @@ def check(name: str | None, size: int | None, data_root: Path | None, style: str
 
     root, _ = resolve_root(data_root)
     rows: list[Row] = []
+    accounts: list[str] = []
     for card in map(get_card, [name] if name else list_datasets()):
         sizes = [at for at in prepared_sizes(root, card.name) if size in (None, at)]
         if card.kind == "cifar10" and (root / card.folder).is_dir():
             sizes = [card.native_size]
-        rows += [_checked(card, root, at) for at in sizes]
+        rows += [_checked(card, root, at, accounts) for at in sizes]
     if not rows:
         what = f"of {name}" + (f" at {size} pixels" if size else "") if name else "of any dataset"
         raise UsageError(f"nothing {what} is prepared in {root}")
     print_rows(rows, style)
+    if style == "table":
+        print_lines(accounts)
     wrong = sum(row["verdict"] != "good" for row in rows)
     if wrong:
         raise AvqError(f"{wrong} of {len(rows)} sets are damaged")
 
 
-def _checked(card: Card, root: Path, size: int) -> Row:
+def _checked(card: Card, root: Path, size: int, accounts: list[str]) -> Row:
     from avq.data import cifar10, prepared
 
     row: dict[str, object] = {"dataset": card.name, "size": size, "images": sum(card.images.values()) or None}
@@ -120,6 +123,8 @@ def _checked(card: Card, root: Path, size: int) -> Row:
             found = prepared.find_prepared(root, card, size)
             assert found is not None
             row["images"] = sum(found.counts.values())
+            first, *refused = found.account
+            accounts += [f"{found.folder.name}: {first}", *(f"  {line}" for line in refused)]
             prepared.check(found)
     except AvqError as error:
         return row | {"verdict": str(error)}
