@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avq.design.ablation import Ablation, load_ablation
+from avq.design.evaluations import evaluation_of
 from avq.design.plan import Choices, Plan, make_plan
 from avq.design.presets import get_preset
 from avq.design.run import Run
@@ -19,11 +20,11 @@ from avq.execution.executors import Executor, opened
 from avq.files import DiskError
 from avq.plugins import load_plugins
 from avq.store.assembly import assemble, costs_of
+from avq.store.experiment import read_plan
 from avq.store.layout import Store
 from avq.store.merge import merge
 from avq.tasks import tune
 from avq.tasks.carry_out import fail, lineage, run_task
-from avq.tasks.evaluate import evaluation_of
 from avq.tasks.events import Event, OnEvent
 from avq.tasks.forecast import Known
 from avq.tasks.job import Job, environment_now
@@ -140,6 +141,10 @@ def _swept(made: Plan, sweep: _Sweep, keep_stale: bool) -> DataFrame:
         sweep.carry_out(tune.distinct(trials))
         made = tune.tuned(made, tune.chosen(trials, store))
     stale = _stale(made, store, report, keep_stale)
+    try:
+        read_plan(store.experiments / made.experiment)
+    except UsageError:
+        report(Event("message", text="the experiment's plan.json is damaged: its table begins anew with these rows"))
     merge(made, store, stale, machine)
 
     def keep_table(event: Event) -> None:

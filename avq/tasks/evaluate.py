@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from avq.design.parts import evaluation_code, measure_code
 from avq.design.run import Evaluation, Run
 from avq.files import write_atomic
 from avq.machine import machine_name
-from avq.metrics.measures import BASE, measured_after, measured_together
-from avq.metrics.weights import available
-from avq.store.layout import RECORD, Store, write_progress
+from avq.store.layout import PER_IMAGE, RECORD, Store, is_as_written, write_progress
 from avq.store.record import of_run, record_frame
 from avq.tasks.carry_out import ParentLost
 from avq.tasks.images import images_of
@@ -21,25 +18,6 @@ from avq.training.config import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-PER_IMAGE = "per_image.parquet"
-
-
-def evaluation_of(run: Run, allow_small: bool = False) -> Evaluation:
-    """The task that measures a run with all that can be measured with here."""
-    return Evaluation(run, measures_here(), evaluation_code(run.dataset), allow_small)
-
-
-def measures_here() -> dict[str, dict[str, Any]]:
-    """Everything that measures, with its code and the weights that it has here."""
-    here, after = set(available()), measured_after()
-    found = {}
-    for name, metrics in (measured_together() | after).items():
-        code = measure_code(name, *BASE) if name in after else measure_code(name)
-        versions = ".".join(str(metric.version) for metric in metrics)
-        weights = sorted({metric.weights for metric in metrics} & here)
-        found[name] = {"code": f"{code}-{versions}", "weights": weights}
-    return found
 
 
 def is_trained(store: Store, run: Run) -> bool:
@@ -69,7 +47,7 @@ def carry_out(job: Job, store: Store, folder: Path) -> DataFrame:
     model = load_model(home / CHECKPOINT_FILE)
     give_freed_memory_back()
     missing, earlier = task.missing(store.describe(task)), store.record(task)
-    whole = earlier is None or len(missing) == len(task.measures)
+    whole = earlier is None or len(missing) == len(task.measures) or not is_as_written(folder / PER_IMAGE)
     measured, images = evaluate(
         model, dataset, task.split, device=job.device, allow_small=task.allow_small, only=None if whole else missing
     )

@@ -109,4 +109,3 @@ def test_costs_that_fail_are_failed_rows_and_are_tried_again(folder: Path, monke
     own, _ = go(folder, only=["aren-1"])
     assert not (own["status"] == "failed").any()
     assert "train-images-per-s" in set(own["metric"])
-

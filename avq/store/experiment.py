@@ -1,0 +1,74 @@
+"""An experiment's folder: plan.json, which holds the checksums of table.csv, and the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from avq.aliases import current_tree
+from avq.data.hashing import sha256_of_file
+from avq.errors import UsageError
+from avq.files import read_json, sha256_of, write_atomic, write_json
+from avq.store.record import read_records, to_csv, typed
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+PLAN, TABLE = "plan.json", "table.csv"
+
+
+class _Planned(BaseModel):
+    row: str
+    seed: int
+    run: str
+
+
+class _Shape(BaseModel):
+    """What is read of a plan.json; all of it is missing where no ablation planned the experiment."""
+
+    ablation: dict[str, Any] | None = None
+    rows: list[dict[str, Any]] = []
+    runs: list[_Planned] = []
+    tables: list[str] = []
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    """An experiment's plan.json, with today's names; empty where there is none.
+
+    Raises:
+        UsageError: it is damaged.
+    """
+    path = folder / PLAN
+    plan = read_json(path)
+    try:
+        _Shape.model_validate(plan)
+    except ValidationError:
+        plan = {}
+    if not plan and path.exists():
+        raise UsageError(f"{path} is damaged: give the experiment's command again; what is finished is not repeated.")
+    return plan if "schema_version" in plan else dict(current_tree(plan))
+
+
+def read_table(folder: Path) -> DataFrame:
+    """An experiment's table; errors as `read_records`, and UsageError where it is not the one that was written."""
+    path = folder / TABLE
+    table, known = read_records(path), read_plan(folder).get("tables", [])
+    if known and sha256_of_file(path) not in known:
+        raise UsageError(f"{path} is damaged: give the experiment's command again; what is finished is not repeated.")
+    return table
+
+
+def write_experiment(folder: Path, plan: dict[str, Any], table: DataFrame) -> None:
+    """Put an experiment's plan and its table in their places; a table without rows leaves the one that is there."""
+    try:
+        known = read_plan(folder).get("tables", [])
+    except UsageError:
+        known = []
+    text = to_csv(typed(table))
+    # The one before too: it is there until the new one is.
+    tables = [sha256_of(text), *known[:1]] if len(table) else known
+    write_json(folder / PLAN, plan | {"tables": tables})
+    if len(table):
+        write_atomic(folder / TABLE, text)
