@@ -51,7 +51,7 @@ def status(output: str | Path = "avq-runs") -> list[RunStatus]:
         raise UsageError(f"{output} is no store: `avq-bench run` makes one.")
     planned: dict[str, list[str]] = {}
     for path in sorted(store.experiments.glob(f"*/{PLAN}")):
-        for item in read_plan(path.parent).get("runs", []):
+        for item in read_plan(path.parent, path.parent.name).get("runs", []):
             name = store.named(item["run"]).name
             if path.parent.name not in planned.setdefault(name, []):
                 planned[name].append(path.parent.name)

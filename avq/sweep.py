@@ -142,7 +142,7 @@ def _swept(made: Plan, sweep: _Sweep, keep_stale: bool) -> DataFrame:
         made = tune.tuned(made, tune.chosen(trials, store))
     stale = _stale(made, store, report, keep_stale)
     try:
-        read_plan(store.experiments / made.experiment)
+        read_plan(store.experiments / made.experiment, made.experiment)
     except UsageError:
         report(Event("message", text="the experiment's plan.json is damaged: its table begins anew with these rows"))
     merge(made, store, stale, machine)

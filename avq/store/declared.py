@@ -23,7 +23,7 @@ def ablation_of(results: str | Path, experiment: str) -> Ablation | None:
     """
     results = Path(results)
     for folder in (results / "experiments" / experiment, results):
-        described = read_plan(folder).get("ablation")
+        described = read_plan(folder, experiment).get("ablation")
         if described is not None:
             try:
                 return Ablation(**described)

@@ -34,11 +34,11 @@ class _Shape(BaseModel):
     tables: list[str] = []
 
 
-def read_plan(folder: Path) -> dict[str, Any]:
-    """An experiment's plan.json, with today's names; empty where there is none.
+def read_plan(folder: Path, experiment: str = "") -> dict[str, Any]:
+    """The plan.json of an experiment of that name (any, by default), with today's names; empty where there is none.
 
     Raises:
-        UsageError: it is damaged.
+        UsageError: it is damaged, or another experiment's.
     """
     path = folder / PLAN
     plan = read_json(path)
@@ -46,7 +46,8 @@ def read_plan(folder: Path) -> dict[str, Any]:
         _Shape.model_validate(plan)
     except ValidationError:
         plan = {}
-    if not plan and path.exists():
+    is_another = experiment and plan.get("experiment", experiment) != experiment
+    if is_another or (not plan and path.exists()):
         raise UsageError(f"{path} is damaged: give the experiment's command again; what is finished is not repeated.")
     return plan if "schema_version" in plan else dict(current_tree(plan))
 
@@ -63,7 +64,7 @@ def read_table(folder: Path) -> DataFrame:
 def write_experiment(folder: Path, plan: dict[str, Any], table: DataFrame) -> None:
     """Put an experiment's plan and its table in their places; a table without rows leaves the one that is there."""
     try:
-        known = read_plan(folder).get("tables", [])
+        known = read_plan(folder, plan["experiment"]).get("tables", [])
     except UsageError:
         known = []
     text = to_csv(typed(table))

@@ -45,7 +45,7 @@ def with_earlier(plan: Plan, store: Store) -> Plan:
     Of a plan.json that is damaged, none.
     """
     try:
-        earlier = read_plan(store.experiments / plan.experiment)
+        earlier = read_plan(store.experiments / plan.experiment, plan.experiment)
         if not _is_same_question(plan, earlier):
             return plan
         before = {row["label"]: _row(row) for row in earlier["rows"]}
