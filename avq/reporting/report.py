@@ -230,7 +230,8 @@ class Report:
 
     def command(self) -> str:
         """The command that trains these runs again (from its store, where nothing changed)."""
-        plan = read_plan(self.store / "experiments" / self.experiment, self.experiment) if self.store is not None else {}
+        store, name = self.store, self.experiment
+        plan = read_plan(store / "experiments" / name, name) if store is not None else {}
         if "command" in plan:  # no ablation's
             return str(plan["command"])
         first, seeds = self.long.iloc[0], self._seeds

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 PLAN, TABLE = "plan.json", "table.csv"
+_AGAIN = "give the experiment's command again; what is finished is not repeated"
 
 
 class _Planned(BaseModel):
@@ -48,17 +49,21 @@ def read_plan(folder: Path, experiment: str = "") -> dict[str, Any]:
         plan = {}
     is_another = experiment and plan.get("experiment", experiment) != experiment
     if is_another or (not plan and path.exists()):
-        raise UsageError(f"{path} is damaged: give the experiment's command again; what is finished is not repeated.")
+        raise UsageError(f"{path} is damaged: {_AGAIN}.")
     return plan if "schema_version" in plan else dict(current_tree(plan))
 
 
 def read_table(folder: Path) -> DataFrame:
     """An experiment's table; errors as `read_records`, and UsageError where it is not the one that was written."""
-    path = folder / TABLE
-    table, known = read_records(path), read_plan(folder).get("tables", [])
+    path, plan = folder / TABLE, read_plan(folder)
+    if not plan:
+        raise UsageError(
+            f"{path} has no {PLAN} beside it: give the experiment's command again, or the table's own path."
+        )
+    known = plan.get("tables", [])  # the first release's has none
     if known and sha256_of_file(path) not in known:
-        raise UsageError(f"{path} is damaged: give the experiment's command again; what is finished is not repeated.")
-    return table
+        raise UsageError(f"{path} is damaged: {_AGAIN}.")
+    return read_records(path)
 
 
 def write_experiment(folder: Path, plan: dict[str, Any], table: DataFrame) -> None:

@@ -85,6 +85,7 @@ def test_presets_are_never_mixed(call, store):
     other = store / "experiments" / "pair-small-made"
     other.mkdir()
     (other / "table.csv").write_text(to_csv(made(preset="small", experiment="pair-small-made", protocol="mae.1:n=2")))
+    (other / "plan.json").write_text(json.dumps({"ablation": PAIR.model_dump()}))
     shown = call("table", "avq-runs")
     assert [line for line in shown.stdout.splitlines() if line.startswith("pair-")] == [
         "pair-small-made",
