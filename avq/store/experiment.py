@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from avq.aliases import current_tree
 from avq.data.hashing import sha256_of_file
@@ -26,13 +26,17 @@ class _Planned(BaseModel):
     run: str
 
 
-class _Shape(BaseModel):
-    """What is read of a plan.json; all of it is missing where no ablation planned the experiment."""
+class _FirstRelease(BaseModel):
+    """What a plan.json of the first release holds, which has no checksum."""
 
-    ablation: dict[str, Any] | None = None
-    rows: list[dict[str, Any]] = []
-    runs: list[_Planned] = []
-    tables: list[str] = []
+    ablation: dict[str, Any]
+    rows: list[dict[str, Any]]
+    runs: list[_Planned]
+
+
+class _FirstScale(BaseModel):
+    experiment: str
+    points: list[dict[str, Any]]
 
 
 def read_plan(folder: Path, experiment: str = "") -> dict[str, Any]:
@@ -42,14 +46,17 @@ def read_plan(folder: Path, experiment: str = "") -> dict[str, Any]:
         UsageError: it is damaged, or another experiment's.
     """
     path = folder / PLAN
-    plan = read_json(path)
-    try:
-        _Shape.model_validate(plan)
-    except ValidationError:
-        plan = {}
-    is_another = experiment and plan.get("experiment", experiment) != experiment
-    if is_another or (not plan and path.exists()):
-        raise UsageError(f"{path} is damaged: {_AGAIN}.")
+    if not path.exists():
+        return {}
+    plan = read_json(path, checked=True)
+    if not plan:
+        try:
+            plan = read_json(path)
+            TypeAdapter(_FirstRelease | _FirstScale).validate_python(plan)
+        except ValidationError:
+            raise UsageError(f"{path} is damaged: {_AGAIN}.") from None
+    if experiment and plan.get("experiment", experiment) != experiment:
+        raise UsageError(f"{path} is of another experiment: {_AGAIN}.")
     return plan if "schema_version" in plan else dict(current_tree(plan))
 
 

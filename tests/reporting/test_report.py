@@ -10,6 +10,7 @@ import pytest
 
 from avq.design.ablation import Ablation
 from avq.errors import UsageError
+from avq.files import write_json
 from avq.reporting import notebook
 from avq.reporting.report import Report
 
@@ -45,7 +46,7 @@ def store(long: pd.DataFrame, tmp_path: Path) -> Path:
     plan = tmp_path / "store" / "experiments" / "pair-small-cifar10" / "plan.json"
     plan.parent.mkdir(parents=True)
     rows = [{"settings": {"steps": {"value": 5, "origin": "--set"}, "code_dim": {"value": 4, "origin": "default"}}}]
-    plan.write_text(json.dumps({"rows": rows, "ablation": ABLATION.model_dump()}))
+    write_json(plan, {"rows": rows, "ablation": ABLATION.model_dump()})
     return tmp_path / "store"
 
 
@@ -137,7 +138,7 @@ def test_what_scale_measured_has_its_picture_and_table_and_no_sections_of_traini
             "pass": "forward"}  # fmt: skip
     long = pd.DataFrame([cell | {"latent_size": str(n), "row": f"attention[{n}]", "value": n / 1e3} for n in (16, 32)])
     (tmp_path / "experiments/scale-cpu").mkdir(parents=True)
-    (tmp_path / "experiments/scale-cpu/plan.json").write_text('{"command": "avq-bench scale --latent-sizes 16,32"}')
+    write_json(tmp_path / "experiments/scale-cpu/plan.json", {"command": "avq-bench scale --latent-sizes 16,32"})
     report = Report(long, store=tmp_path)
     made = sources(notebook.build(notebook.Inputs(Path("r.csv"), tmp_path), [report], Path(), "c"))
     assert "report.attention_scaling()" in made
