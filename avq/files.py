@@ -1,8 +1,9 @@
-"""Files: written completely or not at all, read as JSON, locked by one process at a time."""
+"""Files: written completely or not at all, read as JSON whose checksum is right, locked by one process at a time."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import threading
@@ -14,6 +15,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from avq.errors import AvqError
+
+_CHECKSUM = "checksum"  # in a JSON file: sha256 of the rest
 
 
 class DiskError(AvqError):
@@ -64,18 +67,42 @@ def write_atomic(path: Path, content: bytes | str, durable: bool = True) -> None
         raise disk_error(path, error) from None
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; empty where the file is missing or damaged."""
+def read_json(path: Path, checked: bool = False) -> dict[str, Any]:
+    """A JSON object from a file; empty where the file is missing, damaged, or not what its checksum says.
+
+    Args:
+        path: a file that `write_json` wrote, or that has no checksum, such as those of the first release.
+        checked: take none without a checksum.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return value if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        return {}
+    checksum = value.pop(_CHECKSUM, None)
+    whole = checksum == sha256_of(_json(value)) or (checksum is None and not checked)
+    return value if whole else {}
 
 
 def write_json(path: Path, value: dict[str, Any], durable: bool = True) -> None:
-    """Write a JSON object as `write_atomic`."""
-    write_atomic(path, json.dumps(value, indent=1, sort_keys=True, default=str) + "\n", durable)
+    """Write a JSON object, and its checksum in it, as `write_atomic`."""
+    write_atomic(path, json_text(value), durable)
+
+
+def json_text(value: dict[str, Any]) -> str:
+    """What `write_json` writes."""
+    plain = json.loads(_json(value))
+    return _json(plain | {_CHECKSUM: sha256_of(_json(plain))}) + "\n"
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=1, sort_keys=True, default=str)
+
+
+def sha256_of(content: bytes | str) -> str:
+    """All 64 digits."""
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from avq.design.evaluations import evaluation_of
 from avq.design.plan import Plan
 from avq.design.run import Run
 from avq.execution.local import call_all
@@ -14,7 +15,7 @@ from avq.machine import machine_name
 from avq.store.assembly import costs_of
 from avq.store.layout import Store
 from avq.tasks import tune
-from avq.tasks.evaluate import evaluation_of, is_trained
+from avq.tasks.evaluate import is_trained
 from avq.tasks.events import OnEvent
 from avq.tasks.forecast import Known, ModelCost, measure, schedule
 from avq.tasks.job import Job, environment_now

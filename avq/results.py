@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avq.errors import UsageError
+from avq.store.experiment import TABLE, read_table
 from avq.store.record import COLUMNS, read_records
 
 if TYPE_CHECKING:
@@ -22,10 +23,10 @@ def load_results(path: str | Path) -> DataFrame:
 
     path = Path(path)
     if path.is_dir():
-        tables = sorted(path.glob("experiments/*/table.csv")) or sorted(path.glob("table.csv"))
+        tables = sorted(path.glob(f"experiments/*/{TABLE}")) or sorted(path.glob(TABLE))
         if not tables:
             raise UsageError(f"{path} holds no finished experiment; `avq-bench status` shows what is going on.")
-        frame = pd.concat([read_records(table) for table in tables], ignore_index=True)
+        frame = pd.concat([read_table(table.parent) for table in tables], ignore_index=True)
     else:
         frame = read_records(path)
     for name, fallback in (("experiment", ""), ("preset", ""), ("row", frame["variant"])):

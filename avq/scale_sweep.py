@@ -12,10 +12,10 @@ from avq.design.scale_point import MachineRates, ScalePoint
 from avq.design.task import canonical, fingerprint_of
 from avq.errors import AvqError, UsageError, unknown
 from avq.execution.local import call_alone
-from avq.files import write_atomic, write_json
+from avq.files import write_json
 from avq.machine import cores, describe_environment, machine_name
+from avq.store.experiment import write_experiment
 from avq.store.layout import Store
-from avq.store.record import to_csv
 from avq.store.scale_table import long_table
 from avq.tasks.events import Event, OnEvent
 
@@ -232,10 +232,8 @@ class _Points:
         table = long_table(done, self.predictions, self.outcomes, name)
         folder = self.store.experiments / name
         about = {"experiment": name, "command": self.command, "points": [asdict(point) for point in self.points]}
-        write_json(folder / "plan.json", about)
+        write_experiment(folder, about, table)
         write_json(folder / "environment.json", describe_environment(self.device))
-        if len(table):
-            write_atomic(folder / "table.csv", to_csv(table))
         return table
 
 

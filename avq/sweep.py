@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avq.design.ablation import Ablation, load_ablation
+from avq.design.evaluations import evaluation_of
 from avq.design.plan import Choices, Plan, make_plan
 from avq.design.presets import get_preset
 from avq.design.run import Run
@@ -20,11 +21,11 @@ from avq.files import DiskError
 from avq.metrics.weights import missing_weights
 from avq.plugins import load_plugins
 from avq.store.assembly import assemble, costs_of
+from avq.store.experiment import read_plan
 from avq.store.layout import Store
 from avq.store.merge import merge
 from avq.tasks import tune
 from avq.tasks.carry_out import fail, lineage, run_task
-from avq.tasks.evaluate import evaluation_of
 from avq.tasks.events import Event, OnEvent
 from avq.tasks.forecast import Known
 from avq.tasks.job import Job, environment_now
@@ -145,6 +146,10 @@ def _swept(made: Plan, sweep: _Sweep, keep_stale: bool) -> DataFrame:
     stale = _stale(made, store, report, keep_stale)
     if text := missing_weights():
         report(Event("message", text=text))
+    try:
+        read_plan(store.experiments / made.experiment, made.experiment)
+    except UsageError:
+        report(Event("message", text="the experiment's plan.json is damaged: its table begins anew with these rows"))
     merge(made, store, stale, machine)
 
     def keep_table(event: Event) -> None:

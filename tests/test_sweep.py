@@ -11,6 +11,7 @@ import pytest
 from made_tasks import ROWS, TINY, change_code
 
 from avq import sweep
+from avq.design import evaluations
 from avq.design.plan import Plan
 from avq.errors import UsageError
 from avq.files import read_json, write_json
@@ -19,7 +20,6 @@ from avq.run_status import status
 from avq.store.layout import Store, lock
 from avq.store.record import COLUMNS, to_csv
 from avq.sweep import run
-from avq.tasks import evaluate
 from avq.tasks.events import Event
 
 
@@ -255,7 +255,7 @@ def test_weights_that_have_come_measure_the_checkpoint_again_and_lost_ones_do_no
     }  # fmt: skip
     monkeypatch.delenv("AVQ_WEIGHTS_DIR")
     assert go(store, only=["aren-1"])[2] == []  # what was measured with them is kept
-    monkeypatch.setattr(evaluate, "available", lambda: ())
+    monkeypatch.setattr(evaluations, "available", lambda: ())
     assert len(go(store, only=["aren-1"], allow_small=True)[2]) == 1  # asked for anew
 
 

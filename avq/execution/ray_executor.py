@@ -21,9 +21,8 @@ from avq.execution.local import BUSY_SECONDS, POLL_SECONDS, ProcessDied
 from avq.execution.ray_cluster import Resources, fits, nodes, nowhere, slots_of
 from avq.execution.ray_task import Lost, NodeGone, WrongNode, cancel, home_of, marked, next_word, result, watch_over
 from avq.execution.tally import Eta, Tally
-from avq.files import read_json
 from avq.machine import machine_name
-from avq.store.layout import Store
+from avq.store.layout import Store, read_progress
 from avq.tasks.carry_out import fail, run_task
 from avq.tasks.events import Event, OnEvent
 from avq.tasks.forecast import Known, measure
@@ -285,7 +284,7 @@ class _Flights:
             where = f" on {flight.node}" if flight.node else ""
             text = f"lost {flight.job.name}{where} ({value}); it resumes from its last checkpoint"
             self.tally.on_event(Event("message", text=text))
-            state = read_json(Store(flight.job.root).folder(flight.job.run) / "progress.json").get("state")
+            state = read_progress(Store(flight.job.root).folder(flight.job.run)).get("state")
             begun = state in ("starting", "training", "evaluating")  # so what was there before is forgotten already
             self._later(replace(flight.job, fresh=flight.job.fresh and not begun))
             return
@@ -296,7 +295,7 @@ class _Flights:
     def _may_resume(self, job: Job) -> bool:
         """Whether a job that was lost is tried again: not where it was lost time and again at the same step."""
         name = job.name
-        step = int(read_json(Store(job.root).folder(job.run) / "progress.json").get("step", 0))
+        step = int(read_progress(Store(job.root).folder(job.run)).get("step", 0))
         further = step > self.furthest.get(name, -1)
         self.furthest[name] = max(step, self.furthest.get(name, -1))
         self.deaths[name] = 1 if further else self.deaths[name] + 1

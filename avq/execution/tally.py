@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from avq.errors import AvqError, Stopped
-from avq.files import DiskError, read_json
-from avq.store.layout import Store
+from avq.files import DiskError
+from avq.store.layout import Store, read_progress
 from avq.tasks.events import Event, OnEvent
 from avq.tasks.job import Job, Outcome
 
@@ -84,7 +84,7 @@ class Tally:
 
     def progress(self, item: AtWork, total_seconds_left: Callable[[], float | None]) -> None:
         """Tell how far a job is, where its process has said so in the store."""
-        state = read_json(Store(item.job.root).folder(item.job.run) / "progress.json")
+        state = read_progress(Store(item.job.root).folder(item.job.run))
         if state.get("state") in (None, "done", "failed"):
             return
         item.seconds_left = state.get("seconds_left")

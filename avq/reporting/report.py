@@ -26,7 +26,8 @@ from avq.reporting.samples import mean_errors, samples
 from avq.reporting.statistics import Judgement, judged
 from avq.reporting.styled import Table
 from avq.reporting.tables import judged_table
-from avq.store.declared import read_plan
+from avq.store.experiment import read_plan
+from avq.store.layout import is_as_written
 
 if TYPE_CHECKING:
     from avq.design.ablation import Ablation
@@ -230,7 +231,8 @@ class Report:
 
     def command(self) -> str:
         """What trains these runs again (from its store, where nothing changed): a line for each choice of seeds."""
-        plan = read_plan(self.store / "experiments" / self.experiment) if self.store is not None else {}
+        store, name = self.store, self.experiment
+        plan = read_plan(store / "experiments" / name, name) if store is not None else {}
         if "command" in plan:  # no ablation's
             return str(plan["command"])
         if self.ablation is None:
@@ -284,7 +286,7 @@ class Report:
         for line in runs.to_dict("records") if self.store is not None else []:
             path = self._folder(line["run"]) / "log.csv"
             # What is fitted, not trained, has an empty one.
-            if path.is_file() and path.read_text(encoding="utf-8").strip():
+            if path.is_file() and is_as_written(path) and path.read_text(encoding="utf-8").strip():
                 found.append(pd.read_csv(path).assign(**line))
         return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from avq.design.evaluations import evaluation_of
 from avq.design.parts import cost_code
 from avq.design.plan import Entry, Plan
 from avq.design.run import Costs, Run
-from avq.files import write_atomic
+from avq.errors import UsageError
+from avq.metrics.measures import measured_after, measured_together
 from avq.store.layout import LOG, Store
 from avq.store.quality import with_time_to_quality
-from avq.store.record import COLUMNS, to_csv, typed
+from avq.store.record import COLUMNS
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -33,7 +35,7 @@ def assemble(
     Returns:
         Long form: `record.COLUMNS`, `row`, and one column per axis. Cost rows have no seed and no split; the
         datasets of a model that has one size on both share what was measured once, each under its own name.
-        In rows of status `ok`, `reason` is a remark: a stale run, a published variant narrowed, a collapse.
+        In rows of status `ok`, `reason` is a remark: a stale run or value, a published variant narrowed, a collapse.
         Where the ablation states a quality, every trained run has its `time-to-quality`.
     """
     import pandas as pd
@@ -43,6 +45,7 @@ def assemble(
         run = stale.get(entry.run, entry.run)
         record = store.results(run)
         if record is not None:
+            record = _with_stale_values(record, store, run)
             record = with_time_to_quality(record, store.folder(run) / LOG, plan.ablation.budget.quality)
             remark = f"stale: trained by code {record['code'].iloc[0]}" if entry.run in stale else ""
             parts.append(_joined(record, plan, entry, remark))
@@ -55,6 +58,26 @@ def assemble(
     if not parts:
         return pd.DataFrame(columns=columns)
     return pd.concat(parts, ignore_index=True)[columns]
+
+
+def _with_stale_values(record: DataFrame, store: Store, run: Run) -> DataFrame:
+    """A run's record with a remark on values that other code measured, such as those whose renewal failed."""
+    try:
+        wanted = evaluation_of(run)
+    except UsageError:  # a plug-in or a dataset that this command does not have
+        return record
+    done = store.describe(wanted)
+    there = done.get("content", {}).get("measures", {}) if done.get("code") == wanted.code else {}
+    now = {name: measure["code"] for name, measure in wanted.measures.items()}
+    stale = {
+        metric.name
+        for name, metrics in {**measured_together(), **measured_after()}.items()
+        for metric in metrics
+        if there.get(name, {}).get("code") != now[name]
+    }
+    marked = record["metric"].isin(stale) & (record["split"] == wanted.split) & (record["status"] == "ok")
+    remarks = [_join("stale: measured by other code", own) for own in record["reason"]]
+    return record.assign(reason=record["reason"].where(~marked, remarks))
 
 
 def _joined(record: DataFrame, plan: Plan, entry: Entry, remark: str) -> DataFrame:
@@ -74,11 +97,6 @@ def _joined(record: DataFrame, plan: Plan, entry: Entry, remark: str) -> DataFra
 
 def _join(*remarks: object) -> str:
     return "; ".join(remark for remark in remarks if isinstance(remark, str) and remark)
-
-
-def write_table(plan: Plan, store: Store, table: DataFrame) -> None:
-    """Put the table in its place in the store."""
-    write_atomic(store.experiments / plan.experiment / "table.csv", to_csv(typed(table)))
 
 
 def costs_of(run: Run, machine: str) -> Costs:

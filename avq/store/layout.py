@@ -1,5 +1,9 @@
 """The store: a folder a task, a folder an experiment; everything in it appears whole or not at all.
 
+What was damaged or moved since is as good as absent. A task.json and a plan.json hold their own checksum and those of
+the files beside them, and a task.json names its task; a record of the first release names its run, whose config.json
+holds hashes of itself.
+
 <root>/runs/<run>/                  task.json environment.json checkpoint.safetensors log.csv progress.json
                                     tensorboard/ (where asked) record.csv (last)
 <root>/runs/<run>/evaluation-test/  task.json per_image.parquet record.csv
@@ -18,11 +22,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from avq.data.hashing import sha256_of_file
 from avq.design.run import Evaluation, Run
-from avq.errors import UsageError
-from avq.files import disk_error, held, is_held, read_json, write_atomic, write_json
+from avq.errors import AvqError, UsageError
+from avq.files import disk_error, held, is_held, json_text, read_json, sha256_of, write_atomic, write_json
 from avq.store.read_run import run_at
 from avq.store.record import is_failure, read_records, to_csv
+from avq.training.config import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
 
 RECORD, TASK, RESULT = "record.csv", "task.json", "result.json"
 LOG = "log.csv"  # the points of a training's validation curve
+PER_IMAGE = "per_image.parquet"
 
 
 class Store:
@@ -68,35 +75,56 @@ class Store:
         """The folder of the run of that name, as `folder`."""
         return _named(self.runs, name)
 
+    def run(self, name: str) -> Run | None:
+        """The run of that name, as its folder describes it; None where there is none, or where another's lies there."""
+        run = run_at(self.named(name))
+        return run if run is not None and _digits(run.name) == _digits(name) else None
+
     def describe(self, task: Task) -> dict[str, Any]:
-        """The task.json of what lies at a task's place; empty where nothing does."""
+        """The task.json of what lies at a task's place; empty where nothing does, or what is damaged or another's."""
         folder = self.folder(task)
-        described = read_json(folder / TASK)
-        if not described and isinstance(task, Run) and (run := run_at(folder)) is not None:
-            return run.describe()
-        return described
+        described = read_json(folder / TASK, checked=True)
+        if isinstance(task, Run) and not (folder / TASK).exists() and (run := run_at(folder)) is not None:
+            described = run.describe()  # of the first release
+        if task.grows:
+            parents = map(_digits, described.get("parents", []))
+            return described if [*parents] == [_digits(parent.name) for parent in task.parents] else {}
+        return described if described.get("fingerprint") == task.fingerprint else {}
 
     def record(self, task: Task) -> DataFrame | None:
         """The task's finished record (a failed one too); None where there is none, or none that is whole."""
-        path = self.folder(task) / RECORD
-        try:
-            if path.exists():
-                return _of_training(read_records(path)) if isinstance(task, Run) else read_records(path)
-            if isinstance(task, Evaluation) and not (path.parent / TASK).exists():  # as the first release had it
-                frame = read_records(path.parent.parent / RECORD)
+        if isinstance(task, Evaluation) and not (self.folder(task) / TASK).exists():
+            frame = self._read(task.run)  # the first release had it in the run's record
+            if frame is not None:
                 frame = frame[(frame["split"] == "test") & (frame["status"] != "failed")]
-                return frame if len(frame) else None
-        except UsageError:
-            pass  # damaged from outside: made again from what is whole
-        return None
+            return frame if frame is not None and len(frame) else None
+        frame = self._read(task)
+        if frame is None or not isinstance(task, Run) or is_failure(frame):
+            return frame
+        return frame[frame["split"] != "test"]
+
+    def _read(self, task: Task) -> DataFrame | None:
+        """What record.csv holds, if it is whole and the task's own."""
+        folder, first_release = self.folder(task), not (self.folder(task) / TASK).exists()
+        if not (self._holds(task, RECORD) or (first_release and self.describe(task))):
+            return None
+        try:
+            frame = read_records(folder / RECORD)
+        except AvqError:
+            return None
+        return frame if not first_release or set(frame["run"]) == {folder.name} else None
 
     def result(self, task: Task) -> dict[str, Any]:
-        """What a task gave that is no record; empty where there is none."""
-        return read_json(self.folder(task) / RESULT)
+        """What a task gave that is no record; empty where there is none that is whole."""
+        return read_json(self.folder(task) / RESULT, checked=True) if self._holds(task, RESULT) else {}
+
+    def _holds(self, task: Task, name: str) -> bool:
+        """Whether the task has left a file of that name, and it is as it was written."""
+        return name in self.describe(task).get("files", {}) and is_as_written(self.folder(task) / name)
 
     def finished(self, task: Task) -> bool:
         """Whether a task's results are there, whole, and no failure's."""
-        if not task.covered_by(self.describe(task)):
+        if not (task.covered_by(self.describe(task)) and is_as_written(self.folder(task) / PER_IMAGE)):
             return False
         if self.result(task):
             return True
@@ -130,17 +158,19 @@ class Store:
 
     def write_record(self, task: Task, record: DataFrame) -> None:
         """Put a record in its place, with what it is of: from then on the task is finished."""
-        folder = self.folder(task)
-        (folder / RECORD).unlink(missing_ok=True)  # a new task.json must never stand beside an old record
-        write_json(folder / TASK, task.describe())
-        write_atomic(folder / RECORD, to_csv(record))
+        self._write(task, RECORD, to_csv(record))
 
     def write_result(self, task: Task, result: dict[str, Any]) -> None:
         """As `write_record`, for what is no record."""
+        self._write(task, RESULT, json_text(result))
+
+    def _write(self, task: Task, name: str, text: str) -> None:
         folder = self.folder(task)
-        (folder / RESULT).unlink(missing_ok=True)
-        write_json(folder / TASK, task.describe())
-        write_json(folder / RESULT, result)
+        (folder / name).unlink(missing_ok=True)  # a new task.json must never stand beside old results
+        there = [path for path in (folder / beside for beside in (LOG, PER_IMAGE, CHECKPOINT_FILE)) if path.exists()]
+        files = {path.name: sha256_of_file(path) for path in there} | {name: sha256_of(text)}
+        write_json(folder / TASK, task.describe() | {"files": files})
+        write_atomic(folder / name, text)
 
     def clear(self, task: Task) -> None:
         """Forget what a task left, so that it is done afresh (the lock stays)."""
@@ -155,19 +185,28 @@ def _named(folder: Path, name: str) -> Path:
     own = folder / name
     if own.is_dir():
         return own
-    same = sorted(folder.glob(f"*-{name.rpartition('-')[2]}"))
+    same = sorted(folder.glob(f"*-{_digits(name)}"))
     return same[0] if same else own
 
 
-def _of_training(record: DataFrame) -> DataFrame:
-    """A run's own rows: the first release had those of its evaluation beside them."""
-    return record if is_failure(record) else record[record["split"] != "test"]
+def _digits(name: str) -> str:
+    """What tells a task's folder from others, whatever its variant is called."""
+    return name.rpartition("-")[2]
+
+
+def is_as_written(path: Path) -> bool:
+    """Whether a file in a task's folder is what the task.json there says of it; True where that says nothing of it."""
+    known = read_json(path.with_name(TASK), checked=True).get("files", {})
+    try:
+        return path.name not in known or sha256_of_file(path) == known[path.name]
+    except UsageError:
+        return False
 
 
 def forget_children(folder: Path) -> None:
     """Remove what was made of a task's earlier results."""
-    for path in folder.glob(f"*/{TASK}"):
-        shutil.rmtree(path.parent)
+    for path in folder.glob("evaluation-*"):
+        shutil.rmtree(path)
 
 
 @contextmanager
@@ -185,6 +224,11 @@ def is_locked(folder: Path) -> bool:
 def has_locked_children(folder: Path) -> bool:
     """Whether a process is at work on what is made of a task's results."""
     return any(is_held(path) for path in folder.glob("*/lock"))
+
+
+def read_progress(folder: Path) -> dict[str, Any]:
+    """A run's progress.json; empty where there is none that is whole."""
+    return read_json(folder / "progress.json", checked=True)
 
 
 def write_progress(folder: Path, state: str, **more: Any) -> None:

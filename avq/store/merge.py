@@ -13,11 +13,10 @@ from avq.design.rows import Row, labels
 from avq.design.run import Run
 from avq.design.settings import Setting
 from avq.errors import UsageError
-from avq.files import write_json
-from avq.store.assembly import assemble, write_table
-from avq.store.declared import read_plan
+from avq.files import held
+from avq.store.assembly import assemble
+from avq.store.experiment import read_plan, write_experiment
 from avq.store.layout import Store
-from avq.store.read_run import run_at
 
 
 def merge(
@@ -28,27 +27,35 @@ def merge(
 ) -> None:
     """Write the experiment's plan.json and table.csv: this plan's rows and seeds, and the finished ones of before.
 
-    Args as `assembly.assemble`. Earlier runs of other code are marked stale.
+    Args as `assembly.assemble`. Earlier runs of other code are marked stale. One command at a time: none loses rows.
     """
-    whole = with_earlier(plan, store)
-    earlier = set(whole.runs) - set(plan.runs)
-    older = {run: run for run in earlier if run.code != _code_now(run)}
-    write_json(store.experiments / plan.experiment / "plan.json", whole.describe())
-    table = assemble(whole, store, {**older, **stale}, machine)
-    if len(table):
-        write_table(whole, store, table)
+    folder = store.experiments / plan.experiment
+    with held(folder / "lock", wait=True):
+        whole = with_earlier(plan, store)
+        earlier = set(whole.runs) - set(plan.runs)
+        kept = {run for run in earlier if run.code != _code_now(run)} | set(stale.values())
+        used = tuple(replace(entry, run=stale.get(entry.run, entry.run)) for entry in whole.entries)
+        whole = replace(whole, entries=used)
+        write_experiment(folder, whole.describe(), assemble(whole, store, {run: run for run in kept}, machine))
 
 
 def with_earlier(plan: Plan, store: Store) -> Plan:
-    """The plan, and of the experiment's plan.json those rows and seeds that the plan lacks and that are finished."""
-    earlier = read_plan(store.experiments / plan.experiment)
-    if not _is_same_question(plan, earlier):
+    """The plan, and of the experiment's plan.json those rows and seeds that the plan lacks and that are finished.
+
+    Of a plan.json that is damaged, none.
+    """
+    try:
+        earlier = read_plan(store.experiments / plan.experiment, plan.experiment)
+        if not _is_same_question(plan, earlier):
+            return plan
+        before = {row["label"]: _row(row) for row in earlier["rows"]}
+    except (UsageError, KeyError, TypeError, AttributeError):
         return plan
-    rows = {row["label"]: _row(row) for row in earlier["rows"]} | {row.label: row for row in plan.rows}
+    rows = before | {row.label: row for row in plan.rows}
     entries = {(entry.row.label, entry.run.seed): entry for entry in plan.entries}
     for item in earlier["runs"]:
-        run = run_at(store.named(item["run"]))
-        if run is not None and store.results(run) is not None and store.finished(run):
+        run = store.run(item["run"])
+        if run is not None and item["row"] in rows and store.results(run) is not None and store.finished(run):
             entries.setdefault((item["row"], item["seed"]), Entry(rows[item["row"]], run))
     places = {label: index for index, label in enumerate(labels(plan.ablation))}
     keys = sorted(entries, key=lambda key: (places[key[0]], key[1]))

@@ -8,6 +8,7 @@ from typing import Any
 
 from avq.aliases import current_factory, current_settings
 from avq.design.run import Run
+from avq.design.task import fingerprint_of
 from avq.errors import UsageError
 from avq.files import read_json
 
@@ -18,12 +19,15 @@ def run_at(folder: Path) -> Run | None:
     Settings that are newer than the folder have the value that was in force before them. The first release wrote
     `config.json`, with its own way to name runs: they keep these names.
     """
-    described = read_json(folder / "task.json")
     try:
-        if described:
+        if (folder / "task.json").exists():
+            described = read_json(folder / "task.json", checked=True)
             return _run(described["settings"], described["code"], described["run"])
         config = read_json(folder / "config.json")
-        return _run(_of_today(config), config["code"], folder.name) if config else None
+        content = {name: config[name] for name in ("factory", "model", "data", "fingerprint", "train", "seed")}
+        own = fingerprint_of({"config": fingerprint_of(content), "code": config["code"]})
+        whole = own == config["id"] and folder.name == config["run"]
+        return _run(_of_today(config), config["code"], folder.name) if whole else None
     except (KeyError, TypeError, UsageError):
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -99,25 +100,38 @@ def read_records(path: Path) -> DataFrame:
     import pandas as pd
 
     try:
-        if path.suffix == ".parquet":
-            frame = pd.read_parquet(path)
-        else:
-            # Only an empty cell is an absent one: a row may well be called `none` or `nan`.
-            frame = pd.read_csv(
-                io.BytesIO(path.read_bytes()),
-                dtype=str,
-                keep_default_na=False,
-                na_values={name: [""] for name in (*_INTEGERS, *_NUMBERS)},
-            )
+        frame = pd.read_parquet(path) if path.suffix == ".parquet" else _from_csv(path.read_bytes())
     except FileNotFoundError:
         raise UsageError(f"no results at {path}.") from None
     except OSError as error:
         raise AvqError(f"cannot read {path}: {error.strerror or error}.") from None
-    except ValueError as error:  # what pandas and pyarrow raise derives from it
+    except (ValueError, NotImplementedError, csv.Error) as error:  # what pandas and pyarrow raise derives from them
         kind = "parquet" if path.suffix == ".parquet" else "CSV"
         reason = str(error).strip().partition("\n")[0]
         raise UsageError(f"{path} holds no results: it is no table in {kind}, or a damaged one ({reason}).") from error
     return _checked(frame, path)
+
+
+def _from_csv(content: bytes) -> DataFrame:
+    """Cells as text; ValueError where the file was cut short.
+
+    Only an empty cell is an absent one: a row may well be called `none` or `nan`.
+    """
+    import pandas as pd
+
+    text = content.decode("utf-8-sig")
+    if not text.endswith("\n"):
+        raise ValueError("it is empty, or ends in the middle of a line")
+    names, *rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row] or [[]]
+    if len(set(names)) < len(names):
+        raise ValueError("two columns have one name")
+    for row in rows:
+        if len(row) != len(names):
+            raise ValueError(f"a line has {len(row)} cells, the first has {len(names)}")
+    frame = pd.DataFrame(rows, columns=names, dtype=object)
+    numbers = [name for name in (*_INTEGERS, *_NUMBERS) if name in names]
+    frame[numbers] = frame[numbers].where(frame[numbers] != "")
+    return frame
 
 
 def _checked(frame: DataFrame, path: Path) -> DataFrame:

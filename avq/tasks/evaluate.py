@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
-from avq.design.parts import code_now, evaluation_code, measure_code
+from avq.design.parts import code_now
 from avq.design.run import Evaluation, Run
 from avq.design.task import Task
 from avq.errors import AvqError
 from avq.files import write_atomic
 from avq.machine import machine_name
-from avq.metrics.measures import BASE, measured_after, measured_together
-from avq.metrics.weights import available
-from avq.store.layout import RECORD, Store, write_progress
+from avq.metrics.measures import measured_after, measured_together
+from avq.store.layout import PER_IMAGE, RECORD, Store, is_as_written, write_progress
 from avq.store.record import is_failure, of_run, record_frame
 from avq.tasks.carry_out import ParentLost
 from avq.tasks.images import images_of
@@ -26,25 +25,6 @@ from avq.training.config import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-PER_IMAGE = "per_image.parquet"
-
-
-def evaluation_of(run: Run, allow_small: bool = False, precision: str = "auto") -> Evaluation:
-    """The task that measures a run with all that can be measured with here."""
-    return Evaluation(run, measures_here(), evaluation_code(run), allow_small, precision)
-
-
-def measures_here() -> dict[str, dict[str, Any]]:
-    """Everything that measures, with its code and the weights that it has here."""
-    here, after = set(available()), measured_after()
-    found = {}
-    for name, metrics in (measured_together() | after).items():
-        code = measure_code(name, *BASE) if name in after else measure_code(name)
-        versions = ".".join(str(metric.version) for metric in metrics)
-        weights = sorted({metric.weights for metric in metrics} & here)
-        found[name] = {"code": f"{code}-{versions}", "weights": weights}
-    return found
 
 
 def is_trained(store: Store, run: Run) -> bool:
@@ -75,8 +55,9 @@ def carry_out(job: Job, store: Store, folder: Path) -> tuple[Evaluation, DataFra
     model, file = load_model(checkpoint), _state_of(checkpoint)
     give_freed_memory_back()
     done, earlier = store.describe(task), store.record(task)
-    missing = task.missing(done)
-    adds = earlier is not None and not is_failure(earlier) and len(missing) < len(task.measures)
+    adds = earlier is not None and not is_failure(earlier) and is_as_written(folder / PER_IMAGE)
+    missing = task.missing(done if adds else {})
+    adds = adds and len(missing) < len(task.measures)
     measured, images = evaluate(
         model, dataset, task.split, device=job.device, allow_small=task.allow_small, precision=task.precision,
         only=missing,

@@ -14,7 +14,7 @@ from avq.design.task import Task
 from avq.errors import AvqError, UsageError
 from avq.files import write_atomic, write_json
 from avq.machine import describe_environment, machine_name
-from avq.store.layout import LOG, RECORD, TASK, Store, forget_children, write_progress
+from avq.store.layout import LOG, RECORD, TASK, Store, forget_children, is_as_written, write_progress
 from avq.store.record import failed_cell, of_run, record_frame, to_csv
 from avq.tasks.images import images_of
 from avq.tasks.job import Job
@@ -33,8 +33,10 @@ TRAINED: set[Path] = set()
 """Folders of the runs that this process trained to their end."""
 
 
-def carry_out(job: Job, _store: Store, folder: Path) -> tuple[Run, DataFrame]:
+def carry_out(job: Job, store: Store, folder: Path) -> tuple[Run, DataFrame]:
     """The record of a training, whose model lies in the folder; its state, which is needed no more, goes.
+
+    Nothing is taken up of what another run left there, or a run that cannot be told.
 
     Raises:
         AvqError: this process has other code than the run was planned for.
@@ -44,11 +46,13 @@ def carry_out(job: Job, _store: Store, folder: Path) -> tuple[Run, DataFrame]:
     run = cast(Run, job.task)
     if code_now(run) != run.code:
         raise AvqError("the code has changed since this run was planned: give the command again.")
+    if not store.describe(run):
+        store.clear(run)
+    history = _whole_history(run, folder)  # by the checksums of the task.json before
     (folder / RECORD).unlink(missing_ok=True)  # that of a failure, or a damaged one
     write_json(folder / TASK, run.describe())
     write_json(folder / "environment.json", describe_environment(job.device))
     write_progress(folder, "starting")
-    history = _whole_history(run, folder)
     if history is None:
         model, history = _trained(job, run, folder)
     else:
@@ -116,18 +120,20 @@ def _whole_history(run: Run, folder: Path) -> History | None:
     wanted = {"step", "seconds", "validation-mae"}
     if not rows or not wanted <= rows[-1].keys() or rows[-1]["step"] != run.train["steps"]:
         return None
+    if not is_as_written(folder / LOG):
+        return None
     return History(rows, rows[-1]["seconds"]) if is_whole(folder / CHECKPOINT_FILE) else None
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file of weights is there and is what its checksum says."""
+    """Whether a file of weights is there, is what its checksum says, and is what its run left."""
     from avq.training.checkpoint import read_tensors
 
     try:
         read_tensors(path)
     except UsageError:
         return False
-    return True
+    return is_as_written(path)
 
 
 def _measurements(job: Job, run: Run, history: History, model: Tokenizer) -> list[tuple[str, Measurement]]:

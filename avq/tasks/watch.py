@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from avq.errors import UsageError
 from avq.files import write_atomic
-from avq.store.layout import LOG
+from avq.store.layout import LOG, is_as_written
 from avq.tasks.job import Job
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def check_tensorboard() -> None:
 def read_log(folder: Path) -> list[dict[str, float]]:
     """The validation points of a run so far, oldest first; none where there is no log or a damaged one."""
     try:
+        if not is_as_written(folder / LOG):
+            return []
         rows = list(csv.DictReader(io.StringIO((folder / LOG).read_text(encoding="utf-8"))))
         return [{name: float(value) for name, value in row.items()} for row in rows]
     except (OSError, ValueError, TypeError):  # TypeError: a line with fewer cells than the first

@@ -27,10 +27,10 @@ print(json.dumps(planned()))
 
 def planned() -> dict[str, str]:
     from avq.design.ablation import Ablation
+    from avq.design.evaluations import evaluation_of
     from avq.design.plan import Choices, make_plan
     from avq.design.presets import get_preset
     from avq.store.assembly import costs_of
-    from avq.tasks.evaluate import evaluation_of
 
     rows = [{"variant": "aren-1"}, {"variant": "aren-1-rpa"}, {"variant": "vqvae"}, {"variant": "patch-kmeans"},
             {"variant": "aren-1", "adversarial": "bce"}, {"variant": "aren-1", "perceptual": "squeeze"}]  # fmt: skip

@@ -12,6 +12,7 @@ import pytest
 import avq
 from avq.design.ablation import Ablation
 from avq.errors import Stopped
+from avq.files import write_json
 from avq.run_status import RunStatus
 from avq.store.record import COLUMNS, to_csv
 from avq.tasks.events import Event
@@ -46,7 +47,7 @@ def store(in_empty_folder):
     folder = in_empty_folder / "avq-runs" / "experiments" / "pair-smoke-made"
     folder.mkdir(parents=True)
     (folder / "table.csv").write_text(to_csv(made()))
-    (folder / "plan.json").write_text(json.dumps({"ablation": PAIR.model_dump()}))
+    write_json(folder / "plan.json", {"ablation": PAIR.model_dump()})
     return in_empty_folder / "avq-runs"
 
 
@@ -85,6 +86,7 @@ def test_presets_are_never_mixed(call, store):
     other = store / "experiments" / "pair-small-made"
     other.mkdir()
     (other / "table.csv").write_text(to_csv(made(preset="small", experiment="pair-small-made", protocol="mae.1:n=2")))
+    write_json(other / "plan.json", {"ablation": PAIR.model_dump()})
     shown = call("table", "avq-runs")
     assert [line for line in shown.stdout.splitlines() if line.startswith("pair-")] == [
         "pair-small-made",

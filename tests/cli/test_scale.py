@@ -62,8 +62,8 @@ def test_check_finds_memory_that_grew(call, quick):
     before.to_csv("before.csv", index=False)
     row = (before["row"] == "attention[64,softmax,linear,forward]") & (before["metric"] == "attention-memory")
     before.loc[row, "value"] = float(before.loc[row, "value"].iloc[0]) * 1.5
-    before.to_csv(path, index=False)
-    bad = call("check", "avq-runs", "--baseline", "before.csv", code=1)
+    before.to_csv("after.csv", index=False)
+    bad = call("check", "after.csv", "--baseline", "before.csv", code=1)
     assert "attention[64,softmax,linear,forward]" in bad.stdout
 
 

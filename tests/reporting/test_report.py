@@ -10,6 +10,7 @@ import pytest
 
 from avq.design.ablation import Ablation, load_ablation
 from avq.errors import UsageError
+from avq.files import write_json
 from avq.reporting import notebook
 from avq.reporting.report import Report
 
@@ -47,7 +48,7 @@ def store(long: pd.DataFrame, tmp_path: Path) -> Path:
     plan.parent.mkdir(parents=True)
     origins = {"steps": (5, "--set"), "loss": ("a b", "--set"), "code_dim": (4, "default"), "dataset": ("x", "preset")}
     rows = [{"settings": {name: {"value": value, "origin": origin} for name, (value, origin) in origins.items()}}]
-    plan.write_text(json.dumps({"schema_version": 2, "rows": rows, "ablation": ABLATION.model_dump()}))
+    write_json(plan, {"schema_version": 2, "rows": rows, "ablation": ABLATION.model_dump()})
     return tmp_path / "store"
 
 
@@ -152,7 +153,7 @@ def test_what_scale_measured_has_its_picture_and_table_and_no_sections_of_traini
             "pass": "forward"}  # fmt: skip
     long = pd.DataFrame([cell | {"latent_size": str(n), "row": f"attention[{n}]", "value": n / 1e3} for n in (16, 32)])
     (tmp_path / "experiments/scale-cpu").mkdir(parents=True)
-    (tmp_path / "experiments/scale-cpu/plan.json").write_text('{"command": "avq-bench scale --latent-sizes 16,32"}')
+    write_json(tmp_path / "experiments/scale-cpu/plan.json", {"command": "avq-bench scale --latent-sizes 16,32"})
     report = Report(long, store=tmp_path)
     made = sources(notebook.build(Path("r.csv"), [report], Path(), "c"))
     assert "report.attention_scaling()" in made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -51,6 +52,17 @@ def test_its_runs_are_known_by_their_names(folder: Path) -> None:
         assert store.finished(found)
         assert found.dataset == "synthetic-faces"
     assert {one.state for one in status(store.root)} == {"done"}
+
+
+def test_what_is_not_a_runs_own_is_not_taken_for_it(folder: Path) -> None:
+    store = Store(folder / "store")
+    one, other, third, *_ = sorted(store.runs.iterdir())
+    runs = [run_at(path) for path in (one, other)]
+    shutil.copy(one / "record.csv", other)
+    assert [store.finished(run) for run in runs if run is not None] == [True, False]
+    config = third / "config.json"
+    config.write_text(config.read_text().replace('"learning_rate": 0.002', '"learning_rate": 0.003'))
+    assert run_at(third) is None
 
 
 def test_an_evaluation_that_was_killed_before_its_record_takes_none_of_theirs(folder: Path) -> None:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import task_fakes
 from made_tasks import change_code
 
 from avq import sweep
-from avq.files import read_json
+from avq.errors import UsageError
+from avq.files import held, read_json
 from avq.results import load_results
-from avq.sweep import run
+from avq.store.layout import Store
+from avq.store.merge import merge
+from avq.store.record import to_csv
+from avq.sweep import plan, run
 from avq.tasks.events import Event
 
 ROWS = ["aren-1", "aren-1-rpa"]
+TIMED = ["training-time", "train-images-per-s", "inference-images-per-s", "peak-memory", "process-memory"]
 # Tiny by its file, so that the experiment is a plain one, without --set.
 FILE = """question="q"
 expected="e"
@@ -69,14 +76,65 @@ def test_a_new_seed_joins_and_what_is_gone_leaves(folder: Path) -> None:
     assert pairs == {("aren-1", 0), ("aren-1", 1), ("aren-1", 2), ("aren-1-rpa", 0)}
 
 
-def test_kept_rows_of_other_code_are_stale(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    change_code(monkeypatch, "avq.training.trainer")
+@pytest.mark.parametrize(
+    ("module", "remark", "metric"),
+    [("avq.training.trainer", "stale: trained by code", ""), ("avq.metrics.error", "stale: measured by other", "mae")],
+)
+def test_kept_rows_of_other_code_are_stale(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, module: str, remark: str, metric: str
+) -> None:
+    change_code(monkeypatch, module)
     go(folder, only=["aren-1"], seeds=[0])
     found = load_results(folder / "store/experiments" / NAME).dropna(subset=["seed"])
     found = found[found["status"] == "ok"]
-    stale = found["reason"].str.startswith("stale: trained by code")
+    stale = found["reason"].str.startswith(remark)
     new = (found["row"] == "aren-1") & (found["seed"] == 0)
-    assert (stale == ~new).all()
+    of = found["metric"].isin([metric] if metric else found["metric"])
+    assert (stale == ~new)[of].all()
+    assert not stale[found["metric"] == "perplexity"].all() or not metric
+
+
+def test_stale_rows_outlast_a_smaller_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change_code(monkeypatch, "avq.training.trainer")
+    go(folder, keep_stale=True)
+    before = table(folder)
+    go(folder, keep_stale=True, only=["aren-1"], seeds=[0])
+    assert table(folder) == before
+
+
+def test_what_is_damaged_is_made_again(folder: Path) -> None:
+    before = load_results(folder / "store")
+    store = folder / "store"
+    one, other = store.glob("runs/aren-1-synthetic-*")
+    shutil.copytree(one, other, dirs_exist_ok=True)
+    third = next(store.glob("runs/aren-1-rpa-*"))
+    for path in (next(store.glob("costs/*/record.csv")), third / "evaluation-test/per_image.parquet",
+                 store / "experiments" / NAME / "plan.json"):  # fmt: skip
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UsageError, match="give the experiment's command again"):
+        load_results(store)
+    _, said = go(folder)
+    assert any("its table begins anew" in event.text for event in said)
+    assert [event.kind for event in said].count("finish") == 2
+
+    def values(frame: pd.DataFrame) -> str:
+        return to_csv(frame[~frame["metric"].isin(TIMED)])
+
+    assert values(load_results(store)) == values(before)
+
+
+def test_two_commands_take_turns_at_a_table(folder: Path) -> None:
+    made = plan(folder / "mine.toml", only=["aren-1"], seeds=2, device="cpu")
+    place = folder / "store/experiments" / NAME
+    for path in (place / "plan.json", place / "table.csv"):
+        path.unlink()
+    second = threading.Thread(target=merge, args=(made, Store(folder / "store"), {}, "m"))
+    with held(place / "lock"):
+        second.start()
+        second.join(0.5)
+        assert not (place / "plan.json").exists()
+    second.join()
+    assert (place / "table.csv").exists()
 
 
 def test_another_ablation_of_that_name_starts_anew(folder: Path) -> None:
@@ -109,4 +167,3 @@ def test_costs_that_fail_are_failed_rows_and_are_tried_again(folder: Path, monke
     own, _ = go(folder, only=["aren-1"])
     assert not (own["status"] == "failed").any()
     assert "train-images-per-s" in set(own["metric"])
-

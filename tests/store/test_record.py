@@ -59,7 +59,9 @@ def test_a_failure_is_a_row_with_its_reason_in_one_line() -> None:
         (to_csv(frame()).replace("\n2,", "\n9,").encode(), "schema version 9"),
         (to_csv(frame()).replace("0.5", "half").encode(), "no number"),
         (to_csv(frame()).replace(",ok,", ",fine,").encode(), "status 'fine'"),
-        (to_csv(frame()).splitlines()[0].encode(), "no rows"),
+        (to_csv(frame()).splitlines(keepends=True)[0].encode(), "no rows"),
+        (to_csv(frame())[:-1].encode(), "ends in the middle of a line"),
+        (to_csv(frame()).rsplit(",", 1)[0].encode() + b"\n", "a line has 16 cells, the first has 17"),
     ],
 )
 def test_a_file_that_is_none_is_one_line(tmp_path: Path, content: bytes, words: str) -> None:
