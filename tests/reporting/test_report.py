@@ -109,7 +109,7 @@ def test_the_command_repeats_exactly_that_experiment(long: pd.DataFrame, store: 
         "--only vqvae --seeds 1,", "--only aren-1 --seeds 3"]  # fmt: skip
     smoke = long[long["row"].isin(levels.smoke)].assign(preset="smoke")
     assert "--only" not in Report(smoke, levels).command()
-    settings = "--set steps=5 --set 'loss=a b'"
+    settings = "--set 'loss=a b' --set steps=5"
     assert Report(some, levels, store=store).command() == (
         f"avq-bench run ablation_levels --preset small {settings} --output {store} --only vqvae,aren-1 --seeds 3"
     )

@@ -37,7 +37,8 @@ def test_its_tables_are_read_to_the_last_digit(folder: Path) -> None:
     lines = [line.replace("1,", "2,", 1) for line in text.splitlines()]
     assert load_results(folder / "store").to_csv(index=False).splitlines() == lines
     shown = CliRunner().invoke(cli, ["table", str(folder / "store")]).stdout
-    cells = [page.partition("\nsynthetic-faces, test:")[0] for page in (shown, (folder / "table.txt").read_text())]
+    # Below the cells stand the verdicts, which another test gives now.
+    cells = [page.partition("\ncontrast ")[0] for page in (shown, (folder / "table.txt").read_text())]
     assert "± 0.0088" in cells[0]
     assert cells[0] == cells[1]
 
@@ -85,10 +86,15 @@ def test_they_stand_in_where_asked_and_are_measured_again(folder: Path) -> None:
     def values(frame: pd.DataFrame) -> pd.DataFrame:
         keys = ["row", "seed", "level", "split", "metric"]
         columns = [*keys, "run", "protocol", "value", "stderr", "n", "status"]
-        part = frame[~frame["metric"].isin(TIMED) & frame["seed"].notna()]
+        changed = [*TIMED, "mae-gap"]  # its sample of training images is another
+        part = frame[~frame["metric"].isin(changed) & frame["seed"].notna() & (frame["status"] == "ok")]
         return part[columns].sort_values(keys, ignore_index=True)
 
-    pd.testing.assert_frame_equal(values(table), values(before))
+    old, new = values(before), values(table)
+    new = new[new["metric"].isin(old["metric"])].reset_index(drop=True)
+    exact = old["metric"] != "ssim"
+    pd.testing.assert_frame_equal(new[exact], old[exact])
+    pd.testing.assert_frame_equal(new[~exact], old[~exact], check_exact=False, rtol=0, atol=1e-7)
     assert table.loc[table["seed"].notna() & (table["status"] == "ok"), "reason"].str.startswith("stale: ").all()
 
 
