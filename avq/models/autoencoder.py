@@ -14,7 +14,7 @@ from avq.models.config import AutoencoderConfig, split_settings
 from avq.models.quantizers.base import Quantizer
 from avq.models.quantizers.registry import QUANTIZERS
 from avq.models.recipe import ATTENTION
-from avq.models.tokenizer import Attention, Level, Reconstruction, Tokenizer, check_image_size
+from avq.models.tokenizer import Attention, Level, Reconstruction, Tokenizer, check_codes, check_image_size
 from avq.registry import load
 
 _FIELD_WIDTH = 4  # a receptive field does not depend on the width, and a narrow model is faster
@@ -51,7 +51,7 @@ class Autoencoder(Tokenizer):
     def __init__(self, config: AutoencoderConfig, **of_quantizer: Any) -> None:
         super().__init__()
         self.config, self.of_quantizer = config, of_quantizer
-        self.decoder_levels = list(range(1, config.levels + 1)) if config.decoder_input == "all" else [1]
+        self._seen = list(range(1, config.levels + 1)) if config.decoder_input == "all" else [1]
         self.stages = encoder_stages(config)
         self.projections, self.attentions = nn.ModuleList(), nn.ModuleList()
         self.quantizers, self.resizes, self.upsamplers = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
@@ -64,22 +64,30 @@ class Autoencoder(Tokenizer):
             self.quantizers.append(quantizer(config, **of_quantizer))
             if not top:
                 self.resizes.append(Resize(config, config.resize))
-        self.codebook_sizes = [level.quantizer.codebook_size for level in self.find_levels()]
-        for level in self.decoder_levels[1:]:
+        levels = [level.quantizer for level in self.find_levels()]
+        self.codebook_sizes = [level.codebook_size for level in levels if level.codebook_size]
+        self.codes_per_position = levels[0].codes_per_position
+        self.decoder_levels = self._seen if self.codebook_sizes else []
+        for level in self._seen[1:]:
             mode = "transposed" if config.resize == "decoder" else config.resize
             self.upsamplers.append(Resize(config, mode, level - 1))
-        self.decoder = decoder(config, config.code_dim * len(self.decoder_levels))
+        self.decoder = decoder(config, config.code_dim * len(self._seen))
 
     def forward(self, images: Tensor) -> Reconstruction:
         """Reconstruct images `[B, 3, H, W]` in [-1, 1]; H and W are multiples of `config.stride`."""
         done = self._quantize(images)
-        return Reconstruction(self._decode(done.latents), done.codes, done.losses)
+        return Reconstruction(self._decode(done.latents), done.codes if self.codebook_sizes else [], done.losses)
 
     def encode(self, images: Tensor) -> list[Tensor]:
         return self._quantize(images).codes
 
     def decode(self, codes: list[Tensor]) -> Tensor:
-        """Images `[B, 3, H, W]` from the codes of all levels, bottom first; only `decoder_levels` are used."""
+        """Images `[B, 3, H, W]` from the codes of all levels, bottom first; the decoder sees some of them.
+
+        UsageError for a code that is not in its codebook.
+        """
+        for level, (size, given) in enumerate(zip(self.codebook_sizes, codes, strict=False), 1):
+            check_codes(given, size, level)
         return self._decode([self._quantizer(level).decode(codes[level]) for level in range(len(codes))])
 
     def backbone(self, images: Tensor) -> list[Tensor]:
@@ -149,7 +157,7 @@ class Autoencoder(Tokenizer):
 
     def _decode(self, latents: list[Tensor]) -> Tensor:
         seen = [latents[0]]
-        for upsample, level in zip(self.upsamplers, self.decoder_levels[1:], strict=True):
+        for upsample, level in zip(self.upsamplers, self._seen[1:], strict=True):
             seen.append(upsample(latents[level - 1]).to(seen[0].dtype))
         return cast(Tensor, self.decoder(torch.cat(seen, 1) if len(seen) > 1 else seen[0]))
 

@@ -58,16 +58,20 @@ class Reconstruction(NamedTuple):
 class Tokenizer(nn.Module, ABC):
     """A model that turns images into discrete codes and back; the base class of a user's own variant.
 
-    Images are float `[B, 3, H, W]` in [-1, 1]; codes int64 `[B, h, w]`, one tensor per level, bottom (finest) first.
+    Images are float `[B, 3, H, W]` in [-1, 1]; codes int64 `[B, h, w]`, or `[B, h, w, R]` with R codes a position, one
+    tensor per level, bottom (finest) first. A model without codes has them nowhere but in `encode` and `decode`, where its
+    latents stand in their place.
 
     Attributes:
-        codebook_sizes: codebook size of each level, bottom first.
+        codebook_sizes: codebook size of each level, bottom first; [] for a model without codes.
+        codes_per_position: R, of every level.
         decoder_levels: the levels (1 = bottom) whose codes the decoder sees; bits per pixel count these, no others.
         recipe: what `build` built it from; None if something else did.
         is_baseline: whether it is fitted to images (`Baseline`), not trained.
     """
 
     codebook_sizes: list[int]
+    codes_per_position: int = 1
     decoder_levels: list[int]
     recipe: Recipe | None = None
     is_baseline = False
@@ -149,6 +153,13 @@ class Baseline(Tokenizer):
     @abstractmethod
     def fit(self, images: Tensor, seed: int) -> None:
         """Fit to uint8 images `[N, H, W, 3]`."""
+
+
+def check_codes(codes: Tensor, codebook_size: int, level: int) -> None:
+    """UsageError where codes of a level are not whole numbers from 0 to K - 1."""
+    if codes.is_floating_point() or (codes.numel() and not 0 <= codes.min() <= codes.max() < codebook_size):
+        found = "fractions" if codes.is_floating_point() else f"{int(codes.min())} to {int(codes.max())}"
+        raise UsageError(f"level {level}: codes must be whole numbers from 0 to {codebook_size - 1}, not {found}.")
 
 
 def check_image_size(side: int, stride: int) -> None:

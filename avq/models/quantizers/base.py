@@ -24,7 +24,10 @@ class Quantizer(nn.Module, ABC):
     """
 
     codebook_size: int
-    """The number of codes."""
+    """K, the number of values of a code; 0 where there are no codes and latents stand in their place."""
+
+    codes_per_position: int = 1
+    """R; where there are several, codes are `[B, H, W, R]`, each from 0 to K - 1."""
 
     @abstractmethod
     def forward(self, latents: Tensor) -> Quantized:
