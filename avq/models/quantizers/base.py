@@ -29,6 +29,9 @@ class Quantizer(nn.Module, ABC):
     codes_per_position: int = 1
     """R; where there are several, codes are `[B, H, W, R]`, each from 0 to K - 1."""
 
+    learning: bool = True
+    """Whether `forward` learns in training mode; not while the slices of a batch pass, after which `learn` is called."""
+
     @abstractmethod
     def forward(self, latents: Tensor) -> Quantized:
         """Quantize, with a gradient that reaches the latents; in training mode also `learn`."""

@@ -16,33 +16,50 @@ class FlatQuantizer(Quantizer):
 
     @abstractmethod
     def quantize(self, flat: Tensor) -> Quantized:
-        """Vectors `[N, D]` that are exactly those of the codes `[N]`, with a gradient, and the loss; N is at least 1."""
+        """Vectors `[N, D]` that are exactly those of the codes, with a gradient; the codes; and the loss. N is above 0."""
 
     @abstractmethod
     def assign(self, flat: Tensor) -> Tensor:
-        """The codes `[N]` of vectors `[N, D]`."""
+        """The codes of vectors `[N, D]`: `[N]`, or `[N, R]` where a position has R."""
 
     @abstractmethod
     def vectors(self, codes: Tensor) -> Tensor:
-        """The vectors `[N, D]` of codes `[N]`."""
+        """The vectors `[N, D]` of such codes."""
+
+    def learn_from(self, flat: Tensor, codes: Tensor) -> None:
+        """One update of what is learned without a gradient, from all vectors of a batch and their codes."""
 
     def forward(self, latents: Tensor) -> Quantized:
         with torch.autocast(latents.device.type, enabled=False):
             z, flat = _flat(latents)
             if not len(flat):
-                return Quantized(latents.float(), flat.new_zeros(z.shape[:-1], dtype=torch.int64), flat.sum())
+                return Quantized(latents.float(), self._on_grid(self.assign(flat), z), flat.sum())
             vectors, codes, loss = self.quantize(flat)
-            return Quantized(vectors.view_as(z).movedim(-1, 1), codes.view(z.shape[:-1]), loss)
+            if self.training and self.learning:
+                with torch.no_grad():
+                    self.learn_from(flat.detach(), codes)
+            return Quantized(vectors.view_as(z).movedim(-1, 1), self._on_grid(codes, z), loss)
 
     @torch.no_grad()
     def encode(self, latents: Tensor) -> Tensor:
         with torch.autocast(latents.device.type, enabled=False):
             z, flat = _flat(latents)
-            return self.assign(flat).view(z.shape[:-1])
+            return self._on_grid(self.assign(flat), z)
 
     def decode(self, codes: Tensor) -> Tensor:
         with torch.autocast(codes.device.type, enabled=False):
-            return self.vectors(codes.flatten()).unflatten(0, codes.shape).movedim(-1, 1)
+            return self.vectors(codes.flatten(0, 2)).unflatten(0, codes.shape[:3]).movedim(-1, 1)
+
+    @torch.no_grad()
+    def learn(self, latents: Tensor) -> None:
+        with torch.autocast(latents.device.type, enabled=False):
+            _, flat = _flat(latents)
+            if len(flat):
+                self.learn_from(flat, self.assign(flat))
+
+    @staticmethod
+    def _on_grid(codes: Tensor, z: Tensor) -> Tensor:
+        return codes.view(*z.shape[:-1], *codes.shape[1:])
 
 
 def _flat(latents: Tensor) -> tuple[Tensor, Tensor]:
