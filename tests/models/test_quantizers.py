@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from avq.data.loader import to_model
 from avq.data.sources import Dataset
@@ -120,6 +120,42 @@ def test_it_computes_in_float32_under_autocast(name: str) -> None:
     assert torch.equal(result.codes, codes)
     assert result.loss.dtype == torch.float32
     assert torch.equal(result.loss, loss)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("name", NAMES)
+def test_it_computes_in_float32_in_a_model_of_any_dtype(name: str, dtype: torch.dtype) -> None:
+    """Its weights are those from before the cast, and it learns from latents of that dtype as from float32."""
+    plain, cast = made(name), made(name)
+    nn.Sequential(cast).to(dtype)
+    z = latents().to(dtype)
+    for quantizer in (plain, cast):
+        torch.manual_seed(1)
+        result = quantizer(z)
+        assert result.latents.dtype == result.loss.dtype == torch.float32
+    assert same(state(plain), cast)
+    assert torch.equal(cast.encode(z), plain.encode(z))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_query_moves_it_in_training_mode(name: str) -> None:
+    quantizer = made(name).train()
+    before = state(quantizer)
+    quantizer.decode(quantizer.encode(latents()))
+    assert same(before, quantizer)
+
+
+@pytest.mark.parametrize("settings", [{}, {"codebook": "gradient"}])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_not_finite_teaches_it_nothing(name: str, value: float, settings: dict[str, Any]) -> None:
+    quantizer = made(name, **settings).train()
+    before, z = state(quantizer), latents()
+    z[1, 0, 2, 3] = value
+    quantizer(z)
+    quantizer.learn(z)
+    quantizer.initialise(z)
+    assert same(before, quantizer)
 
 
 @pytest.mark.parametrize("name", NAMES)

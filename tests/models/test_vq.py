@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -134,6 +136,56 @@ def test_without_restarts_dead_codes_stay_dead() -> None:
     for _ in range(60):
         codes = quantizer(torch.randn(8, 2, 8, 8)).codes
     assert codes.max() < 4
+
+
+def used(restarts: bool) -> VectorQuantizer:
+    """A quantizer that has learned for a while."""
+    torch.manual_seed(0)
+    quantizer = VectorQuantizer(16, 4, ema_decay=0.99, dead_code_reset=restarts)
+    quantizer.initialise(torch.randn(8, 4, 8, 8))
+    for _ in range(30):
+        quantizer(torch.randn(8, 4, 8, 8))
+    return quantizer
+
+
+def copied(quantizer: VectorQuantizer, codebook: torch.Tensor) -> None:
+    quantizer.codebook.copy_(codebook)
+
+
+def copied_unseen_by_autograd(quantizer: VectorQuantizer, codebook: torch.Tensor) -> None:
+    quantizer.codebook.data.copy_(codebook)
+
+
+def loaded_from_a_gradient_codebook(quantizer: VectorQuantizer, codebook: torch.Tensor) -> None:
+    other = VectorQuantizer(16, 4, dead_code_reset=True)
+    other.codebook.data.copy_(codebook)
+    quantizer.load_state_dict(other.state_dict(), strict=False)
+
+
+def replaced(quantizer: VectorQuantizer, codebook: torch.Tensor) -> None:
+    quantizer.codebook = codebook.clone()
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+@pytest.mark.parametrize("start", [used, lambda restarts: VectorQuantizer(16, 4, 0.99, dead_code_reset=restarts)])
+@pytest.mark.parametrize("way", [copied, copied_unseen_by_autograd, loaded_from_a_gradient_codebook, replaced])
+def test_a_codebook_set_from_outside_moves_like_one_at_rest(way: Any, start: Any, restarts: bool) -> None:
+    """By 1 % of the way to its latents at most; the codes that were left alone move as they would have."""
+    quantizer, untouched = start(restarts), start(restarts)
+    untouched.load_state_dict(quantizer.state_dict())
+    z = torch.randn(8, 4, 8, 8)
+    flat = z.movedim(1, -1).reshape(-1, 4)
+    codebook = quantizer.codebook.clone()
+    codebook[:10] = flat[:10] + 0.1
+    way(quantizer, codebook)
+    quantizer(z)
+    counts, sums = cluster_sums(flat, nearest_codes(flat, codebook), 16)
+    way_to_go = (sums / counts.clamp(min=1)[:, None] - codebook).norm(dim=1)
+    assert ((quantizer.codebook - codebook).norm(dim=1) <= 0.0101 * way_to_go + 1e-4)[:10].all()
+    for _ in range(20):  # and it stays a running mean of its latents
+        quantizer(z)
+    assert quantizer.codebook.isfinite().all()
+    assert quantizer.codebook.norm(dim=1).max() < flat.norm(dim=1).max()
 
 
 @given(st.integers(1, 40), st.integers(2, 40))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
+
+from avq.models.full_precision import FullPrecision
 
 
 class Quantized(NamedTuple):
@@ -16,12 +19,16 @@ class Quantized(NamedTuple):
     loss: Tensor
 
 
-class Quantizer(nn.Module, ABC):
+class Quantizer(FullPrecision, ABC):
     """Turns latents `[B, D, H, W]` into codes `[B, H, W]` and back; the base class of a user's own quantizer.
 
-    It computes in float32 under any autocast, and stays the same on all ranks of a training: statistics that it learns
-    without a gradient are summed over ranks (`avq.models.collective`).
+    It computes in float32 under any autocast and in a model of any dtype: a cast of the model leaves its weights in
+    float32, and latents may be of any dtype. It stays the same on all ranks of a training: statistics that it learns
+    without a gradient are summed over ranks (`avq.models.collective`). Only `forward` in training mode, `learn` and
+    `initialise` move it. A codebook that nothing has started yet is the one drawn when it was made.
     """
+
+    computes_in = (torch.float32,)
 
     codebook_size: int
     """K, the number of values of a code; 0 where there are no codes and latents stand in their place."""
@@ -38,7 +45,7 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, latents: Tensor) -> Tensor:
-        """Only the codes, int64 `[B, H, W]`."""
+        """Only the codes, int64 `[B, H, W]`; learns nothing in any mode."""
 
     @abstractmethod
     def decode(self, codes: Tensor) -> Tensor:
@@ -48,7 +55,7 @@ class Quantizer(nn.Module, ABC):
         """Start from the latents of a large batch, before the first training step."""
 
     def learn(self, latents: Tensor) -> None:
-        """One update of what is learned without a gradient, from all latents of a batch."""
+        """One update of what is learned without a gradient, from all latents of a batch; none if one is not finite."""
 
     def codebook_values(self) -> int:
         """The number of values that the codebook stores."""

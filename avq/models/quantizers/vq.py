@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from avq.models.config import AutoencoderConfig
 
 _RESTART_BELOW = 0.05  # a code used less than this share of the mean use is dead
+_SMOOTHING = 1e-5
 
 
 def from_config(config: AutoencoderConfig) -> VectorQuantizer:
@@ -124,7 +125,12 @@ class VectorQuantizer(Quantizer):
 
     @torch.no_grad()
     def initialise(self, latents: Tensor) -> None:
-        """Start the codebook from k-means over latents `[B, D, H, W]`, and counts of use around 1."""
+        """Start the codebook from k-means over latents `[B, D, H, W]`, and counts of use around 1.
+
+        It stays as it is where a latent is not finite.
+        """
+        if not latents.isfinite().all():
+            return
         centroids, counts = kmeans(latents.float().movedim(1, -1).reshape(-1, self.dim), self.codebook_size)
         self.codebook.copy_(centroids)
         if hasattr(self, "code_counts"):
@@ -137,26 +143,47 @@ class VectorQuantizer(Quantizer):
 
     @torch.no_grad()
     def _learn(self, flat: Tensor, codes: Tensor) -> None:
+        """One update; none of it where a latent of any rank is not finite, as the optimiser's step is then skipped."""
         if not hasattr(self, "code_counts"):
             return
-        counts, sums = all_sum(*cluster_sums(flat, codes, self.codebook_size))
+        used, latents = all_sum(*cluster_sums(flat, codes, self.codebook_size))
         decay = self.ema_decay if self.ema_decay is not None else 0.99
-        self.code_counts.lerp_(counts, 1 - decay)
-        if self.ema_decay is not None:
-            self.code_sums.lerp_(sums, 1 - decay)
-            # Laplace smoothing, so that an unused code does not divide by zero
-            total = self.code_counts.sum()
-            smoothed = (self.code_counts + 1e-5) / (total + self.codebook_size * 1e-5) * total
-            self.codebook.copy_(self.code_sums / smoothed[:, None])
+        if self.ema_decay is None:
+            new = {"code_counts": self.code_counts.lerp(used, 1 - decay), "codebook": self.codebook}
+        else:
+            counts, sums = self._following_codebook(used)
+            counts, sums = counts.lerp(used, 1 - decay), sums.lerp(latents, 1 - decay)
+            codebook = sums / self._smoothed(counts)[:, None]
+            new = {"code_counts": counts, "code_sums": sums, "codebook": codebook}
         if self.dead_code_reset:
-            self._restart(flat)
+            new = self._restarted(new, flat)
+        finite = latents.isfinite().all()  # a tensor: waiting for its value would hold up a GPU
+        for name, value in new.items():
+            own = getattr(self, name)
+            own.copy_(torch.where(finite, value, own))
 
-    def _restart(self, flat: Tensor) -> None:
-        """Move dead codes onto latents of the batch, with sums and counts to match."""
-        mean_use = self.code_counts.mean()
-        dead = self.code_counts < _RESTART_BELOW * mean_use
+    def _smoothed(self, counts: Tensor) -> Tensor:
+        """Laplace smoothing, so that an unused code does not divide by zero."""
+        total = counts.sum()
+        return (counts + _SMOOTHING) / (total + self.codebook_size * _SMOOTHING) * total
+
+    def _following_codebook(self, used: Tensor) -> tuple[Tensor, Tensor]:
+        """Counts and sums, made anew for codes that were set from outside (`copy_`, a gradient codebook's weights).
+
+        Such a code is taken to have at least this batch's use, so that it moves by no more than a code at rest does.
+        """
+        expected = self.code_sums / self._smoothed(self.code_counts)[:, None]
+        # k-means initialisation and restarts leave as much between codebook and sums
+        slack = 2e-4 + _SMOOTHING * self.codebook_size / self.code_counts.sum()
+        moved = ((self.codebook - expected).abs() > slack * expected.abs()).any(1)
+        counts = torch.where(moved, torch.maximum(self.code_counts, used), self.code_counts)
+        return counts, torch.where(moved[:, None], self.codebook * counts[:, None], self.code_sums)
+
+    def _restarted(self, state: dict[str, Tensor], flat: Tensor) -> dict[str, Tensor]:
+        """Dead codes moved onto latents of the batch, with sums and counts to match."""
+        mean_use = state["code_counts"].mean()
+        dead = state["code_counts"] < _RESTART_BELOW * mean_use
         places = random_rows(flat, self.codebook_size)
-        self.codebook.copy_(torch.where(dead[:, None], places, self.codebook))
-        self.code_counts.copy_(torch.where(dead, mean_use, self.code_counts))
-        if self.ema_decay is not None:
-            self.code_sums.copy_(torch.where(dead[:, None], places * mean_use, self.code_sums))
+        fresh = {"code_counts": mean_use, "code_sums": places * mean_use, "codebook": places}
+        return {name: torch.where(dead if old.ndim == 1 else dead[:, None], fresh[name], old)
+                for name, old in state.items()}  # fmt: skip
