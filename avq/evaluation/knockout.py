@@ -36,7 +36,11 @@ def measure(passed: Passed) -> list[Measurement]:
 
 @torch.no_grad()
 def knock_out_levels(
-    model: Tokenizer, images: Tensor, codes: Sequence[int], distance: PerceptualDistance | str, device: str = "cpu"
+    model: Tokenizer,
+    images: Tensor,
+    codes: Sequence[Sequence[int]],
+    distance: PerceptualDistance | str,
+    device: str = "cpu",
 ) -> list[Measurement]:
     """Change in MAE and LPIPS per level, paired by image, over the first 2,048 images.
 
@@ -46,7 +50,7 @@ def knock_out_levels(
     Args:
         model: in eval mode, on `device`.
         images: uint8 `[N, H, W, 3]`.
-        codes: each level's most frequent code over the split, bottom first.
+        codes: what each of a level's R codes was most often over the split, bottom level first.
         distance: LPIPS, or why it is not available.
     """
     images = images[:IMAGES]
@@ -69,23 +73,30 @@ def knock_out_levels(
     ]
 
 
-def _without(model: Tokenizer, batch: Tensor, codes: Sequence[Tensor], level: int, code: int) -> Tensor | None:
+def _without(
+    model: Tokenizer, batch: Tensor, codes: Sequence[Tensor], level: int, code: Sequence[int]
+) -> Tensor | None:
     """The reconstruction without a level; None if it is unknown how that level's codes act."""
     if level in model.decoder_levels:
-        replaced = [torch.full_like(part, code) if at == level else part for at, part in enumerate(codes, 1)]
+        replaced = [_all(part, code) if at == level else part for at, part in enumerate(codes, 1)]
         return model.decode(replaced)
     levels = model.find_levels()
     if not levels:
         return None
 
     def replace(layer: Quantizer, _inputs: object, output: Quantized) -> Quantized:
-        same = torch.full_like(output.codes, code)
+        same = _all(output.codes, code)
         return output._replace(latents=layer.decode(same), codes=same)
 
     with ExitStack() as hooks:
         hooks.callback(levels[level - 1].quantizer.register_forward_hook(replace).remove)
         images: Tensor = model(batch).images
     return images
+
+
+def _all(codes: Tensor, code: Sequence[int]) -> Tensor:
+    """Codes `[B, h, w]` or `[B, h, w, R]`, all replaced by the same one, or by the same R."""
+    return torch.tensor(code if codes.ndim == 4 else code[0], device=codes.device).expand_as(codes)
 
 
 def _errors(reference: Tensor, rebuilt: Tensor, distance: PerceptualDistance | str) -> dict[str, FloatArray]:

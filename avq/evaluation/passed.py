@@ -20,7 +20,7 @@ class Passed:
         split: the one that was reconstructed.
         device: where to compute.
         rows: what was measured so far.
-        commonest: the most frequent code of each level over the split, bottom first.
+        commonest: what each of a level's R codes was most often over the split, bottom level first.
     """
 
     model: Tokenizer
@@ -28,7 +28,7 @@ class Passed:
     split: str
     device: str
     rows: Sequence[Measurement]
-    commonest: Sequence[int]
+    commonest: Sequence[Sequence[int]]
 
     @property
     def images(self) -> ImageSet:

@@ -43,7 +43,8 @@ class CodebookUse(MetricObject):
     """How often each code is used, counted over the whole split (perplexity is never a mean over batches).
 
     Per level: `active-codes` (used at least once), `codebook-utilization` (their share of K), `perplexity` (exp of the
-    entropy of the code frequencies, 1 to K) and `dead-codes`; the `reason` of its rows names a collapsed codebook. Over
+    entropy of the code frequencies, 1 to K) and `dead-codes`; the `reason` of its rows names a collapsed codebook. Where a
+    position has R codes, each is counted by itself: active and dead ones of all R K, entropy as the mean over R. Over
     all: `bits-per-pixel`, the sum over the levels that the decoder sees of tokens x log2 K / pixels, and
     `bits-per-pixel-entropy`, with the entropy in bits in place of log2 K: the ideal code length of single codes.
 
@@ -62,7 +63,7 @@ class CodebookUse(MetricObject):
         missing = [level for level in self.decoder_levels if not 1 <= level <= levels]
         if missing:
             raise AvqError(f"codebook: the decoder sees level {missing[0]}, but there are {levels} levels")
-        self._counts = [torch.zeros(k, dtype=torch.int64) for k in self.codebook_sizes]
+        self._counts = [torch.zeros(1, k, dtype=torch.int64) for k in self.codebook_sizes]
         self._tokens = [0] * len(self.codebook_sizes)
         self._images = 0
 
@@ -73,7 +74,7 @@ class CodebookUse(MetricObject):
         if len(codes) != len(self.codebook_sizes):
             raise AvqError(f"codebook: got codes of {len(codes)} levels, expected {len(self.codebook_sizes)}")
         for index, (level_codes, k) in enumerate(zip(codes, self.codebook_sizes, strict=True)):
-            self._counts[index] += _count(level_codes, k, len(reference), index + 1)
+            self._counts[index] = self._counts[index] + _count(level_codes, k, len(reference), index + 1)
             tokens = level_codes[0].numel() if len(level_codes) else self._tokens[index]
             if self._images and tokens != self._tokens[index]:
                 raise AvqError(
@@ -82,9 +83,9 @@ class CodebookUse(MetricObject):
             self._tokens[index] = tokens
         self._images += len(reference)
 
-    def most_frequent(self) -> list[int]:
-        """The code that each level used most often (the first of several), bottom level first."""
-        return [int(counts.argmax()) for counts in self._counts]
+    def most_frequent(self) -> list[list[int]]:
+        """What each of a level's R codes was most often (the first of equals), bottom level first."""
+        return [counts.argmax(1).tolist() for counts in self._counts]
 
     def compute(self) -> list[Measurement]:
         if not self.codebook_sizes or not self._images:
@@ -95,9 +96,10 @@ class CodebookUse(MetricObject):
         return rows + self._rates(entropies)
 
     def _level(self, index: int, entropy: float) -> list[Measurement]:
-        k, active, perplexity = self.codebook_sizes[index], int((self._counts[index] > 0).sum()), math.exp(entropy)
+        counts, perplexity = self._counts[index], math.exp(entropy)
+        k, active = counts.numel(), int((counts > 0).sum())
         values = (active, active / k, perplexity, k - active)
-        collapsed = perplexity < 1 + COLLAPSED_BELOW * k
+        collapsed = perplexity < 1 + COLLAPSED_BELOW * self.codebook_sizes[index]
         reason = f"collapsed codebook: level {index + 1} uses {active} of {k} codes" if collapsed else ""
         return [
             measured(
@@ -127,19 +129,23 @@ def nominal_rate(
 
 
 def _count(codes: Tensor, codebook_size: int, batch: int, level: int) -> Tensor:
-    """Counts `[K]` of one level's codes `[B, h, w]`."""
-    if codes.is_floating_point() or codes.ndim != 3 or len(codes) != batch:
+    """Counts `[R, K]` of one level's codes `[B, h, w]` (R = 1) or `[B, h, w, R]`."""
+    if codes.is_floating_point() or codes.ndim not in (3, 4) or len(codes) != batch:
         raise AvqError(
             f"codebook: level {level} needs integer codes [{batch}, h, w], not {list(codes.shape)} {codes.dtype}"
         )
-    flat = codes.detach().flatten().cpu().long()
+    import torch
+
+    several = codes.shape[3] if codes.ndim == 4 else 1
+    flat = codes.detach().reshape(-1, several).cpu().long()
     low, high = (int(flat.min()), int(flat.max())) if flat.numel() else (0, 0)
     if low < 0 or high >= codebook_size:
         raise AvqError(f"codebook: level {level} has codes from {low} to {high}, but K is {codebook_size}")
-    return flat.bincount(minlength=codebook_size)
+    apart = (flat + torch.arange(several) * codebook_size).flatten()
+    return apart.bincount(minlength=several * codebook_size).view(several, codebook_size)
 
 
 def _entropy(counts: Tensor) -> float:
-    """Entropy in nats of the frequencies behind int64 `counts`."""
-    total = int(counts.sum())
-    return math.fsum(-c / total * math.log(c / total) for c in counts.tolist() if c)
+    """Entropy in nats of the frequencies behind int64 `counts` `[R, K]`, the mean over R."""
+    total = int(counts[0].sum())
+    return math.fsum(-c / total * math.log(c / total) for c in counts.flatten().tolist() if c) / len(counts)

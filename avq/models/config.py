@@ -34,6 +34,10 @@ class AutoencoderConfig:
     quantizer_dim: int | None = setting(
         None, help="channels that are quantized, by a linear projection in and out (default: code_dim, without one)"
     )
+    normalize: bool = setting(False, help="scale latents and codebook vectors to length 1")
+    gradient: Literal["straight-through", "rotation"] = setting(
+        "straight-through", help="how the gradient of a code vector passes to its latent"
+    )
     entropy_weight: float | None = setting(
         None, help="weight of per-sample minus batch entropy of soft codes (default: the quantizer's own)"
     )

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from avq.errors import UsageError
 from avq.models.quantizers.kmeans import kmeans
 from avq.models.quantizers.nearest import nearest_codes
-from avq.models.tokenizer import Baseline, Reconstruction, check_image_size
+from avq.models.tokenizer import Baseline, Reconstruction, check_codes, check_image_size
 
 _PATCH = 4
 _FIT_PATCHES = 200_000
@@ -61,6 +61,7 @@ class PatchKMeans(Baseline):
         return [(image_size // _PATCH, image_size // _PATCH)]
 
     def decode(self, codes: list[Tensor]) -> Tensor:
+        check_codes(codes[0], len(self.codebook), level=1)
         batch, height, width = codes[0].shape
         patches = F.embedding(codes[0], self.codebook).reshape(batch, height, width, _PATCH, _PATCH, 3)
         return patches.permute(0, 5, 1, 3, 2, 4).reshape(batch, 3, height * _PATCH, width * _PATCH)

@@ -113,7 +113,10 @@ class Tokenizer(nn.Module, ABC):
         return []
 
     def find_quantizers(self) -> list[Quantizer]:
-        return [module for module in self.modules() if isinstance(module, Quantizer)]
+        """Those that are not part of another."""
+        found = [module for module in self.modules() if isinstance(module, Quantizer)]
+        inner = {part for quantizer in found for part in quantizer.modules() if part is not quantizer}
+        return [quantizer for quantizer in found if quantizer not in inner]
 
     def codebook_values(self) -> int:
         """The number of values that its codebooks store."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from avq.models.quantizers.registry import register_quantizer
 
+_VQ = ("codebook_size", "codebook", "ema_decay", "commitment", "dead_code_reset", "quantizer_dim")
+
 register_quantizer(
     "vq",
     "avq.models.quantizers.vq:from_config",
     summary="nearest of K codebook vectors, by EMA or by gradient (arXiv 1711.00937)",
-    reads=("codebook_size", "codebook", "ema_decay", "commitment", "dead_code_reset"),
+    reads=(*_VQ, "normalize", "gradient", "entropy_weight", "entropy_temperature"),
 )
 register_quantizer(
     "fsq",
@@ -27,6 +29,40 @@ register_quantizer(
     "avq.models.quantizers.binary:lfq",
     summary="the signs of a vector (lookup-free, arXiv 2310.05737)",
     reads=("codebook_size", "commitment", "entropy_weight", "entropy_temperature"),
+)
+register_quantizer(
+    "residual",
+    "avq.models.quantizers.several:residual",
+    summary="vq of what the codes before left over, several times (arXiv 2203.01941)",
+    reads=_VQ,
+    residual_depth=2,
+    residual_shared=True,
+    residual_dropout=False,
+)
+register_quantizer(
+    "product",
+    "avq.models.quantizers.several:product",
+    summary="vq of groups of channels, a code each",
+    reads=_VQ,
+    product_heads=2,
+)
+register_quantizer(
+    "simvq",
+    "avq.models.quantizers.simvq:from_config",
+    summary="nearest of K frozen vectors under a linear layer that learns (arXiv 2411.02038)",
+    reads=("codebook_size", "commitment", "quantizer_dim"),
+)
+register_quantizer(
+    "cvq",
+    "avq.models.quantizers.cvq:from_config",
+    summary="vq by angle, whose hardly used vectors move onto latents (arXiv 2307.15139)",
+    reads=("codebook_size", "ema_decay", "commitment", "quantizer_dim"),
+)
+register_quantizer(
+    "ibq",
+    "avq.models.quantizers.ibq:from_config",
+    summary="largest dot product, with the gradient of a softmax over all codes (arXiv 2412.02692)",
+    reads=("codebook_size", "commitment", "quantizer_dim", "entropy_weight", "entropy_temperature"),
 )
 register_quantizer(
     "none",

@@ -72,11 +72,9 @@ class ClusteredQuantizer(FlatQuantizer):
         old = self.codebook.detach()[moving]
         self.codebook[moving] = old.lerp(_anchors(flat, old), share[moving, None])
 
-    @torch.no_grad()
-    def initialise(self, latents: Tensor) -> None:
-        """Start from k-means over latents `[B, D, H, W]`; not if a latent is not finite."""
-        if latents.isfinite().all():
-            self.codebook.copy_(kmeans(latents.float().movedim(1, -1).flatten(0, 2), self.codebook_size)[0])
+    def start_from(self, flat: Tensor) -> None:
+        """Start from k-means."""
+        self.codebook.copy_(kmeans(flat, self.codebook_size)[0])
 
     def codebook_values(self) -> int:
         return self.codebook.numel()

@@ -29,6 +29,9 @@ class FlatQuantizer(Quantizer):
     def learn_from(self, flat: Tensor, codes: Tensor) -> None:
         """One update of what is learned without a gradient, from all vectors of a batch and their codes."""
 
+    def start_from(self, flat: Tensor) -> None:
+        """Start from the vectors of a large batch, all finite."""
+
     def forward(self, latents: Tensor) -> Quantized:
         with torch.autocast(latents.device.type, enabled=False):
             z, flat = _flat(latents)
@@ -49,6 +52,13 @@ class FlatQuantizer(Quantizer):
     def decode(self, codes: Tensor) -> Tensor:
         with torch.autocast(codes.device.type, enabled=False):
             return self.vectors(codes.flatten(0, 2)).unflatten(0, codes.shape[:3]).movedim(-1, 1)
+
+    @torch.no_grad()
+    def initialise(self, latents: Tensor) -> None:
+        with torch.autocast(latents.device.type, enabled=False):
+            _, flat = _flat(latents)
+            if len(flat) and flat.isfinite().all():
+                self.start_from(flat)
 
     @torch.no_grad()
     def learn(self, latents: Tensor) -> None:

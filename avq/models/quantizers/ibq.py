@@ -65,11 +65,9 @@ class IBQ(FlatQuantizer):
     def vectors(self, codes: Tensor) -> Tensor:
         return self.codebook.index_select(0, codes)
 
-    @torch.no_grad()
-    def initialise(self, latents: Tensor) -> None:
-        """Start from k-means over latents `[B, D, H, W]`; not if a latent is not finite."""
-        if latents.isfinite().all():
-            self.codebook.copy_(kmeans(latents.float().movedim(1, -1).flatten(0, 2), self.codebook_size)[0])
+    def start_from(self, flat: Tensor) -> None:
+        """Start from k-means."""
+        self.codebook.copy_(kmeans(flat, self.codebook_size)[0])
 
     def codebook_values(self) -> int:
         return self.codebook.numel()

@@ -73,9 +73,7 @@ class _CodeVectors(torch.autograd.Function):
         return difference.mul_(to_latents * slope).add_(passed), codebook, None, None
 
 
-def code_vectors(
-    flat: Tensor, codebook: Tensor, codes: Tensor, rotated: bool = False
-) -> tuple[Tensor, Tensor, Tensor]:
+def code_vectors(flat: Tensor, codebook: Tensor, codes: Tensor, rotated: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """Each latent's code vector, and the mean of |z - e|^2 twice: to move the latents z, and to move the codebook.
 
     Args:

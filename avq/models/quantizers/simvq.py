@@ -51,13 +51,11 @@ class SimVQ(FlatQuantizer):
         vectors: Tensor = self.layer(self.frozen).index_select(0, codes)
         return vectors
 
-    @torch.no_grad()
-    def initialise(self, latents: Tensor) -> None:
-        """Start from k-means over latents `[B, D, H, W]` under an identity layer; not if a latent is not finite."""
-        if latents.isfinite().all():
-            self.frozen.copy_(kmeans(latents.float().movedim(1, -1).flatten(0, 2), self.codebook_size)[0])
-            nn.init.eye_(self.layer.weight)
-            nn.init.zeros_(self.layer.bias)
+    def start_from(self, flat: Tensor) -> None:
+        """Start from k-means under an identity layer."""
+        self.frozen.copy_(kmeans(flat, self.codebook_size)[0])
+        nn.init.eye_(self.layer.weight)
+        nn.init.zeros_(self.layer.bias)
 
     def codebook_values(self) -> int:
         return self.frozen.numel()
