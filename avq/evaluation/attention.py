@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from avq.metrics.attention import DISTANCE, ENTROPY, GAIN, row_spread
+from avq.models.asking import asks
 from avq.models.tokenizer import Attention, Tokenizer
 
 IMAGES = 256  # whose rows are measured: the spread between images is small beside that between seeds
@@ -105,11 +106,12 @@ class Look(NamedTuple):
 
 
 @torch.no_grad()
+@asks
 def look(model: Tokenizer, image: Tensor, places: list[tuple[float, float]]) -> list[list[Look]]:
     """Where the latent pixels at some places of an image attend.
 
     Args:
-        model: in eval mode.
+        model: asked in eval mode.
         image: float `[1, 3, H, W]` in [-1, 1].
         places: positions as shares of height and width, each in [0, 1).
 

@@ -23,7 +23,7 @@ def measure(passed: Passed) -> list[Measurement]:
     images = train.images[: test.n]
     for batch in torch.split(images, images_within(EVALUATION_PIXELS, images)):
         original = to_model(batch, passed.device)
-        metric.update(original, passed.model(original).images.float(), [])
+        metric.update(original, passed.model(original.clone()).images.float(), [])
     seen = metric.compute()[0]
     assert seen.value is not None
     spread = math.hypot(test.stderr or math.nan, seen.stderr or math.nan)

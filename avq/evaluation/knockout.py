@@ -18,6 +18,7 @@ from avq.evaluation.passed import Passed
 from avq.metrics.base import joined, mean_over_images, unit_images
 from avq.metrics.measurement import Measurement, protocol_id, unavailable
 from avq.metrics.perceptual import PerceptualDistance, find_perceptual, perceptual_protocol
+from avq.models.asking import asks
 from avq.models.quantizers.base import Quantized, Quantizer
 from avq.models.tokenizer import Tokenizer
 
@@ -35,6 +36,7 @@ def measure(passed: Passed) -> list[Measurement]:
 
 
 @torch.no_grad()
+@asks
 def knock_out_levels(
     model: Tokenizer,
     images: Tensor,
@@ -48,7 +50,7 @@ def knock_out_levels(
     below, which are then encoded anew from the replaced one; its rows say so.
 
     Args:
-        model: in eval mode, on `device`.
+        model: on `device`.
         images: uint8 `[N, H, W, 3]`.
         codes: what each of a level's R codes was most often over the split, bottom level first.
         distance: LPIPS, or why it is not available.
@@ -58,7 +60,7 @@ def knock_out_levels(
     changes: dict[tuple[int, str], list[FloatArray]] = {}
     for part in torch.split(images, images_within(EVALUATION_PIXELS, images)):
         batch = to_model(part, device)
-        result = model(batch)
+        result = model(batch.clone())  # so that no model can change the reference
         whole = _errors(batch, result.images, distance)
         for level, code in enumerate(codes, 1):
             without = _without(model, batch, result.codes, level, code)
@@ -78,7 +80,7 @@ def _without(
 ) -> Tensor | None:
     """The reconstruction without a level; None if it is unknown how that level's codes act."""
     if level in model.decoder_levels:
-        replaced = [_all(part, code) if at == level else part for at, part in enumerate(codes, 1)]
+        replaced = [_all(part, code) if at == level else part.clone() for at, part in enumerate(codes, 1)]
         return model.decode(replaced)
     levels = model.find_levels()
     if not levels:
@@ -90,13 +92,13 @@ def _without(
 
     with ExitStack() as hooks:
         hooks.callback(levels[level - 1].quantizer.register_forward_hook(replace).remove)
-        images: Tensor = model(batch).images
+        images: Tensor = model(batch.clone()).images
     return images
 
 
 def _all(codes: Tensor, code: Sequence[int]) -> Tensor:
     """Codes `[B, h, w]` or `[B, h, w, R]`, all replaced by the same one, or by the same R."""
-    return torch.tensor(code if codes.ndim == 4 else code[0], device=codes.device).expand_as(codes)
+    return torch.tensor(code if codes.ndim == 4 else code[0], device=codes.device).expand_as(codes).clone()
 
 
 def _errors(reference: Tensor, rebuilt: Tensor, distance: PerceptualDistance | str) -> dict[str, FloatArray]:

@@ -17,6 +17,7 @@ from avq.data.sources import ImageSet
 from avq.errors import AvqError, UsageError
 from avq.metrics.measurement import Measurement
 from avq.metrics.registry import METRICS
+from avq.models.asking import asks
 from avq.models.tokenizer import Tokenizer
 
 
@@ -51,6 +52,7 @@ def eight_bit_rows(rows: Sequence[Measurement], how: str = "uint8") -> list[Meas
 
 
 @torch.no_grad()
+@asks
 def export_pairs(model: Tokenizer, images: ImageSet, folder: Path, device: str = "cpu") -> None:
     """Write `originals/` and `reconstructions/` as PNG, and `codes.npz` where the model has codes.
 
@@ -64,7 +66,7 @@ def export_pairs(model: Tokenizer, images: ImageSet, folder: Path, device: str =
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not empty; name a new folder, so that files do not mix")
-    model = model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     digits = max(6, len(str(len(images))))
     codes: list[list[np.ndarray[Any, Any]]] = [[] for _ in model.codebook_sizes]
     try:

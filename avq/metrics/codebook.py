@@ -43,9 +43,9 @@ class CodebookUse(MetricObject):
     """How often each code is used, counted over the whole split (perplexity is never a mean over batches).
 
     Per level: `active-codes` (used at least once), `codebook-utilization` (their share of K), `perplexity` (exp of the
-    entropy of the code frequencies, 1 to K) and `dead-codes`; the `reason` of its rows names a collapsed codebook. Where a
-    position has R codes, each is counted by itself: active and dead ones of all R K, entropy as the mean over R. Over
-    all: `bits-per-pixel`, the sum over the levels that the decoder sees of tokens x log2 K / pixels, and
+    entropy of the code frequencies, 1 to K) and `dead-codes`; the `reason` of its rows names a collapsed codebook.
+    Where a position has R codes, each is counted by itself: active and dead ones of all R K, entropy as their mean.
+    Over all: `bits-per-pixel`, the sum over the levels that the decoder sees of tokens x log2 K / pixels, and
     `bits-per-pixel-entropy`, with the entropy in bits in place of log2 K: the ideal code length of single codes.
 
     Raises:

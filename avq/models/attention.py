@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from avq.errors import UsageError, unknown
 from avq.models.attention_linear import fits_a_tile, linear_attention
+from avq.models.full_precision import FullPrecision
 from avq.models.tokenizer import Attention
 
 IMPLEMENTATIONS = ("auto", "dense", "linear")
@@ -71,7 +72,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, similarity: str, imple
         return linear_attention(queries, keys, values, similarity)
 
 
-class ResidualPixelAttention(Attention):
+class ResidualPixelAttention(FullPrecision, Attention):
     """Every pixel of a latent attends to every other, and the result is added to it.
 
     - literal (the paper): `W_ij = s(g1(x_i) . g2(x_j))`, output `x + W x`; shapes `[B, C, H, W]` in and out.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from avq.errors import UsageError
+from avq.models.asking import dtype_of, evaluating
 from avq.models.backbones import Resize, decoder, encoder_stages
 from avq.models.config import AutoencoderConfig, split_settings
 from avq.models.quantizers.base import Quantizer
@@ -74,12 +75,16 @@ class Autoencoder(Tokenizer):
         self.decoder = decoder(config, config.code_dim * len(self._seen))
 
     def forward(self, images: Tensor) -> Reconstruction:
-        """Reconstruct images `[B, 3, H, W]` in [-1, 1]; H and W are multiples of `config.stride`."""
+        """Reconstruct images `[B, 3, H, W]` in [-1, 1]; H and W are multiples of `config.stride`.
+
+        Images of any dtype are taken in the weights', and returned in it.
+        """
         done = self._quantize(images)
         return Reconstruction(self._decode(done.latents), done.codes if self.codebook_sizes else [], done.losses)
 
     def encode(self, images: Tensor) -> list[Tensor]:
-        return self._quantize(images).codes
+        with evaluating(self.modules()):
+            return self._quantize(images).codes
 
     def decode(self, codes: list[Tensor]) -> Tensor:
         """Images `[B, 3, H, W]` from the codes of all levels, bottom first; the decoder sees some of them.
@@ -88,10 +93,16 @@ class Autoencoder(Tokenizer):
         """
         for level, (size, given) in enumerate(zip(self.codebook_sizes, codes, strict=False), 1):
             check_codes(given, size, level)
-        return self._decode([self._quantizer(level).decode(codes[level]) for level in range(len(codes))])
+        with evaluating(self.modules()):
+            return self._decode([self._quantizer(level).decode(codes[level]) for level in range(len(codes))])
 
     def backbone(self, images: Tensor) -> list[Tensor]:
+        with evaluating(self.modules()):
+            return self._respond(images)
+
+    def _respond(self, images: Tensor) -> list[Tensor]:
         responses = []
+        images = images.to(dtype_of(self.stages))
         for stage in self.stages:
             images = stage(images)
             responses.append(images)
@@ -139,7 +150,7 @@ class Autoencoder(Tokenizer):
             raise UsageError(f"images must be [B, 3, H, W], not {list(images.shape)}.")
         for side in images.shape[2:]:
             check_image_size(int(side), self.config.stride)
-        responses = self.backbone(images)
+        responses = self._respond(images)
         latents, codes, losses = done = _Pass([], [], {})
         for level in reversed(range(self.config.levels)):
             response = responses[level]
@@ -156,7 +167,7 @@ class Autoencoder(Tokenizer):
         return done
 
     def _decode(self, latents: list[Tensor]) -> Tensor:
-        seen = [latents[0]]
+        seen = [latents[0].to(dtype_of(self.decoder))]
         for upsample, level in zip(self.upsamplers, self._seen[1:], strict=True):
             seen.append(upsample(latents[level - 1]).to(seen[0].dtype))
         return cast(Tensor, self.decoder(torch.cat(seen, 1) if len(seen) > 1 else seen[0]))

@@ -7,6 +7,7 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avq.models.asking import dtype_of
 from avq.models.blocks import BottleneckResBlock, ConvResBlock, IdResBlock, TransposedResBlock
 from avq.models.config import AutoencoderConfig
 from avq.models.convolution import TransposedConvolution
@@ -59,7 +60,7 @@ class Resize(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         if self.learned is not None:
-            return cast(Tensor, self.learned(latents))
+            return cast(Tensor, self.learned(latents.to(dtype_of(self.learned))))
         return F.interpolate(latents, scale_factor=self.scale, mode=self.mode)
 
 

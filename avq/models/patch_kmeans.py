@@ -51,7 +51,7 @@ class PatchKMeans(Baseline):
         batch, _, height, width = images.shape
         grid = images.float().reshape(batch, 3, height // _PATCH, _PATCH, width // _PATCH, _PATCH)
         patches = grid.permute(0, 2, 4, 3, 5, 1)  # [B, h, w, row, column, colour], as in fit
-        codes = nearest_codes(patches.reshape(-1, self.codebook.shape[1]), self.codebook)
+        codes = nearest_codes(patches.reshape(-1, self.codebook.shape[1]), self.codebook.float())
         return [codes.view(patches.shape[:3])]
 
     def codebook_values(self) -> int:

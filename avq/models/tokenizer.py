@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from avq.errors import UsageError
+from avq.models.asking import asks, dtype_of
 from avq.models.quantizers.base import Quantizer
 from avq.models.recipe import Recipe
 
@@ -59,8 +60,8 @@ class Tokenizer(nn.Module, ABC):
     """A model that turns images into discrete codes and back; the base class of a user's own variant.
 
     Images are float `[B, 3, H, W]` in [-1, 1]; codes int64 `[B, h, w]`, or `[B, h, w, R]` with R codes a position, one
-    tensor per level, bottom (finest) first. A model without codes has them nowhere but in `encode` and `decode`, where its
-    latents stand in their place.
+    tensor per level, bottom (finest) first. A model without codes (codebook_sizes = []) has latents in their place in
+    `encode` and `decode`, and none in a `Reconstruction`.
 
     Attributes:
         codebook_sizes: codebook size of each level, bottom first; [] for a model without codes.
@@ -82,21 +83,22 @@ class Tokenizer(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, images: Tensor) -> list[Tensor]:
-        """Only the codes."""
+        """Only the codes, as `forward` finds them in eval mode; learns nothing in any mode."""
 
     @abstractmethod
     def decode(self, codes: list[Tensor]) -> Tensor:
-        """Images from the codes of all levels, as `forward` returns them in eval mode."""
+        """Images from the codes of all levels, as `forward` returns them in eval mode; learns nothing in any mode."""
 
     def backbone(self, images: Tensor) -> list[Tensor]:
-        """The encoder backbone's response per level `[B, width, h, w]`, bottom first; [] for a model without one."""
+        """The encoder backbone's response per level `[B, width, h, w]` in eval mode, bottom first; [] without one."""
         return []
 
     @torch.no_grad()
+    @asks
     def latent_sizes(self, image_size: int) -> list[tuple[int, int]]:
         """Height and width of each level's codes for square images of that side, bottom first."""
         where = next(itertools.chain(self.parameters(), self.buffers()), torch.zeros(())).device
-        codes = self.encode(torch.zeros(1, 3, image_size, image_size, device=where))
+        codes = self.encode(torch.zeros(1, 3, image_size, image_size, device=where, dtype=dtype_of(self)))
         return [(level.shape[1], level.shape[2]) for level in codes]
 
     def initialise_codebooks(self, images: Tensor) -> None:

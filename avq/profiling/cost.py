@@ -8,6 +8,7 @@ import torch
 
 from avq.data.loader import to_model
 from avq.metrics.measurement import Measurement, measured, protocol_id, unavailable
+from avq.models.asking import evaluating
 from avq.models.recipe import Recipe, build
 from avq.models.tokenizer import Tokenizer
 from avq.profiling.memory import peak_memory
@@ -25,11 +26,11 @@ def deterministic_costs(model: Tokenizer, image_size: int) -> list[Measurement]:
         image_size: side of the images in pixels.
     """
     rows = parameter_counts(model, model.codebook_values())
-    was_training, device = model.training, next(model.buffers(), torch.zeros(())).device
+    device = next(model.buffers(), torch.zeros(())).device
     image = torch.zeros(1, 3, image_size, image_size, device=device)
-    count = macs(lambda: model.eval()(image))
+    with evaluating(model.modules()):
+        count = macs(lambda: model(image))
     sizes = model.latent_sizes(image_size)
-    model.train(was_training)
     rows.append(measured("macs", count, protocol=protocol_id("macs", size=image_size)))
     return rows + _receptive_fields(model, image_size) + _latents(model, sizes, image_size)
 

@@ -25,7 +25,10 @@ def save_resume_checkpoint(
     device: str,
     about: dict[str, Any],
 ) -> None:
-    """Write modules, optimisers, extra tensors, the random generators and JSON to one file, whole or not at all."""
+    """Write modules, optimisers, extra tensors, the random generators and JSON to one file, whole or not at all.
+
+    `about["of"]` says of what training, for `load_resume_checkpoint` to compare.
+    """
     tensors = {f"module.{name}.{key}": t for name, module in modules.items() for key, t in module.state_dict().items()}
     for name, optimiser in optimisers.items():
         for index, values in optimiser.state_dict()["state"].items():
@@ -39,13 +42,19 @@ def save_resume_checkpoint(
 
 
 def load_resume_checkpoint(
-    path: Path, modules: dict[str, nn.Module], optimisers: dict[str, Optimizer], device: str
+    path: Path, modules: dict[str, nn.Module], optimisers: dict[str, Optimizer], device: str, of: dict[str, Any]
 ) -> tuple[dict[str, list[Tensor]], dict[str, Any]]:
     """Restore what `save_resume_checkpoint` wrote, on any device; returns the extra tensors and the JSON.
 
-    UsageError for a file that is damaged or belongs to other modules.
+    UsageError for a file that is damaged or belongs to other modules or to a training with another `of`.
     """
     tensors, about = read_tensors(path)
+    other = [f"{name} {theirs} there, {of.get(name)} here" for name, theirs in about.get("of", of).items()
+             if theirs != of.get(name)]  # fmt: skip
+    if other:
+        raise UsageError(
+            f"{path} is not the resume checkpoint of this training ({', '.join(other)}); remove it to begin anew."
+        )
     try:
         for name, module in modules.items():
             module.load_state_dict(current_names(_under(tensors, f"module.{name}."), module))

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avq.data.loader import to_model
+from avq.errors import UsageError
 from avq.models.tokenizer import Reconstruction, Tokenizer
 from avq.registry import load
 from avq.training.allocator import keep_freed_memory
 from avq.training.config import LOSSES, TrainConfig
-from avq.training.diagnose import NonFiniteLoss, first_non_finite
+from avq.training.diagnose import Buffers, NonFiniteLoss, first_non_finite
 from avq.training.memory import Recomputed, WholeBatch
 from avq.training.precision import autocast, resolve_precision
 
@@ -45,12 +46,21 @@ class TrainStep:
         modules: what is trained, by name: "model" and, with an adversarial loss, "discriminator". A trainer may replace
             them by wrapped ones.
         optimisers: one per module, by the same names.
+
+    Raises:
+        UsageError: the weights are float16 or bfloat16.
     """
 
     def __init__(self, model: Tokenizer, config: TrainConfig, device: str, variant: str = "model") -> None:
         if device == "cpu":
             keep_freed_memory()
         self.model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        narrow = {parameter.dtype for parameter in model.parameters()} & {torch.float16, torch.bfloat16}
+        if narrow:
+            raise UsageError(
+                f"{variant}: its weights are {narrow.pop()}, in which small updates are lost; train model.float(), "
+                'with precision = "bfloat16" to compute in that.'
+            )
         self.config, self.device, self.variant = config, device, variant
         self.precision = resolve_precision(config.precision, device)
         self.modules: dict[str, nn.Module] = {"model": self.model}
@@ -61,6 +71,7 @@ class TrainStep:
             opponent = self._adversary.discriminator()
             self.modules["discriminator"] = opponent.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._bare = dict(self.modules)  # without what a trainer wraps around them
+        self._buffers = {name: Buffers(module) for name, module in self.modules.items()}
         adamw = partial(torch.optim.AdamW, lr=config.learning_rate, betas=(config.beta1, 0.99), fused=True)
         self.optimisers: dict[str, torch.optim.Optimizer] = {
             name: adamw(module.parameters(), weight_decay=config.weight_decay) for name, module in self.modules.items()
@@ -80,22 +91,25 @@ class TrainStep:
             check: check before any weight changes that losses and gradient are finite (waits for the device).
 
         Raises:
-            NonFiniteLoss: they are not; names variant, step and the first such tensor.
+            NonFiniteLoss: they are not; names variant, step and the first such tensor. Running statistics are as before
+                the step, but an EMA codebook has taken in its latents where they are finite.
         """
         self._logs = {}
+        for buffers in self._buffers.values() if check else ():
+            buffers.keep()
         slices = torch.tensor_split(batch, self.config.grad_accum_steps)
         whole = WholeBatch(self.model) if len(slices) > 1 else None
         with whole or nullcontext():
             pairs = [self._model_gradient(part, step, len(part) / len(batch)) for part in slices]
-        loss = self._logs["loss"]
-        self._move("model", step, loss if check else None, pairs[-1][0])
+        loss, seen = self._logs["loss"], [images for images, _ in pairs]
+        self._move("model", step, loss if check else None, seen)
         if whole:
             whole.learn()
         if self._adversary and self._adversary.plays(step):
             for images, fake in pairs:
                 share = len(images) / len(batch)
                 self._log(self._adversary.learn(self.modules["discriminator"], images, fake, share), share)
-            self._move("discriminator", step, self._logs["loss-discriminator"] if check else None, pairs[-1][0])
+            self._move("discriminator", step, self._logs["loss-discriminator"] if check else None, seen)
         return loss
 
     def logs(self) -> dict[str, Tensor]:
@@ -109,7 +123,7 @@ class TrainStep:
     def reconstruct(self, images: Tensor) -> Reconstruction:
         """The model's forward pass in this step's precision, images `[B, 3, H, W]` in [-1, 1]."""
         with autocast(self.precision, self.device), self._recomputed:
-            result: Reconstruction = self.modules["model"](images)
+            result: Reconstruction = self.modules["model"](images.clone())  # the images are its target, too
         return result
 
     def _model_gradient(self, batch: Tensor, step: int, share: float) -> tuple[Tensor, Tensor]:
@@ -151,12 +165,12 @@ class TrainStep:
             value = value.detach() if share == 1 else share * value.detach()
             self._logs[name] = self._logs[name] + value if name in self._logs else value
 
-    def _move(self, name: str, step: int, checked: Tensor | None, images: Tensor) -> None:
+    def _move(self, name: str, step: int, checked: Tensor | None, slices: list[Tensor]) -> None:
         """Clip the gradient and take the optimiser's step; `checked` is a loss that must be finite first."""
         parameters = list(self.modules[name].parameters())
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if checked is not None and not math.isfinite((checked + norm).item()):
-            raise self._non_finite(name, step, checked, norm, images)
+            raise self._non_finite(name, step, checked, norm, slices)
         nn.utils.clip_grads_with_norm_(parameters, self.config.grad_clip, norm)
         rate, own = learning_rate(self.config, step), self.config.discriminator_learning_rate
         if name == "discriminator" and own is not None:
@@ -166,12 +180,17 @@ class TrainStep:
         self.optimisers[name].step()
         self.optimisers[name].zero_grad()
 
-    def _non_finite(self, name: str, step: int, loss: Tensor, norm: Tensor, images: Tensor) -> NonFiniteLoss:
+    def _non_finite(self, name: str, step: int, loss: Tensor, norm: Tensor, slices: list[Tensor]) -> NonFiniteLoss:
+        """What is to be raised; buffers are put back, and no gradient stays, so that a caller may go on without it."""
         whose = "the loss" if name == "model" else f"the {name}'s loss"
         advice = "learning_rate" if name == "model" else f"{name}_learning_rate"
         if name == "model" and self._adversary and self._adversary.plays(step):
             advice += " or adversarial_weight"
-        first = first_non_finite(self._bare[name], images)
+        for own in {"model": self._buffers, "discriminator": ("discriminator",)}[name]:
+            self._buffers[own].put_back()
+        first = first_non_finite(self._bare[name], slices)
+        for optimiser in self.optimisers.values():
+            optimiser.zero_grad()
         if first is None:
             first = "the gradient's norm" if loss.isfinite() else "the loss itself"
         return NonFiniteLoss(

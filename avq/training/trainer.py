@@ -18,7 +18,7 @@ from avq.models import collective
 from avq.models.tokenizer import Tokenizer
 from avq.training.averaging import WeightAverage
 from avq.training.compiling import compiled, compiles, explaining_failure
-from avq.training.config import STATE_FILE, TrainConfig
+from avq.training.config import STATE_FILE, TrainConfig, effective
 from avq.training.fresh import derive_seed
 from avq.training.ranks import Ranks, average_norms, share_of, start_alike
 from avq.training.resume import load_resume_checkpoint, save_resume_checkpoint
@@ -96,6 +96,7 @@ def train(
     Raises:
         NonFiniteLoss: the loss or a weight is no longer finite; names variant, step and tensor.
         Stopped: the time is over; the resume checkpoint is in the folder.
+        UsageError: the resume checkpoint in the folder is of other settings, images or another seed.
     """
     if model.is_baseline:
         start = time.perf_counter()
@@ -138,6 +139,8 @@ class _Training:
         self.history, self.step = History(), 0
         self.losses: list[Tensor] = []  # since the last validation step
         self.resume_file = folder / STATE_FILE if folder else None
+        seen = {"training images": dataset.train.fingerprint, "validation images": dataset.validation.fingerprint}
+        self.of = {"seed": seed, **seen, **effective(config)}
         self.saved = SavedModels(folder if ranks.first else None, config.keep_history)
         if self.resume_file and self.resume_file.exists():
             self._resume(self.resume_file)
@@ -245,13 +248,13 @@ class _Training:
         if not self.ranks.first:
             return
         extra = {"losses": self.losses, "average": self.average.tensors if self.average else []}
-        about = {"step": self.step, "rows": self.history.rows, "seconds": self.history.seconds}
+        about = {"of": self.of, "step": self.step, "rows": self.history.rows, "seconds": self.history.seconds}
         about |= {"best": self.saved.best} if self.history.rows else {}
         about |= self.model.recipe._asdict() if self.model.recipe else {}
         save_resume_checkpoint(path, self.modules, self.take_step.optimisers, extra, self.device, about)
 
     def _resume(self, path: Path) -> None:
-        extra, about = load_resume_checkpoint(path, self.modules, self.take_step.optimisers, self.device)
+        extra, about = load_resume_checkpoint(path, self.modules, self.take_step.optimisers, self.device, self.of)
         if self.average:
             self.average.load(extra["average"])
         self.losses = extra.get("losses", [])

@@ -68,7 +68,7 @@ def command(
         original = pictures.open_framed(path, multiple, max_side).pixels
         batch = to_model(torch.from_numpy(original)[None], place)
         with torch.inference_mode():
-            result = model(batch)
+            result = model(batch.clone())
         pairs.append((original, to_uint8(result.images)[0].cpu().numpy()))
         height, width = original.shape[:2]
         tokens = [level[0].numel() for level in result.codes]

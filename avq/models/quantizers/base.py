@@ -40,7 +40,7 @@ class Quantizer(FullPrecision, ABC):
     """R; where there are several, codes are `[B, H, W, R]`, each from 0 to K - 1."""
 
     learning: bool = True
-    """Whether `forward` learns in training mode; not while the slices of a batch pass, after which `learn` is called."""
+    """Whether `forward` learns in training mode; not while slices of a batch pass, after which `learn` is called."""
 
     @abstractmethod
     def forward(self, latents: Tensor) -> Quantized:
@@ -70,4 +70,4 @@ class Quantizer(FullPrecision, ABC):
             if given.shape != own.shape:
                 line = f"{name} is {list(given.shape)} in this state and {list(own.shape)} in this quantizer"
                 raise UsageError(f"{line} of {self.codebook_size} codes; load it with the settings it was made with.")
-        super()._load_from_state_dict(state_dict, prefix, *rest)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(state_dict, prefix, *rest)

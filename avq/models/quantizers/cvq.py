@@ -31,10 +31,10 @@ def from_config(config: AutoencoderConfig) -> Quantizer:
 class ClusteredQuantizer(FlatQuantizer):
     """Replaces each latent vector by the codebook vector at the smallest angle; hardly used ones move onto latents.
 
-    The codebook learns by gradient: the loss is `commitment * |z - sg(e)|^2 + |sg(z) - e|^2`. After a batch each vector e_k
-    also becomes (1 - a) e_k + a z_k with a = exp(-10 K N_k / (1 - decay) - 1e-3), where N_k is the running mean of its share
-    of uses. The anchor z_k is drawn from the batch with the probabilities softmax(cos(z, e_k)) over its vectors: `cos` and
-    `probrandom`, the defaults of the authors' code, whose optional contrastive loss is left out.
+    The codebook learns by gradient: the loss is `commitment * |z - sg(e)|^2 + |sg(z) - e|^2`. After a batch each vector
+    e_k also becomes (1 - a) e_k + a z_k with a = exp(-10 K N_k / (1 - decay) - 1e-3), where N_k is the running mean of
+    its share of uses. The anchor z_k is drawn from the batch with the probabilities softmax(cos(z, e_k)) over its
+    vectors: `cos` and `probrandom`, the defaults of the authors' code, whose optional contrastive loss is left out.
 
     Args:
         codebook_size: K.

@@ -31,7 +31,8 @@ def bit_entropies(logits: Tensor, over_ranks: bool) -> tuple[Tensor, Tensor]:
 
 def _entropy(probabilities: Tensor) -> Tensor:
     """-sum p log p, with a finite gradient at p = 0."""
-    return torch.special.entr(probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny)).sum()
+    entropies: Tensor = torch.special.entr(probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny))
+    return entropies.sum()
 
 
 def softmax_entropies(flat: Tensor, weight: Tensor, bias: Tensor, over_ranks: bool) -> tuple[Tensor, Tensor]:

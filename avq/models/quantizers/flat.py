@@ -16,7 +16,7 @@ class FlatQuantizer(Quantizer):
 
     @abstractmethod
     def quantize(self, flat: Tensor) -> Quantized:
-        """Vectors `[N, D]` that are exactly those of the codes, with a gradient; the codes; and the loss. N is above 0."""
+        """Vectors `[N, D]`, exactly those of the codes, with a gradient; the codes; and the loss. N is above 0."""
 
     @abstractmethod
     def assign(self, flat: Tensor) -> Tensor:
@@ -51,7 +51,8 @@ class FlatQuantizer(Quantizer):
 
     def decode(self, codes: Tensor) -> Tensor:
         with torch.autocast(codes.device.type, enabled=False):
-            return self.vectors(codes.flatten(0, 2)).unflatten(0, codes.shape[:3]).movedim(-1, 1)
+            vectors = self.vectors(codes.flatten(0, 2))
+            return vectors.view(*codes.shape[:3], vectors.shape[1]).movedim(-1, 1)
 
     @torch.no_grad()
     def initialise(self, latents: Tensor) -> None:
@@ -124,7 +125,7 @@ class _StraightThrough(torch.autograd.Function):
         return value.clone()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         return gradient, gradient
 
 

@@ -28,9 +28,9 @@ def from_config(config: AutoencoderConfig, fsq_levels: Sequence[int]) -> Quantiz
 class FiniteScalar(FlatQuantizer):
     """Bounds each channel i to an interval of L_i integers and rounds it; K is the product of all L_i.
 
-    `round(tanh(z + shift) (L - 1) (1 - 1e-3) / 2 - offset) / (L // 2)`, where for even L the offset is 1/2 and the shift
-    tan(offset / half width), as in the listing. A code is the number whose digits are the rounded values, channel 1
-    being the least. There is no loss.
+    `round(tanh(z + shift) (L - 1) (1 - 1e-3) / 2 - offset) / (L // 2)`, where for even L the offset is 1/2 and the
+    shift tan(offset / half width), as in the listing. A code is the number whose digits are the rounded values, channel
+    1 being the least. There is no loss.
 
     Args:
         levels: L_i of each channel, each from 2 to 1,000.

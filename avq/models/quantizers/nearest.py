@@ -96,7 +96,8 @@ def _rotated_back(gradient: Tensor, z: Tensor, e: Tensor) -> Tensor:
     r = F.normalize(unit_z + unit_e, dim=1)
     scale = e.norm(dim=1, keepdim=True) / z.norm(dim=1, keepdim=True).clamp(min=1e-6)
     turned = gradient - 2 * r * (r * gradient).sum(1, keepdim=True)
-    return scale * (turned + 2 * unit_z * (unit_e * gradient).sum(1, keepdim=True))
+    passed: Tensor = scale * (turned + 2 * unit_z * (unit_e * gradient).sum(1, keepdim=True))
+    return passed
 
 
 def _argmax(scores: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Several codes a position: residual (arXiv 2203.01941, section 3.1) and product quantization (of groups of channels)."""
+"""Several codes a position: residual (arXiv 2203.01941, section 3.1) and product quantization (groups of channels)."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class ResidualQuantizer(_SeveralCodes):
     Args:
         parts: one quantizer that all depths share, as in the paper, or one for each.
         depth: R.
-        dropout: in training use codes 1 to r only, with r drawn uniformly from 1 to R for each batch (SoundStream, arXiv
-            2107.03312, section III.C, draws it for each example), so that the first codes alone make a good image.
+        dropout: in training use codes 1 to r only, with r drawn uniformly from 1 to R for each batch (SoundStream,
+            arXiv 2107.03312, section III.C, draws it for each example), so that the first codes alone make an image.
     """
 
     def __init__(self, parts: Sequence[VectorQuantizer], depth: int, dropout: bool) -> None:
