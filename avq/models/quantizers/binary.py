@@ -43,7 +43,7 @@ class BinaryQuantizer(FlatQuantizer):
     """Each of log2 K channels becomes one bit, its sign; nothing of size K is ever made.
 
     LFQ takes the values -1 and 1. BSQ normalises the vector first and takes -1 / sqrt(log2 K) and 1 / sqrt(log2 K).
-    Zero counts as negative (LFQ's eq. 3). Channel 1 is a code's least bit.
+    Zero counts as negative (LFQ's eq. 3). The gradient passes straight through the sign. Channel 1 is a code's least bit.
 
     The loss is `entropy_weight * (E[H(q(c|z))] - H(E[q(c|z)]))`, where q(c|z) is the softmax over codes of
     `-|z - c|^2 / temperature`, with independent bits. So the first entropy is exact as a sum over bits; the second,
@@ -71,23 +71,20 @@ class BinaryQuantizer(FlatQuantizer):
     def quantize(self, flat: Tensor) -> Quantized:
         z = F.normalize(flat, dim=1) if self.spherical else flat
         bits = flat.detach() > 0
-        values = self._values(bits)
+        signs = bits.float() * 2 - 1
         loss = flat.new_zeros(())
         if self.entropy_weight:
             sample, batch = bit_entropies(z * (4 * self.scale / self.temperature), self.training)
             loss = loss + self.entropy_weight * (sample - batch)
         if self.commitment:
-            loss = loss + self.commitment * F.mse_loss(z, values)
-        return Quantized(straight_through(z, values), self._number(bits), loss)
+            loss = loss + self.commitment * F.mse_loss(z, signs * self.scale)
+        return Quantized(straight_through(z, signs) * self.scale, self._number(bits), loss)
 
     def assign(self, flat: Tensor) -> Tensor:
         return self._number(flat > 0)
 
     def vectors(self, codes: Tensor) -> Tensor:
-        return self._values(codes[:, None] // self.powers % 2 == 1)
-
-    def _values(self, bits: Tensor) -> Tensor:
-        return (bits.float() * 2 - 1) * self.scale
+        return ((codes[:, None] // self.powers % 2).float() * 2 - 1) * self.scale
 
     def _number(self, bits: Tensor) -> Tensor:
         return (bits * self.powers).sum(1)
