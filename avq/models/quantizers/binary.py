@@ -43,7 +43,7 @@ class BinaryQuantizer(FlatQuantizer):
     """Each of log2 K channels becomes one bit, its sign; nothing of size K is ever made.
 
     LFQ takes the values -1 and 1. BSQ normalises the vector first and takes -1 / sqrt(log2 K) and 1 / sqrt(log2 K).
-    Zero counts as negative (LFQ's eq. 3). The gradient passes straight through the sign. Channel 1 is a code's least bit.
+    Zero counts as negative (LFQ's eq. 3). The gradient passes straight through the sign. Channel 1 is the least bit.
 
     The loss is `entropy_weight * (E[H(q(c|z))] - H(E[q(c|z)]))`, where q(c|z) is the softmax over codes of
     `-|z - c|^2 / temperature`, with independent bits. So the first entropy is exact as a sum over bits; the second,
