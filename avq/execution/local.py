@@ -38,7 +38,7 @@ PRELOAD = [
     "avq.models.attention",
     "avq.models.autoencoder",
     "avq.models.patch_kmeans",
-    "avq.models.quantizers.vq",
+    *(f"avq.models.quantizers.{name}" for name in ("binary", "cvq", "fsq", "ibq", "none", "several", "simvq", "vq")),
     "avq.profiling.cost",
     "avq.evaluation.evaluate",
     "avq.profiling.scaling",

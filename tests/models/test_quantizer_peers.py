@@ -1,4 +1,4 @@
-"""Quantizers beside vector-quantize-pytorch (extra `peers`), where it does what the papers say; and where it departs."""
+"""Quantizers beside vector-quantize-pytorch (extra `peers`): where it does what papers say, and where it departs."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_the_rotation_trick() -> None:
 
 @pytest.mark.parametrize("spherical", [False, True])
 def test_lfq_and_bsq(spherical: bool) -> None:
-    """The peer takes the batch entropy over all codes, which ours bounds, and spherical latents at LFQ's temperature."""
+    """The peer takes the batch entropy over all codes, which ours bounds, and LFQ's temperature for both."""
     theirs = peer.LFQ(codebook_size=2**DIM, spherical=spherical, commitment_loss_weight=0.25).train()
     ours = BinaryQuantizer(DIM, spherical, 0.25, 0.0, 0.01)
     z = 0.05 * latents()
