@@ -2,8 +2,9 @@
 
 The contract, for `package.module:factory`:
 
-- `encode(images)` takes float `[B, 3, H, W]` in `image_range` and returns codes (an integer tensor `[B, h, w]` or
-  `[B, T]`, or a list of them, bottom level first), or any other latents, which then have no rate;
+- `encode(images)` takes float `[B, 3, H, W]` in `image_range` (of the dtype of its weights where it is a torch module,
+  otherwise float32) and returns codes (an integer tensor `[B, h, w]` or `[B, T]`, or a list of them, bottom level
+  first), or any other latents, which then have no rate;
 - `decode(what encode returned)` returns images `[B, 3, H, W]` in `image_range`;
 - `image_range`, optional: `(-1, 1)`, the default, or `(0, 1)`;
 - `codebook_size`, optional: one number, or one per level; without it the rate is n/a;
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from avq.errors import AvqError, UsageError
 from avq.external import peers
+from avq.models.full_precision import dtype_of
 from avq.models.tokenizer import Reconstruction, Tokenizer
 
 _ADDRESS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -118,7 +120,8 @@ class Adapted(Tokenizer):
         return self._encode(images)[1]
 
     def _encode(self, images: Tensor) -> tuple[Any, list[Tensor]]:
-        latents = self._call(self.model.encode, (images + 1) / 2 if self._unit else images)
+        given = (images + 1) / 2 if self._unit else images.clone()  # which it may work on in place
+        latents = self._call(self.model.encode, given.to(dtype_of(self)))
         return latents, self._codes(latents, len(images)) if self.codebook_sizes else []
 
     def decode(self, codes: list[Tensor]) -> Tensor:
@@ -148,7 +151,7 @@ class Adapted(Tokenizer):
                 raise AvqError(f"{said} {_shown(level)}; codes are integers [{batch}, h, w] or [{batch}, T]")
         self._single = isinstance(latents, Tensor)
         self._tails = [tuple(level.shape[1:]) for level in levels]
-        return [level.long().reshape(batch, -1, level.shape[-1]) for level in levels]
+        return [level.long().reshape(batch, -1, level.shape[-1]).clone() for level in levels]
 
     def _images(self, rebuilt: Any, batch: int) -> Tensor:
         if not isinstance(rebuilt, Tensor) or not rebuilt.is_floating_point() or rebuilt.ndim != 4:

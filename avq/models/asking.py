@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from types import FrameType, FunctionType, ModuleType
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 _Model = TypeVar("_Model", bound=nn.Module)
@@ -57,9 +56,3 @@ def asks(
             return function(model, *args, **kwargs)
 
     return call  # type: ignore[return-value]  # mypy takes `model` for a name of the call
-
-
-def dtype_of(module: nn.Module) -> torch.dtype:
-    """The dtype of its first floating weight, in which it takes images or latents; float32 without one."""
-    floating: Iterator[Any] = (weight for weight in module.parameters() if weight.is_floating_point())
-    return next(floating, torch.zeros(())).dtype

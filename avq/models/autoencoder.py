@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from avq.errors import UsageError
-from avq.models.asking import dtype_of, evaluating
+from avq.models.asking import evaluating
 from avq.models.backbones import Resize, decoder, encoder_stages
 from avq.models.config import AutoencoderConfig, split_settings
+from avq.models.full_precision import dtype_of
 from avq.models.quantizers.base import Quantizer
 from avq.models.quantizers.registry import QUANTIZERS
 from avq.models.recipe import ATTENTION

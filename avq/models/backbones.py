@@ -7,10 +7,10 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from avq.models.asking import dtype_of
 from avq.models.blocks import BottleneckResBlock, ConvResBlock, IdResBlock, TransposedResBlock
 from avq.models.config import AutoencoderConfig
 from avq.models.convolution import TransposedConvolution
+from avq.models.full_precision import dtype_of
 
 
 def encoder_stages(config: AutoencoderConfig) -> nn.ModuleList:

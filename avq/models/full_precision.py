@@ -1,8 +1,9 @@
-"""Modules that a cast of their model to half precision leaves in float32."""
+"""Models of any dtype: the dtype that a module takes, and modules that a cast of their model leaves in float32."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,3 +24,9 @@ class FullPrecision(nn.Module):
             return result if kept else tensor.to(result.device, torch.float32)
 
         return super()._apply(without_cast, recurse)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def dtype_of(module: nn.Module) -> torch.dtype:
+    """The dtype of its first floating weight, in which it takes images or latents; float32 without one."""
+    floating: Iterator[Any] = (weight for weight in module.parameters() if weight.is_floating_point())
+    return next(floating, torch.zeros(())).dtype

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from avq.errors import UsageError
-from avq.models.asking import asks, dtype_of
+from avq.models.asking import asks
+from avq.models.full_precision import dtype_of
 from avq.models.quantizers.base import Quantizer
 from avq.models.recipe import Recipe
 

@@ -70,7 +70,7 @@ class WholeBatch:
 
     def __init__(self, model: Tokenizer) -> None:
         self._latents: dict[Quantizer, list[Tensor]] = {
-            module: [] for module in model.modules() if isinstance(module, Quantizer)
+            part: [] for part in model.modules() if isinstance(part, Quantizer) and part.training
         }
         self._hooks: list[Any] = []
 

@@ -19,6 +19,11 @@ class SavedModels:
     def __init__(self, folder: Path | None, history: int) -> None:
         self._folder, self._history, self.best = folder, history, math.inf
 
+    def forget(self) -> None:
+        """Remove the latest models of an earlier training in the folder: their higher steps would pass for newer."""
+        for old in (self._folder / HISTORY_FOLDER).glob("step-*.safetensors") if self._folder else ():
+            old.unlink()
+
     def save(self, model: Tokenizer, step: int, error: float) -> None:
         """Save the model of a validation step as far as it is wanted; `error` is its validation MAE."""
         better = error < self.best

@@ -149,6 +149,7 @@ class _Training:
             images = dataset.train.images
             some = images[torch.randperm(len(images))[: images_within(CODEBOOK_PIXELS, images)]]
             model.initialise_codebooks(to_model(some, self.device))
+            self.saved.forget()
         self.compiles = compiles(config.compile, self.device)
         start_alike(self.modules, self.step)
         for name, module in self.modules.items():

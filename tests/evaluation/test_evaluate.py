@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import weakref
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
 
 from avq.data.loader import to_model
 from avq.data.sources import Dataset
+from avq.errors import AvqError
 from avq.evaluation import evaluate as module
 from avq.evaluation import knockout
 from avq.evaluation.evaluate import evaluate, sample_reconstructions
+from avq.external.adapters import adapt
 from avq.metrics.measurement import Measurement
-from avq.models import Reconstruction, create_variant, variant_config
+from avq.models import Reconstruction, VectorQuantizer, create_variant, variant_config
 from avq.models.recipe import Recipe
+from avq.models.tokenizer import Tokenizer
 from avq.models.zoo import variant_entry
 from avq.profiling.cost import deterministic_costs, timed_costs
 from avq.training.config import TrainConfig
+from avq.training.validation import validate
 
 SMALL = {"width": 8, "codebook_size": 16}
 
@@ -65,6 +71,76 @@ def test_no_more_than_a_batch_of_images_is_held(faces: Dataset, monkeypatch: pyt
     hook.remove()
     assert len(alive) >= 24  # the images, and those of knock-out
     assert max(alive) <= 6
+
+
+class Wrapped:
+    """A plain object that holds an EMA codebook in training mode, works on what it is given in place, or draws."""
+
+    codebook_size = 16
+
+    def __init__(self, in_place: bool = False, draws: bool = False) -> None:
+        torch.manual_seed(0)
+        self.parts = {"quantizer": VectorQuantizer(16, 3, ema_decay=0.9)}
+        self.in_place, self.draws = in_place, draws
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        codes: torch.Tensor = self.parts["quantizer"](torch.nn.functional.avg_pool2d(images, 4)).codes
+        if self.in_place:
+            images.mul_(0.5)
+        return codes
+
+    def decode(self, codes: torch.Tensor) -> torch.Tensor:
+        images = self.parts["quantizer"].decode(codes).repeat_interleave(4, 2).repeat_interleave(4, 3)
+        if self.in_place:
+            codes.fill_(0)
+        return images + 0.01 * torch.randn(()) if self.draws else images
+
+
+def test_evaluating_twice_gives_the_same_digits_and_moves_nothing(faces: Dataset) -> None:
+    holder = Wrapped()
+    quantizer = holder.parts["quantizer"]
+    before = quantizer.codebook.clone()
+    first, second = (evaluate(adapt(holder), faces).measurements for _ in range(2))
+    assert first == second
+    assert torch.equal(quantizer.codebook, before)
+    assert quantizer.training
+
+
+def halving(name: str, in_place: bool, **settings: str) -> Tokenizer:
+    """A variant of our own that halves its images first, and flips its codes before it decodes them."""
+    torch.manual_seed(0)
+    model = create_variant(name, 16, **SMALL, **settings)
+    model.initialise_codebooks(torch.rand(16, 3, 16, 16) * 2 - 1)
+    model.register_forward_pre_hook(lambda _model, inputs: (inputs[0].mul_(0.5) if in_place else inputs[0] * 0.5,))
+    decode = model.decode
+    flipped = [lambda codes: 15 - codes, lambda codes: codes.mul_(-1).add_(15)][in_place]
+    model.decode = lambda codes: decode([flipped(level) for level in codes])  # type: ignore[method-assign]
+    return model
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda in_place: adapt(Wrapped(in_place)),
+        partial(halving, "aren-2"),
+        partial(halving, "aren-3", decoder_input="all"),
+    ],
+)
+def test_a_model_that_works_in_place_changes_no_reference(make: Any, faces: Dataset) -> None:
+    assert evaluate(make(False), faces).measurements == evaluate(make(True), faces).measurements
+    found = [validate(make(in_place), faces.validation.images, "cpu", "float32") for in_place in (False, True)]
+    assert found[0] == found[1]
+
+
+def test_an_outside_object_cannot_change_the_images_that_it_is_given(faces: Dataset) -> None:
+    images = to_model(faces.test.images)
+    adapt(Wrapped(in_place=True)).encode(images)
+    assert torch.equal(images, to_model(faces.test.images))
+
+
+def test_a_model_that_gives_other_images_the_second_time_is_refused(faces: Dataset) -> None:
+    with pytest.raises(AvqError, match=r"reconstructs the first images otherwise after the evaluation than before"):
+        evaluate(adapt(Wrapped(draws=True)), faces)
 
 
 def test_the_gain_of_attention_is_measured_where_it_stands(faces: Dataset) -> None:

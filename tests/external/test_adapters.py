@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -172,6 +173,71 @@ def test_names_of_objects_are_distinguished_from_files() -> None:
     assert not is_address("runs/x/checkpoint.safetensors")
     assert not is_address("C:model.safetensors")
     assert not is_address("module")
+
+
+class Half(nn.Module, Levels):  # type: ignore[misc]
+    """A researcher's own module, whose weights may be of any dtype."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shrink = nn.Conv2d(3, 3, 4, 4)
+
+    def encode(self, images: Tensor) -> Any:
+        return super().encode(self.shrink(images).repeat_interleave(4, 2).repeat_interleave(4, 3))
+
+    def decode(self, codes: Any) -> Any:
+        return super().decode(codes).to(self.shrink.weight.dtype)
+
+
+class VQModel(nn.Module):
+    """What the adapter uses of diffusers' class of this name."""
+
+    __module__ = "diffusers.models"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(num_vq_embeddings=8, norm_type="group")
+        self.encoder, self.post_quant_conv = nn.Conv2d(3, 4, 4, 4), nn.Conv2d(4, 4, 1)
+        self.up, self.quantize = nn.ConvTranspose2d(4, 3, 4, 4), nn.Module()
+        self.quantize.embedding = nn.Embedding(8, 4)
+        self.quantize.forward = self.nearest
+
+    def encode(self, images: Tensor) -> Any:
+        return SimpleNamespace(latents=self.encoder(images))
+
+    def nearest(self, latents: Tensor) -> Any:
+        flat = latents.movedim(1, -1).flatten(0, 2)
+        return None, None, (None, None, torch.cdist(flat.float(), self.quantize.embedding.weight.float()).argmin(1))  # type: ignore[union-attr, operator]
+
+    def decoder(self, latents: Tensor, spatial: Tensor | None) -> Tensor:
+        images: Tensor = self.up(latents)
+        return images
+
+
+class AutoencoderKL(nn.Module):
+    """What the adapter uses of diffusers' class of this name."""
+
+    __module__ = "diffusers.models"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.up = nn.Conv2d(3, 4, 4, 4), nn.ConvTranspose2d(4, 3, 4, 4)
+
+    def encode(self, images: Tensor) -> Any:
+        latents = self.down(images)
+        return SimpleNamespace(latent_dist=SimpleNamespace(mode=lambda: latents))
+
+    def decode(self, latents: Tensor) -> Any:
+        return SimpleNamespace(sample=self.up(latents))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("kind", [Half, VQModel, AutoencoderKL])
+def test_a_module_of_any_dtype_is_measured(kind: type[nn.Module], dtype: torch.dtype, faces: Dataset) -> None:
+    torch.manual_seed(0)
+    model = kind()
+    expected = values(adapt(model), faces)["mae", None].value
+    assert values(adapt(model.to(dtype)), faces)["mae", None].value == pytest.approx(expected, abs=2e-3)
 
 
 def test_diffusers_vqmodel(faces: Dataset) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from avq.models.quantizers import vq
 from avq.models.quantizers.kmeans import cluster_sums, kmeans
 from avq.models.quantizers.nearest import _argmax, nearest_codes
 from avq.models.quantizers.vq import VectorQuantizer
@@ -186,6 +187,17 @@ def test_a_codebook_set_from_outside_moves_like_one_at_rest(way: Any, start: Any
         quantizer(z)
     assert quantizer.codebook.isfinite().all()
     assert quantizer.codebook.norm(dim=1).max() < flat.norm(dim=1).max()
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+def test_what_is_not_finite_on_another_rank_teaches_nothing_on_this(
+    restarts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quantizer = used(restarts)
+    before = {name: tensor.clone() for name, tensor in quantizer.state_dict().items()}
+    monkeypatch.setattr(vq, "all_sum", lambda counts, sums: (counts, sums + torch.nan))
+    quantizer(torch.randn(8, 4, 8, 8))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in quantizer.state_dict().items())
 
 
 @given(st.integers(1, 40), st.integers(2, 40))

@@ -56,6 +56,24 @@ def test_codes_decode_alone(name: str) -> None:
         assert torch.equal(model.decode(codes), result.images)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("name", list_variants())
+def test_a_model_of_any_dtype_takes_float32_images(name: str, dtype: torch.dtype) -> None:
+    """Its reconstructions are those of float32 within the dtype's rounding; attention and codebooks stay in float32."""
+    model = ready(name).eval()
+    with torch.no_grad():
+        expected = model(images()).images
+        model.to(dtype)
+        result = model(images())
+        assert torch.equal(model.decode(model.encode(images())), result.images)
+    model.latent_sizes(32)
+    assert (result.images.float() - expected).abs().mean() < 0.02
+    own = {quantizer.codebook.dtype for quantizer in model.find_quantizers()}
+    own |= {weight.dtype for level in model.find_levels() if level.attention for weight in level.attention.parameters()}
+    assert own <= {torch.float32, max(dtype, torch.float32, key=lambda one: one.itemsize)}
+    assert result.images.dtype == dtype
+
+
 @pytest.mark.parametrize("name", list_variants())
 def test_gradients_reach_every_trainable_parameter(name: str) -> None:
     model = ready(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import math
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avq.data.loader import to_model
+from avq.errors import UsageError
 from avq.models import create_variant
 from avq.models.tokenizer import Tokenizer
 from avq.training.config import TrainConfig
@@ -179,6 +182,99 @@ def test_recomputed_activations_are_not_saved() -> None:
         return sum(sizes)
 
     assert saved_values(checkpoint_activations=True) < 0.6 * saved_values()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_after_recomputing_a_model_is_copied_and_pickled_as_before(fails: bool) -> None:
+    step = stepped(fresh(), config(checkpoint_activations=True))
+    if fails:
+        with step.model.decoder.register_forward_pre_hook(lambda *_: 1 / 0), pytest.raises(ZeroDivisionError):  # type: ignore[union-attr]
+            step(batches(1)[0], 3)
+    torch.save(step.model, io.BytesIO())
+    twin, images = copy.deepcopy(step.model).eval(), to_model(batches(1)[0])
+    expected = twin(images).images
+    for parameter in step.model.parameters():
+        parameter.data.zero_()
+    assert torch.equal(twin(images).images, expected)
+
+
+@pytest.mark.parametrize("slices", [1, 4])
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("stages.1.0.skip", r"output of stages.1.0.skip \(encoder level 2\)"),
+        ("projections.0", r"output of projections.0 \(encoder level 1\)"),
+        ("decoder.2", r"output of decoder.2 \(decoder\)"),
+    ],
+)
+def test_a_nan_is_named_where_it_begins_and_leaves_no_trace(where: str, words: str, slices: int) -> None:
+    """In one latent of the first slice; weights, running statistics and gradients are as before the step."""
+    model = fresh(block="v2")
+    settings = config(adversarial="bce", grad_accum_steps=slices)
+    step = stepped(model, settings)
+    seen: list[float] = []
+
+    def poison(_module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        seen.append(inputs[0].sum().item())
+        spoiled = output.clone()
+        spoiled[0, :, 0, 0] += torch.nan if slices == 1 or seen[-1] == seen[0] else 0
+        return spoiled
+
+    before = {name: copy.deepcopy(module.state_dict()) for name, module in step.modules.items()}
+    with model.get_submodule(where).register_forward_hook(poison), pytest.raises(NonFiniteLoss, match=words) as caught:
+        step(batches(1)[0], 3, check=True)
+    assert "at step 4 of 40" in str(caught.value)
+    for name, module in step.modules.items():
+        changed = {key for key, value in module.state_dict().items() if not torch.equal(value, before[name][key])}
+        assert {key.partition(".")[0] for key in changed} <= {"quantizers"}
+        assert all(tensor.isfinite().all() for tensor in module.state_dict().values())
+    step(batches(1)[0], 3, check=True)  # who catches it may go on
+
+
+def test_a_gradients_nan_is_named_where_it_begins() -> None:
+    model = fresh()
+    step = stepped(model, config())
+
+    def poison(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        if output.requires_grad:
+            output.register_hook(lambda gradient: gradient * torch.nan)
+
+    model.get_submodule("decoder.1").register_forward_hook(poison)
+    with pytest.raises(NonFiniteLoss, match=r"gradient of decoder.1.skip.weight \(decoder\)"):
+        step(batches(1)[0], 3, check=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_of_half_precision_are_refused_beforehand(dtype: torch.dtype) -> None:
+    with pytest.raises(UsageError, match=f"^aren-2: its weights are {dtype}, .* train model.float\\(\\)"):
+        TrainStep(fresh().to(dtype), config(), "cpu", "aren-2")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_weights_of_float64_train_as_those_of_float32(precision: str) -> None:
+    double, plain = fresh().double(), fresh()
+    stepped(double, config(precision="float32"), 2)
+    stepped(plain, config(precision="float32"), 2)
+    assert differ(double.float(), plain) < 1e-2
+    assert stepped(fresh().double(), config(precision=precision)).logs()["loss-mae"].isfinite()
+
+
+def test_a_model_that_works_in_place_does_not_change_its_target() -> None:
+    in_place, plain = fresh(), fresh()
+    in_place.register_forward_pre_hook(lambda _model, inputs: (inputs[0].mul_(0.5),))
+    plain.register_forward_pre_hook(lambda _model, inputs: (inputs[0] * 0.5,))
+    assert stepped(in_place, config()).logs() == stepped(plain, config()).logs()
+
+
+@pytest.mark.parametrize("slices", [1, 4])
+def test_a_frozen_codebook_stays_frozen(slices: int) -> None:
+    model = fresh()
+    step = TrainStep(model, config(grad_accum_steps=slices), "cpu")
+    frozen = model.find_quantizers()[0].eval()
+    before = copy.deepcopy(frozen.state_dict())
+    step(batches(1)[0], 0)
+    assert all(torch.equal(value, before[name]) for name, value in frozen.state_dict().items())
+    assert [quantizer.training for quantizer in model.find_quantizers()] == [False, True]
 
 
 def test_a_discriminators_nan_is_named() -> None:

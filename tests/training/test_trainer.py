@@ -21,7 +21,7 @@ from avq.models import create_variant
 from avq.models.tokenizer import Tokenizer
 from avq.training import trainer
 from avq.training.averaging import WeightAverage
-from avq.training.checkpoint import load_model, read_tensors, write_tensors
+from avq.training.checkpoint import load_model, read_tensors, save_model, write_tensors
 from avq.training.config import STATE_FILE, TrainConfig
 from avq.training.diagnose import NonFiniteLoss
 from avq.training.fresh import derive_seed
@@ -81,6 +81,7 @@ def test_a_run_stopped_anywhere_ends_with_the_same_weights(
 
 
 def as_the_first_release_wrote(tensors: dict[str, Tensor], about: dict[str, Any]) -> tuple[Any, Any]:
+    del about["of"]
     respelled = {name.replace("quantizers", "quantisers"): tensor for name, tensor in tensors.items()}
     assert respelled.keys() != tensors.keys()
     assert about["rows"]
@@ -191,6 +192,49 @@ def test_the_resume_checkpoint_of_another_training_is_refused(
     interrupted_at(4, monkeypatch, faces, tmp_path, "aren-2-rpa-mean")
     with pytest.raises(UsageError, match="is not the resume checkpoint of this training"):
         train(fresh("vqvae"), faces, CONFIG, 0, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "seed", "words"),
+    [
+        ({"steps": 24}, 0, r"\(steps 12 there, 24 here\); remove it"),
+        ({"learning_rate": 1e-3, "loss": "mse"}, 0, "learning_rate 0.002 there, 0.001 here, loss mae there, mse here"),
+        ({}, 1, "seed 0 there, 1 here"),
+        (None, 0, "training images [0-9a-f]+ there"),
+    ],
+)
+def test_the_resume_checkpoint_of_other_settings_is_refused(
+    settings: dict[str, Any] | None, seed: int, words: str, faces: Dataset, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """In one line, and it stays; what does nothing here (`NEEDS`) is no other setting."""
+    interrupted_at(4, monkeypatch, faces, tmp_path, "aren-2-rpa-mean")
+    state = (tmp_path / STATE_FILE).read_bytes()
+    if settings is None:
+        faces = replace(faces, train=faces.validation)
+    with pytest.raises(UsageError, match=words) as caught:
+        train(fresh(), faces, replace(CONFIG, **settings or {}), seed, folder=tmp_path)
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / STATE_FILE).read_bytes() == state
+
+
+def test_the_models_of_an_earlier_training_do_not_pass_for_the_latest(faces: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "history").mkdir()
+    (tmp_path / "history" / "step-00000100.safetensors").touch()
+    train(fresh(), faces, replace(CONFIG, keep_history=2), 0, folder=tmp_path)
+    assert sorted(path.stem for path in (tmp_path / "history").iterdir()) == ["step-00000010", "step-00000012"]
+
+
+@pytest.mark.parametrize("weight_ema", [0.0, 0.9])
+def test_what_was_measured_last_is_what_the_checkpoint_holds(weight_ema: float, faces: Dataset, tmp_path: Path) -> None:
+    """With batch normalisation, whatever the model is asked between training and saving."""
+    model = fresh("aren-2-rpa", block="v2")
+    rows = train(model, faces, replace(CONFIG, weight_ema=weight_ema, precision="float32"), 0).rows
+    model.latent_sizes(16)
+    model.attention_computed(16, "cpu")
+    validate(model.train(), faces.validation.images, "cpu", "float32")
+    save_model(model, tmp_path / "m.safetensors")
+    found = validate(load_model(tmp_path / "m.safetensors"), faces.validation.images, "cpu", "float32")
+    assert found.items() <= rows[-1].items()
 
 
 @pytest.mark.parametrize("step", [2, 7])  # before the discriminator begins, and after
