@@ -1,4 +1,4 @@
-"""What `torchrun` starts in test_quantizer_ranks.py: `shared_quantizers.py OUT`, a process with its part of the latents.
+"""What `torchrun` starts in test_quantizer_ranks.py: `shared_quantizers.py OUT`, a process with its part of a batch.
 
 Every rank writes OUT/rank-N.safetensors: each quantizer's state after one step, and the gradients of its parameters.
 """
