@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from avq.data.loader import to_model
 from avq.data.sources import Dataset
 from avq.design.ablation import Ablation
-from avq.design.matching import match_rows
+from avq.design.matching import match_rows, nominal_bits
 from avq.design.plan import Choices, plan_rows
 from avq.design.presets import get_preset
 from avq.errors import UsageError
@@ -335,6 +335,35 @@ def test_a_setting_that_no_rows_quantizer_reads_is_refused() -> None:
         planned(ablation(), ema_decay=0.9)
     with pytest.raises(UsageError, match="dead_code_reset does nothing with this row's quantizer"):
         planned(ablation(axes={"dead_code_reset": [True, False]}))
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "outcome"),
+    [
+        ("vq", 256),
+        ("bsq", 256),
+        ("residual", 16),  # two codes a position
+        ("product", 16),
+        ("fsq", "has no codebook_size to set"),
+        ("none", "has no codebook_size to set"),
+    ],
+)
+def test_equal_bits_are_a_number_of_codes_or_one_line(quantizer: str, outcome: int | str) -> None:
+    rows = [{"variant": "aren-1", "quantizer": "vq", "codebook_size": 256}, {"quantizer": quantizer, "match": "bits"}]
+    *_, first, second = planned(ablation(rows=rows))
+    if isinstance(outcome, str):
+        with pytest.raises(UsageError, match=outcome):
+            match_rows([second], [first, second], first.label)
+    else:
+        (matched,) = match_rows([second], [first, second], first.label)
+        assert matched.model["codebook_size"] == outcome
+        assert nominal_bits(matched) == nominal_bits(first)
+
+
+def test_a_model_without_codes_has_no_bits_to_match() -> None:
+    *_, first, second = planned(ablation(rows=[{"quantizer": "none"}, {"quantizer": "vq", "match": "bits"}]))
+    with pytest.raises(UsageError, match="cannot carry 0 bits"):
+        match_rows([second], [first, second], first.label)
 
 
 def test_bits_are_not_matched_by_a_setting_that_does_not_make_the_codebook() -> None:

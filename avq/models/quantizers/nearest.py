@@ -69,7 +69,11 @@ class _CodeVectors(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             codebook = difference.new_zeros(ctx.codebook_size, difference.shape[1])
             codebook.index_add_(0, codes, difference * (to_codebook * -slope))
-        passed = _rotated_back(straight, flat, chosen) if ctx.rotated else straight
+        passed = straight
+        if ctx.rotated:
+            rows = max(1, TILE_VALUES // flat.shape[1])
+            tiles = zip(*(torch.split(whole, rows) for whole in (straight, flat, chosen)), strict=True)
+            passed = torch.cat([_rotated_back(*tile) for tile in tiles])
         return difference.mul_(to_latents * slope).add_(passed), codebook, None, None
 
 
