@@ -38,7 +38,10 @@ PRELOAD = [
     "avq.models.attention",
     "avq.models.autoencoder",
     "avq.models.patch_kmeans",
-    *(f"avq.models.quantizers.{name}" for name in ("binary", "cvq", "fsq", "ibq", "none", "several", "simvq", "vq")),
+    *(
+        f"avq.models.quantizers.{name}"
+        for name in ("binary", "cvq", "fsq", "ibq", "none", "product", "residual", "simvq")
+    ),
     "avq.profiling.cost",
     "avq.evaluation.evaluate",
     "avq.profiling.scaling",

@@ -19,7 +19,8 @@ from avq.models.quantizers.entropy import bit_entropies, softmax_entropies
 from avq.models.quantizers.flat import FlatQuantizer
 from avq.models.quantizers.fsq import FiniteScalar
 from avq.models.quantizers.ibq import IBQ
-from avq.models.quantizers.several import ProductQuantizer, ResidualQuantizer
+from avq.models.quantizers.product import ProductQuantizer
+from avq.models.quantizers.residual import ResidualQuantizer
 from avq.models.quantizers.simvq import SimVQ
 from avq.models.quantizers.vq import VectorQuantizer
 

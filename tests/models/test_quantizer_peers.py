@@ -13,7 +13,7 @@ from avq.models.quantizers.binary import BinaryQuantizer
 from avq.models.quantizers.entropy import bit_entropies
 from avq.models.quantizers.fsq import FiniteScalar
 from avq.models.quantizers.nearest import code_vectors
-from avq.models.quantizers.several import ResidualQuantizer
+from avq.models.quantizers.residual import ResidualQuantizer
 from avq.models.quantizers.simvq import SimVQ
 from avq.models.quantizers.vq import VectorQuantizer
 

@@ -32,7 +32,7 @@ register_quantizer(
 )
 register_quantizer(
     "residual",
-    "avq.models.quantizers.several:residual",
+    "avq.models.quantizers.residual:from_config",
     summary="vq of what the codes before left over, several times (arXiv 2203.01941)",
     reads=_VQ,
     residual_depth=2,
@@ -41,7 +41,7 @@ register_quantizer(
 )
 register_quantizer(
     "product",
-    "avq.models.quantizers.several:product",
+    "avq.models.quantizers.product:from_config",
     summary="vq of groups of channels, a code each",
     reads=_VQ,
     product_heads=2,
