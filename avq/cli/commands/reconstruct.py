@@ -72,9 +72,9 @@ def command(
         pairs.append((original, to_uint8(result.images)[0].cpu().numpy()))
         height, width = original.shape[:2]
         tokens = [level[0].numel() for level in result.codes]
-        rate = nominal_rate(tokens, model.codebook_sizes, model.decoder_levels, height * width)
+        rate = round(nominal_rate(tokens, model.codebook_sizes, model.decoder_levels, height * width), 4)
         size = f"{width}x{height}"
-        rows.append({"image": path, "size": size, **_errors(batch, result.images), "bits-per-pixel": round(rate, 4)})
+        rows.append({"image": path, "size": size, **_errors(batch, result.images), "bits-per-pixel": rate or "n/a"})
     pictures.save_picture(pictures.side_by_side(pairs), output)
     print_rows(rows, style)
     click.echo(f"\nwrote {output}", err=style != "table")
