@@ -151,13 +151,15 @@ class VectorQuantizer(FlatQuantizer):
     def _following_codebook(self, used: Tensor) -> tuple[Tensor, Tensor]:
         """Counts and sums, made anew for codes that were set from outside (`copy_`, a gradient codebook's weights).
 
-        Such a code is taken to have at least this batch's use, so that it moves by no more than a code at rest does.
+        Such a code is taken to have at least its use in this batch, so that it moves by no more than a code at rest
+        does, and at least the mean use, so that it is not dead yet.
         """
         expected = self.code_sums / self._smoothed(self.code_counts)[:, None]
         # k-means initialisation and restarts leave as much between codebook and sums
         slack = 2e-4 + _SMOOTHING * self.codebook_size / self.code_counts.sum()
         moved = ((self.codebook - expected).abs() > slack * expected.abs()).any(1)
-        counts = torch.where(moved, torch.maximum(self.code_counts, used), self.code_counts)
+        least = torch.maximum(used, used.mean())
+        counts = torch.where(moved, torch.maximum(self.code_counts, least), self.code_counts)
         return counts, torch.where(moved[:, None], self.codebook * counts[:, None], self.code_sums)
 
     def _restarted(self, state: dict[str, Tensor], flat: Tensor) -> dict[str, Tensor]:
