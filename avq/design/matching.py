@@ -72,15 +72,15 @@ def decoder_tokens(row: Row) -> int:
     """Codes an image, counting the levels that the decoder sees."""
     model = _model(row)
     sizes = model.latent_sizes(_image_size(row))
-    return sum(math.prod(sizes[level - 1]) for level in model.decoder_levels)
+    return sum(math.prod(sizes[level - 1]) for level in model.decoder_levels) * model.codes_per_position
 
 
 def nominal_bits(row: Row) -> float:
-    """Nominal bits an image: tokens x log2 K over the levels that the decoder sees."""
+    """Nominal bits an image: tokens x log2 K over the levels that the decoder sees; 0 for a model without codes."""
     model = _model(row)
     sizes = model.latent_sizes(_image_size(row))
-    bits = [math.prod(size) * math.log2(codes) for size, codes in zip(sizes, model.codebook_sizes, strict=True)]
-    return sum(bits[level - 1] for level in model.decoder_levels)
+    bits = [math.prod(sizes[level - 1]) * math.log2(model.codebook_sizes[level - 1]) for level in model.decoder_levels]
+    return sum(bits) * model.codes_per_position
 
 
 def _model(row: Row) -> Tokenizer:

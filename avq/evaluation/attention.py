@@ -39,7 +39,7 @@ class AttentionWatch(ExitStack):
     def __init__(self, model: Tokenizer) -> None:
         super().__init__()
         layers = [level.attention for level in model.find_levels()]
-        self.levels = len(model.codebook_sizes)
+        self.levels = len(layers)
         self.seen = [0] * len(layers)
         self.values: dict[str, dict[int, Tensor]] = {}
         for level, layer in enumerate(layers):

@@ -56,23 +56,30 @@ def measure(passed: Passed) -> list[Measurement]:
     return [_row(passed.model, name, level, changes[level, name], distance) for level in levels for name in _OF]
 
 
-def _without(model: Tokenizer, batch: Tensor, codes: Sequence[Tensor], level: int, code: int) -> Tensor | None:
+def _without(
+    model: Tokenizer, batch: Tensor, codes: Sequence[Tensor], level: int, code: Sequence[int]
+) -> Tensor | None:
     """The reconstruction without a level; None if it is unknown how that level's codes act."""
     if level in model.decoder_levels:
-        replaced = [torch.full_like(part, code) if at == level else part.clone() for at, part in enumerate(codes, 1)]
+        replaced = [_all(part, code) if at == level else part.clone() for at, part in enumerate(codes, 1)]
         return model.decode(replaced)
     levels = model.find_levels()
     if not levels:
         return None
 
     def replace(layer: Quantizer, _inputs: object, output: Quantized) -> Quantized:
-        same = torch.full_like(output.codes, code)
+        same = _all(output.codes, code)
         return output._replace(latents=layer.decode(same), codes=same)
 
     with ExitStack() as hooks:
         hooks.callback(levels[level - 1].quantizer.register_forward_hook(replace).remove)
         images: Tensor = model(batch.clone()).images
     return images
+
+
+def _all(codes: Tensor, code: Sequence[int]) -> Tensor:
+    """Codes `[B, h, w]` or `[B, h, w, R]`, all replaced by the same one, or by the same R."""
+    return torch.tensor(code if codes.ndim == 4 else code[0], device=codes.device).expand_as(codes).clone()
 
 
 def _errors(reference: Tensor, rebuilt: Tensor, distance: PerceptualDistance | str) -> dict[str, FloatArray]:

@@ -32,7 +32,7 @@ class Passed:
         rows: what was measured so far.
         per_image: the values of metrics with one number an image, by name.
         codes: of the first `FIRST` images, per level, bottom first.
-        commonest: the most frequent code of each level over the split, bottom first.
+        commonest: what each of a level's R codes was most often over the split, bottom level first.
     """
 
     model: Tokenizer
@@ -43,7 +43,7 @@ class Passed:
     rows: Sequence[Measurement]
     per_image: Mapping[str, FloatArray]
     codes: Sequence[Tensor]
-    commonest: Sequence[int]
+    commonest: Sequence[Sequence[int]]
 
     @property
     def images(self) -> ImageSet:

@@ -40,7 +40,10 @@ PRELOAD = [
     "avq.models.attention",
     "avq.models.autoencoder",
     "avq.models.patch_kmeans",
-    "avq.models.quantizers.vq",
+    *(
+        f"avq.models.quantizers.{name}"
+        for name in ("binary", "cvq", "fsq", "ibq", "none", "product", "residual", "simvq")
+    ),
     "avq.profiling.cost",
     "avq.evaluation.evaluate",
     "avq.profiling.scaling",

@@ -50,6 +50,7 @@ class AttentionMetric(MetricObject):
             values = extras.get(name.replace("-", "_"))
             if values is None:
                 continue
+            self.levels = self.levels or values.shape[1]  # a model without codes has levels all the same
             if values.shape != (len(reference), self.levels):
                 raise AvqError(f"{name}: expected [B, {self.levels}], got {list(values.shape)}")
             batches.append(values.detach().cpu().double().numpy())

@@ -44,7 +44,8 @@ class CodebookUse(MetricObject):
 
     Per level: `active-codes` (used at least once), `codebook-utilization` (their share of K), `perplexity` (exp of the
     entropy of the code frequencies, 1 to K or, if there are fewer, the number of tokens) and `dead-codes`; the `reason`
-    of its rows names a collapsed codebook, and fewer tokens than codes, of which none can be called dead. Over all:
+    of its rows names a collapsed codebook, and fewer tokens than codes, of which none can be called dead. Where a
+    position has R codes, each is counted by itself: active and dead ones of all R K, entropy as their mean. Over all:
     `bits-per-pixel`, the sum over the levels that the decoder sees of tokens x log2 K / pixels, and
     `bits-per-pixel-entropy`, with the entropy in bits in place of log2 K: the ideal code length of single codes.
     """
@@ -56,7 +57,7 @@ class CodebookUse(MetricObject):
 
         self.codebook_sizes, self.decoder_levels = list(subject.codebook_sizes), list(subject.decoder_levels)
         self.image_size = subject.image_size
-        self._counts = [torch.zeros(k, dtype=torch.int64) for k in self.codebook_sizes]
+        self._counts = [torch.zeros(1, k, dtype=torch.int64) for k in self.codebook_sizes]
         self._tokens = [0] * len(self.codebook_sizes)
         self._images = 0
 
@@ -67,7 +68,7 @@ class CodebookUse(MetricObject):
         if len(codes) != len(self.codebook_sizes):
             raise AvqError(f"codebook: got codes of {len(codes)} levels, expected {len(self.codebook_sizes)}")
         for index, (level_codes, k) in enumerate(zip(codes, self.codebook_sizes, strict=True)):
-            self._counts[index] += _count(level_codes, k, len(reference), index + 1)
+            self._counts[index] = self._counts[index] + _count(level_codes, k, len(reference), index + 1)
             tokens = level_codes[0].numel() if len(level_codes) else self._tokens[index]
             if self._images and tokens != self._tokens[index]:
                 raise AvqError(
@@ -76,9 +77,9 @@ class CodebookUse(MetricObject):
             self._tokens[index] = tokens
         self._images += len(reference)
 
-    def most_frequent(self) -> list[int]:
-        """The code that each level used most often (the first of several), bottom level first."""
-        return [int(counts.argmax()) for counts in self._counts]
+    def most_frequent(self) -> list[list[int]]:
+        """What each of a level's R codes was most often (the first of equals), bottom level first."""
+        return [counts.argmax(1).tolist() for counts in self._counts]
 
     def compute(self) -> list[Measurement]:
         if not self.codebook_sizes or not self._images:
@@ -89,15 +90,15 @@ class CodebookUse(MetricObject):
         return rows + self._rates(entropies)
 
     def _level(self, index: int, entropy: float) -> list[Measurement]:
-        k, active, perplexity = self.codebook_sizes[index], int((self._counts[index] > 0).sum()), math.exp(entropy)
-        level, tokens = index + 1, int(self._counts[index].sum())
+        counts, perplexity, level, k = self._counts[index], math.exp(entropy), index + 1, self.codebook_sizes[index]
+        codes, active, tokens = counts.numel(), int((counts > 0).sum()), int(counts[0].sum())
         few = f"{tokens:,} tokens can use {tokens:,} of {k:,} codes at most" if tokens < k else ""
-        collapsed = f"collapsed codebook: level {level} uses {active} of {k} codes"
+        collapsed = f"collapsed codebook: level {level} uses {active} of {codes} codes"
         reasons = [collapsed if is_collapsed(perplexity, k, tokens) else "", few]
         reason = "; ".join(filter(None, reasons))
         rows = [
             measured(name, value, level=level, n=self._images, protocol=protocol_id(name, over="split"), reason=reason)
-            for name, value in zip(PER_LEVEL, (active, active / k, perplexity, k - active), strict=True)
+            for name, value in zip(PER_LEVEL, (active, active / codes, perplexity, codes - active), strict=True)
         ]
         return (
             rows if not few else [*rows[:-1], unavailable(PER_LEVEL[-1], few, protocol=rows[-1].protocol, level=level)]
@@ -132,19 +133,23 @@ def nominal_rate(
 
 
 def _count(codes: Tensor, codebook_size: int, batch: int, level: int) -> Tensor:
-    """Counts `[K]` of one level's codes `[B, h, w]`."""
-    if codes.is_floating_point() or codes.ndim != 3 or len(codes) != batch:
+    """Counts `[R, K]` of one level's codes `[B, h, w]` (R = 1) or `[B, h, w, R]`."""
+    if codes.is_floating_point() or codes.ndim not in (3, 4) or len(codes) != batch:
         raise AvqError(
             f"codebook: level {level} needs integer codes [{batch}, h, w], not {list(codes.shape)} {codes.dtype}"
         )
-    flat = codes.detach().flatten().cpu().long()
+    import torch
+
+    several = codes.shape[3] if codes.ndim == 4 else 1
+    flat = codes.detach().reshape(-1, several).cpu().long()
     low, high = (int(flat.min()), int(flat.max())) if flat.numel() else (0, 0)
     if low < 0 or high >= codebook_size:
         raise AvqError(f"codebook: level {level} has codes from {low} to {high}, but K is {codebook_size}")
-    return flat.bincount(minlength=codebook_size)
+    apart = (flat + torch.arange(several) * codebook_size).flatten()
+    return apart.bincount(minlength=several * codebook_size).view(several, codebook_size)
 
 
 def _entropy(counts: Tensor) -> float:
-    """Entropy in nats of the frequencies behind int64 `counts`."""
-    total = int(counts.sum())
-    return math.fsum(-c / total * math.log(c / total) for c in counts.tolist() if c)
+    """Entropy in nats of the frequencies behind int64 `counts` `[R, K]`, the mean over R."""
+    total = int(counts[0].sum())
+    return math.fsum(-c / total * math.log(c / total) for c in counts.flatten().tolist() if c) / len(counts)

@@ -57,7 +57,7 @@ class Autoencoder(Tokenizer):
     def __init__(self, config: AutoencoderConfig, **of_quantizer: Any) -> None:
         super().__init__()
         self.config, self.of_quantizer = config, of_quantizer
-        self.decoder_levels = list(range(1, config.levels + 1)) if config.decoder_input == "all" else [1]
+        self._seen = list(range(1, config.levels + 1)) if config.decoder_input == "all" else [1]
         self.stages = encoder_stages(config)
         self.projections, self.attentions = nn.ModuleList(), nn.ModuleList()
         self.quantizers, self.resizes, self.upsamplers = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
@@ -70,11 +70,14 @@ class Autoencoder(Tokenizer):
             self.quantizers.append(quantizer(config, **of_quantizer))
             if not top:
                 self.resizes.append(Resize(config, config.resize))
-        self.codebook_sizes = [level.quantizer.codebook_size for level in self.find_levels()]
-        for level in self.decoder_levels[1:]:
+        levels = [level.quantizer for level in self.find_levels()]
+        self.codebook_sizes = [level.codebook_size for level in levels if level.codebook_size]
+        self.codes_per_position = levels[0].codes_per_position
+        self.decoder_levels = self._seen if self.codebook_sizes else []
+        for level in self._seen[1:]:
             mode = "transposed" if config.resize == "decoder" else config.resize
             self.upsamplers.append(Resize(config, mode, level - 1))
-        self.decoder = decoder(config, config.code_dim * len(self.decoder_levels))
+        self.decoder = decoder(config, config.code_dim * len(self._seen))
 
     def forward(self, images: Tensor) -> Reconstruction:
         """Reconstruct images `[B, 3, H, W]` in [-1, 1]; H and W are multiples of `config.stride`.
@@ -82,7 +85,7 @@ class Autoencoder(Tokenizer):
         Images of any dtype are taken in the weights', and returned in it.
         """
         done = self._quantize(images)
-        return Reconstruction(self._decode(done.latents), done.codes, done.losses)
+        return Reconstruction(self._decode(done.latents), done.codes if self.codebook_sizes else [], done.losses)
 
     def encode(self, images: Tensor) -> list[Tensor]:
         with evaluating(self.modules()):
@@ -91,11 +94,13 @@ class Autoencoder(Tokenizer):
     def decode(self, codes: list[Tensor]) -> Tensor:
         """Images `[B, 3, H, W]` from the codes of all levels, bottom first; only `decoder_levels` are used.
 
-        UsageError, which names the level, for codes of another number of levels, order or shape.
+        UsageError, which names the level, for codes of another number of levels, order or shape, or of no codebook.
         """
-        check_codes(codes, self.config.levels)
+        if self.codebook_sizes:
+            check_codes(codes, self.codebook_sizes)
+            codes = [level.long() for level in codes]
         with evaluating(self.modules()):
-            return self._decode([self._quantizer(level).decode(part.long()) for level, part in enumerate(codes)])
+            return self._decode([self._quantizer(level).decode(part) for level, part in enumerate(codes)])
 
     def backbone(self, images: Tensor) -> list[Tensor]:
         with evaluating(self.modules()):
@@ -169,7 +174,7 @@ class Autoencoder(Tokenizer):
 
     def _decode(self, latents: list[Tensor]) -> Tensor:
         seen = [latents[0].to(dtype_of(self.decoder))]
-        for upsample, level in zip(self.upsamplers, self.decoder_levels[1:], strict=True):
+        for upsample, level in zip(self.upsamplers, self._seen[1:], strict=True):
             seen.append(upsample(latents[level - 1]).to(seen[0].dtype))
         return cast(Tensor, self.decoder(torch.cat(seen, 1) if len(seen) > 1 else seen[0]))
 

@@ -25,6 +25,14 @@ def all_sum(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tensors
 
 
+def mean_over_ranks(mean: Tensor) -> Tensor:
+    """The mean of a tensor over all ranks, with the gradient of this rank's own: gradients are averaged over ranks."""
+    if ranks() == 1:
+        return mean
+    whole = all_sum(mean.detach().clone())[0] / ranks()
+    return mean + (whole - mean.detach())
+
+
 def from_first(tensor: Tensor) -> Tensor:
     """The first rank's tensor on every rank, in place."""
     if ranks() > 1:

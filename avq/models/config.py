@@ -31,6 +31,19 @@ class AutoencoderConfig:
     code_dim: int = setting(64, help="channels of the latent and of a code vector (D)")
     codebook_size: int = setting(512, help="vectors in each level's codebook (K)")
     quantizer: str = setting("vq", help="how latents become codes (`avq-bench list quantizers`)")
+    quantizer_dim: int | None = setting(
+        None, help="channels that are quantized, by a linear projection in and out (default: code_dim, without one)"
+    )
+    normalize: bool = setting(False, help="scale latents and codebook vectors to length 1")
+    gradient: Literal["straight-through", "rotation"] = setting(
+        "straight-through", help="how the gradient of a code vector passes to its latent"
+    )
+    entropy_weight: float | None = setting(
+        None, help="weight of per-sample minus batch entropy of soft codes (default: the quantizer's own)"
+    )
+    entropy_temperature: float | None = setting(
+        None, help="T of those entropies, in the softmax of -|z - e|^2 / T (default: the quantizer's own)"
+    )
     codebook: Literal["ema", "gradient"] = setting("ema", help="how the codebook learns")
     ema_decay: float = setting(0.99, help="decay of the EMA codebook")
     commitment: float = setting(0.25, help="weight beta of the commitment loss")
@@ -50,6 +63,7 @@ class AutoencoderConfig:
 
     def __post_init__(self) -> None:
         least = {"width": 2, "code_dim": 1, "codebook_size": 2, "attention_dim": 1, "residual_width": 1}
+        least |= {"quantizer_dim": 1, "entropy_weight": 0}
         for name, low in least.items():
             value = getattr(self, name)
             if value is not None and value < low:
@@ -58,6 +72,8 @@ class AutoencoderConfig:
             raise UsageError(f"levels must be 1, 2 or 3, not {self.levels}.")
         if not 0 < self.ema_decay < 1:
             raise UsageError(f"ema_decay must lie between 0 and 1, not {self.ema_decay}.")
+        if self.entropy_temperature is not None and self.entropy_temperature <= 0:
+            raise UsageError(f"entropy_temperature must be above 0, not {self.entropy_temperature}.")
         if self.commitment < 0:
             raise UsageError(f"commitment must not be negative, not {self.commitment}.")
         if self.backbone == "vqvae" and self.levels != 1:

@@ -61,7 +61,7 @@ class PatchKMeans(Baseline):
         return [(image_size // _PATCH, image_size // _PATCH)]
 
     def decode(self, codes: list[Tensor]) -> Tensor:
-        check_codes(codes, 1)
+        check_codes(codes, self.codebook_sizes)
         batch, height, width = codes[0].shape
         patches = F.embedding(codes[0].long(), self.codebook).reshape(batch, height, width, _PATCH, _PATCH, 3)
         return patches.permute(0, 5, 1, 3, 2, 4).reshape(batch, 3, height * _PATCH, width * _PATCH)

@@ -61,16 +61,20 @@ class Reconstruction(NamedTuple):
 class Tokenizer(nn.Module, ABC):
     """A model that turns images into discrete codes and back; the base class of a user's own variant.
 
-    Images are float `[B, 3, H, W]` in [-1, 1]; codes int64 `[B, h, w]`, one tensor per level, bottom (finest) first.
+    Images are float `[B, 3, H, W]` in [-1, 1]; codes int64 `[B, h, w]`, or `[B, h, w, R]` with R codes a position, one
+    tensor per level, bottom (finest) first. A model without codes (codebook_sizes = []) has latents in their place in
+    `encode` and `decode`, and none in a `Reconstruction`.
 
     Attributes:
-        codebook_sizes: codebook size of each level, bottom first.
+        codebook_sizes: codebook size of each level, bottom first; [] for a model without codes.
+        codes_per_position: R, of every level.
         decoder_levels: the levels (1 = bottom) whose codes the decoder sees; bits per pixel count these, no others.
         recipe: what `build` built it from; None if something else did.
         is_baseline: whether it is fitted to images (`Baseline`), not trained.
     """
 
     codebook_sizes: list[int]
+    codes_per_position: int = 1
     decoder_levels: list[int]
     recipe: Recipe | None = None
     is_baseline = False
@@ -113,7 +117,10 @@ class Tokenizer(nn.Module, ABC):
         return []
 
     def find_quantizers(self) -> list[Quantizer]:
-        return [module for module in self.modules() if isinstance(module, Quantizer)]
+        """Those that are not part of another."""
+        found = [module for module in self.modules() if isinstance(module, Quantizer)]
+        inner = {part for quantizer in found for part in quantizer.modules() if part is not quantizer}
+        return [quantizer for quantizer in found if quantizer not in inner]
 
     def codebook_values(self) -> int:
         """The number of values that its codebooks store."""
@@ -163,13 +170,22 @@ def check_image_size(side: int, stride: int) -> None:
         raise UsageError(f"image size {side} is not a multiple of {stride}, the model's stride; use {nearest}.")
 
 
-def check_codes(codes: Sequence[Tensor], levels: int) -> None:
-    """UsageError unless these are integers `[B, h, w]` of that many levels, each of half the sides of the one below."""
+def check_codes(codes: Sequence[Tensor], codebook_sizes: Sequence[int]) -> None:
+    """UsageError unless these are the codes of those levels.
+
+    They are integers `[B, h, w]`, or `[B, h, w, R]`, from 0 to K - 1, each level of half the sides of the one below.
+    """
+    levels = len(codebook_sizes)
     if len(codes) != levels:
         raise UsageError(f"expected the codes of {levels} levels, bottom (finest) first, not of {len(codes)}.")
-    for number, level in enumerate(codes, 1):
-        below = [len(codes[0]), *(side >> (number - 1) for side in codes[0].shape[1:])]
-        if level.is_floating_point() or level.ndim != 3 or list(level.shape) != below:
+    for number, (level, size) in enumerate(zip(codes, codebook_sizes, strict=True), 1):
+        below = [len(codes[0]), *(side >> (number - 1) for side in codes[0].shape[1:3])]
+        if level.is_floating_point() or level.ndim not in (3, 4) or list(level.shape[:3]) != below:
             given, wanted = f"{str(level.dtype).removeprefix('torch.')} {list(level.shape)}", "[B, h, w]"
             wanted = str(below) + " above those of level 1, the finest" if number > 1 else wanted
             raise UsageError(f"the codes of level {number} are {given}; expected integers {wanted}.")
+        # What depends on values cannot be exported or compiled.
+        if torch.compiler.is_compiling() or not level.numel() or 0 <= level.min() <= level.max() < size:
+            continue
+        found = f"{int(level.min())} to {int(level.max())}"
+        raise UsageError(f"level {number}: codes must be whole numbers from 0 to {size - 1}, not {found}.")

@@ -78,6 +78,7 @@ class PretrainedTokenizer(
     def _take(self, model: Tokenizer) -> None:
         self.model, self.recipe = model, model.recipe
         self.codebook_sizes, self.decoder_levels = model.codebook_sizes, model.decoder_levels
+        self.codes_per_position = model.codes_per_position
 
     def forward(self, images: Tensor) -> Reconstruction:
         result: Reconstruction = self.model(images)

@@ -70,13 +70,13 @@ class WholeBatch:
 
     def __init__(self, model: Tokenizer) -> None:
         self._latents: dict[Quantizer, list[Tensor]] = {
-            quantizer: [] for quantizer in model.find_quantizers() if quantizer.training
+            part: [] for part in model.modules() if isinstance(part, Quantizer) and part.training
         }
         self._hooks: list[Any] = []
 
     def __enter__(self) -> WholeBatch:
         for quantizer in self._latents:
-            quantizer.eval()
+            quantizer.learning = False
             self._hooks.append(quantizer.register_forward_pre_hook(self._keep))
         return self
 
@@ -84,11 +84,12 @@ class WholeBatch:
         for hook in self._hooks:
             hook.remove()
         for quantizer in self._latents:
-            quantizer.train()
+            quantizer.learning = True
 
     def learn(self) -> None:
         for quantizer, slices in self._latents.items():
-            quantizer.learn(torch.cat(slices))
+            if slices:  # an inner one may be used without being called
+                quantizer.learn(torch.cat(slices))
 
     def _keep(self, quantizer: Any, inputs: tuple[Tensor, ...]) -> None:
         self._latents[quantizer].append(inputs[0].detach())

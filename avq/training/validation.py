@@ -21,7 +21,8 @@ def validate(model: Tokenizer, images: Tensor, device: str, precision: str) -> d
     The model is on the device; `precision` is that of training, "float32" or "bfloat16".
     """
     total = 0.0
-    counts = [torch.zeros(codes, dtype=torch.int64) for codes in model.codebook_sizes]
+    places = model.codes_per_position  # each of which is counted by itself
+    counts = [torch.zeros(places * codes, dtype=torch.int64) for codes in model.codebook_sizes]
     for batch in torch.split(images, images_within(EVALUATION_PIXELS, images)):
         original = to_model(batch, device)
         with autocast(precision, device):
@@ -29,9 +30,10 @@ def validate(model: Tokenizer, images: Tensor, device: str, precision: str) -> d
         error = (result.images.float().clamp(-1, 1) - original).abs().mean((1, 2, 3)) / 2
         total += error.double().sum().item()
         for level, codes in enumerate(result.codes):
-            counts[level] += torch.bincount(codes.flatten(), minlength=len(counts[level])).cpu()
+            apart = codes.reshape(-1, places) + torch.arange(places, device=codes.device) * model.codebook_sizes[level]
+            counts[level] += torch.bincount(apart.flatten(), minlength=len(counts[level])).cpu()
     found = {"validation-mae": total / len(images)}
     for level, used in enumerate(counts, start=1):
-        share = used[used > 0] / used.sum()
-        found[f"perplexity-{level}"] = math.exp(-(share * share.log()).sum().item())
+        share = used[used > 0] * places / used.sum()
+        found[f"perplexity-{level}"] = math.exp(-(share * share.log()).sum().item() / places)
     return found

@@ -41,7 +41,7 @@ def test_a_level_that_the_decoder_sees_is_replaced_before_it(faces: Dataset, var
         whole = model(images).images
         without = model.decode([*codes[:-1], torch.full_like(codes[-1], 3)])
         change = (without.clamp(-1, 1) - images).abs().mean() - (whole.clamp(-1, 1) - images).abs().mean()
-    row = knocked_out(model, faces, [5, 3][-level:] if level > 1 else [3], level)
+    row = knocked_out(model, faces, [[5], [3]][-level:] if level > 1 else [[3]], level)
     assert row.value == pytest.approx(change.item() / 2, rel=1e-3, abs=1e-7)
     assert row.value != 0
     assert row.reason == ""
@@ -56,7 +56,7 @@ def test_a_level_below_the_top_is_encoded_anew(faces: Dataset) -> None:
         model.initialise_codebooks(to_model(faces.train.images))
         model.eval()
         model.projections[0].weight[:, SMALL["width"] :] *= 50  # what comes from above decides
-        commonest = [int(codes.flatten().mode().values) for codes in model.encode(to_model(faces.test.images))]
+        commonest = [[int(codes.flatten().mode().values)] for codes in model.encode(to_model(faces.test.images))]
     row = knocked_out(model, faces, commonest, 2)
     assert row.value != 0
     assert "encoded anew" in row.reason

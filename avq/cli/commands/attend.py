@@ -74,7 +74,7 @@ def command(
     if not any(level.attention for level in model.find_levels()):
         variant = checkpoint_info(checkpoint)["variant"]
         raise UsageError(f"{checkpoint} holds {variant}, which has no attention between pixels; aren-1-rpa has it")
-    framed = pictures.open_framed(image, model_stride(model, place), max_side)
+    framed = pictures.open_framed(image, model_stride(model), max_side)
     spots = [framed.place(x, y) for x, y in pixels]
     height, width = framed.pixels.shape[:2]
     shares = [((row + 0.5) / height, (column + 0.5) / width) for column, row in spots]

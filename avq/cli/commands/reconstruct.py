@@ -62,7 +62,7 @@ def command(
     pictures.check_picture(output)
     place = resolve_device(device)
     model = load_model(checkpoint or shipped_checkpoint()).to(place)
-    multiple = model_stride(model, place)
+    multiple = model_stride(model)
     rows, pairs = [], []
     for path in images:
         original = pictures.open_framed(path, multiple, max_side).pixels
@@ -72,21 +72,17 @@ def command(
         pairs.append((original, to_uint8(result.images)[0].cpu().numpy()))
         height, width = original.shape[:2]
         tokens = [level[0].numel() for level in result.codes]
-        rate = nominal_rate(tokens, model.codebook_sizes, model.decoder_levels, height * width)
+        rate = round(nominal_rate(tokens, model.codebook_sizes, model.decoder_levels, height * width), 4)
         size = f"{width}x{height}"
-        rows.append({"image": path, "size": size, **_errors(batch, result.images), "bits-per-pixel": round(rate, 4)})
+        rows.append({"image": path, "size": size, **_errors(batch, result.images), "bits-per-pixel": rate or "n/a"})
     pictures.save_picture(pictures.side_by_side(pairs), output)
     print_rows(rows, style)
     click.echo(f"\nwrote {output}", err=style != "table")
 
 
-def model_stride(model: Tokenizer, place: str) -> int:
+def model_stride(model: Tokenizer) -> int:
     """Pixels per side of one code of the coarsest level; the images' sides must be multiples of it."""
-    import torch
-
-    with torch.inference_mode():
-        codes = model.encode(torch.zeros(1, 3, _PROBE, _PROBE, device=place))
-    return _PROBE // min(min(level.shape[1:]) for level in codes)
+    return _PROBE // min(map(min, model.latent_sizes(_PROBE)))
 
 
 def _errors(original: Tensor, reconstruction: Tensor) -> dict[str, float]:

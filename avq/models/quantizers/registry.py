@@ -43,7 +43,7 @@ def register_quantizer(name: str, factory: str, summary: str, reads: Sequence[st
         factory: "package.module:callable" that builds a `Quantizer`, called as `factory(config, **settings)` with the
             model's `AutoencoderConfig`, whose `code_dim` it may read, and what it names in `reads`.
         summary: one line for `avq-bench list quantizers`.
-        reads: those of `codebook_size`, `codebook`, `ema_decay`, `commitment` and `dead_code_reset` that it reads.
+        reads: those of the family's settings that it reads and some other quantizer does not, such as `codebook_size`.
         **settings: its own settings with their defaults, which may be lists of numbers.
 
     Raises:

@@ -1,8 +1,11 @@
-"""Vector quantization with a straight-through gradient (arXiv 1711.00937) and an EMA codebook (its appendix A.1)."""
+"""Vector quantization with a straight-through gradient (arXiv 1711.00937) and an EMA codebook (its appendix A.1).
+
+Options: l2-normalised codes (ViT-VQGAN, 2110.04627, section 3.2) and the rotation trick (2410.06424).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +13,10 @@ from torch.nn import functional as F
 
 from avq.models.collective import all_sum, random_rows
 from avq.models.quantizers.base import Quantized, Quantizer
+from avq.models.quantizers.entropy import softmax_entropies
+from avq.models.quantizers.flat import FlatQuantizer, projected
 from avq.models.quantizers.kmeans import cluster_sums, kmeans
-from avq.models.quantizers.nearest import TILE_VALUES, nearest_codes
+from avq.models.quantizers.nearest import code_vectors, nearest_codes
 
 if TYPE_CHECKING:
     from avq.models.config import AutoencoderConfig
@@ -20,53 +25,26 @@ _RESTART_BELOW = 0.05  # a code used less than this share of the mean use is dea
 _SMOOTHING = 1e-5
 
 
-def from_config(config: AutoencoderConfig) -> VectorQuantizer:
+def from_config(config: AutoencoderConfig) -> Quantizer:
     """The quantizer "vq" of one level."""
+    dim = config.quantizer_dim or config.code_dim
+    inner = plain(config, dim)
+    inner.normalize, inner.rotated = config.normalize, config.gradient == "rotation"
+    inner.entropy_weight, inner.temperature = config.entropy_weight or 0.0, config.entropy_temperature or 0.01
+    return projected(inner, config.code_dim, dim)
+
+
+def plain(config: AutoencoderConfig, dim: int) -> VectorQuantizer:
+    """One without options, for vectors of `dim` channels."""
     decay = config.ema_decay if config.codebook == "ema" else None
-    return VectorQuantizer(config.codebook_size, config.code_dim, decay, config.commitment, config.dead_code_reset)
+    return VectorQuantizer(config.codebook_size, dim, decay, config.commitment, config.dead_code_reset)
 
 
-def mean_squared_distance(a: Tensor, b: Tensor) -> Tensor:
-    """The mean of (a - b)^2, both `[N, D]`, in tiles, so that the difference never exists as a whole."""
-    rows = max(1, TILE_VALUES // a.shape[1])
-    tiles = zip(torch.split(a, rows), torch.split(b, rows), strict=True)
-    distances = torch.cat([torch.linalg.vector_norm(x - y, dim=1) for x, y in tiles])
-    return distances.square().mean() / a.shape[1]
-
-
-class _StraightThrough(torch.autograd.Function):
-    """Latents' code vectors, and the mean of |z - e|^2 twice: once to move the latents z, once to move the codebook.
-
-    The gradient of the vectors passes straight to z. Autograd would make half a dozen tensors of the latents' size,
-    where this makes one each way: the vectors, and the gradient of z.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, flat: Tensor, codebook: Tensor, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents `[N, D]`, codebook `[K, D]` and codes `[N]` to vectors `[N, D]` and two equal scalars."""
-        chosen = codebook.index_select(0, codes)
-        error = mean_squared_distance(flat, chosen)
-        ctx.save_for_backward(flat, chosen, codes)
-        ctx.codebook_size = len(codebook)
-        return chosen, error, error.clone()
-
-    @staticmethod
-    def backward(ctx: Any, straight: Tensor, to_latents: Tensor, to_codebook: Tensor) -> tuple[Tensor | None, ...]:
-        flat, chosen, codes = ctx.saved_tensors
-        difference = flat - chosen
-        slope = 2 / difference.numel()
-        codebook = None
-        if ctx.needs_input_grad[1]:
-            codebook = difference.new_zeros(ctx.codebook_size, difference.shape[1])
-            codebook.index_add_(0, codes, difference * (to_codebook * -slope))
-        return difference.mul_(to_latents * slope).add_(straight), codebook, None
-
-
-class VectorQuantizer(Quantizer):
+class VectorQuantizer(FlatQuantizer):
     """Replaces each latent vector by the nearest of K codebook vectors.
 
     The loss is `commitment * |z - sg(e)|^2`, plus `|sg(z) - e|^2` where the codebook learns by gradient; sg stops the
-    gradient. Distances and statistics are float32 under any autocast.
+    gradient.
 
     Args:
         codebook_size: K.
@@ -74,7 +52,16 @@ class VectorQuantizer(Quantizer):
         ema_decay: decay of the EMA codebook (a buffer); None makes the codebook a parameter that learns by gradient.
         commitment: beta, on the term that moves the encoder.
         dead_code_reset: in training, move codes that are hardly used onto random latents of the batch.
+
+    Attributes:
+        normalize: whether latents and codebook vectors are scaled to length 1 wherever they are used.
+        rotated: whether the gradient passes to the latents by the rotation trick (`code_vectors`).
+        entropy_weight: weight of `E[H(q)] - H(E[q])`, q being the softmax over codes of `-|z - e|^2 / temperature`.
+        temperature: of q.
     """
+
+    normalize = rotated = False
+    entropy_weight, temperature = 0.0, 0.01
 
     def __init__(
         self,
@@ -85,7 +72,7 @@ class VectorQuantizer(Quantizer):
         dead_code_reset: bool = False,
     ) -> None:
         super().__init__()
-        self.codebook_size, self.dim = codebook_size, dim
+        self.codebook_size = codebook_size
         self.ema_decay, self.commitment, self.dead_code_reset = ema_decay, commitment, dead_code_reset
         if ema_decay is None:
             start = torch.empty(codebook_size, dim).uniform_(-1 / codebook_size, 1 / codebook_size)
@@ -99,53 +86,47 @@ class VectorQuantizer(Quantizer):
     code_counts: Tensor
     code_sums: Tensor
 
-    def forward(self, latents: Tensor) -> Quantized:
-        with torch.autocast(latents.device.type, enabled=False):
-            z = latents.float().movedim(1, -1)
-            flat = z.reshape(-1, self.dim)
-            codes = nearest_codes(flat.detach(), self.codebook.detach())
-            chosen, to_latents, to_codebook = _StraightThrough.apply(flat, self.codebook, codes)
-            loss = self.commitment * to_latents
-            if self.ema_decay is None:
-                loss = loss + to_codebook
-            if self.training:
-                self._learn(flat.detach(), codes)
-        return Quantized(chosen.view_as(z).movedim(-1, 1), codes.view(z.shape[:-1]), loss)
+    def quantize(self, flat: Tensor) -> Quantized:
+        flat, codebook = self._scaled(flat), self._scaled(self.codebook)
+        codes = nearest_codes(flat.detach(), codebook.detach())
+        chosen, to_latents, to_codebook = code_vectors(flat, codebook, codes, self.rotated)
+        loss = self.commitment * to_latents
+        if self.ema_decay is None:
+            loss = loss + to_codebook
+        if self.entropy_weight:
+            weight = codebook * (2 / self.temperature)
+            half_norms = weight.square().sum(1) * (-self.temperature / 4)
+            sample, batch = softmax_entropies(flat, weight, half_norms, self.training)
+            loss = loss + self.entropy_weight * (sample - batch)
+        return Quantized(chosen, codes, loss)
 
-    @torch.no_grad()
-    def learn(self, latents: Tensor) -> None:
-        self._learn(latents.float().movedim(1, -1).reshape(-1, self.dim), self.encode(latents).flatten())
+    def assign(self, flat: Tensor) -> Tensor:
+        return nearest_codes(self._scaled(flat), self._scaled(self.codebook.detach()))
 
-    def encode(self, latents: Tensor) -> Tensor:
-        z = latents.detach().float().movedim(1, -1)
-        return nearest_codes(z.reshape(-1, self.dim), self.codebook.detach()).view(z.shape[:-1])
+    def vectors(self, codes: Tensor) -> Tensor:
+        return self._scaled(self.codebook).index_select(0, codes)
 
-    def decode(self, codes: Tensor) -> Tensor:
-        return F.embedding(codes, self.codebook).movedim(-1, 1)
-
-    @torch.no_grad()
-    def initialise(self, latents: Tensor) -> None:
-        """Start the codebook from k-means over latents `[B, D, H, W]`, and counts of use around 1.
-
-        It stays as it is where a latent is not finite.
-        """
-        if not latents.isfinite().all():
-            return
-        centroids, counts = kmeans(latents.float().movedim(1, -1).reshape(-1, self.dim), self.codebook_size)
+    def start_from(self, flat: Tensor) -> None:
+        """Start the codebook from k-means, and counts of use around 1."""
+        centroids, counts = kmeans(self._scaled(flat), self.codebook_size)
         self.codebook.copy_(centroids)
         if hasattr(self, "code_counts"):
             self.code_counts.copy_((counts / counts.mean()).clamp(min=2 * _RESTART_BELOW))
         if self.ema_decay is not None:
             self.code_sums.copy_(centroids * self.code_counts[:, None])
 
+    def _scaled(self, vectors: Tensor) -> Tensor:
+        """To length 1, if that is asked for; from a copy, since `learn_from` moves the codebook in place."""
+        return F.normalize(vectors.clone(), dim=1) if self.normalize else vectors
+
     def codebook_values(self) -> int:
         return self.codebook.numel()
 
-    @torch.no_grad()
-    def _learn(self, flat: Tensor, codes: Tensor) -> None:
+    def learn_from(self, flat: Tensor, codes: Tensor) -> None:
         """One update; none of it where a latent of any rank is not finite, as the optimiser's step is then skipped."""
         if not hasattr(self, "code_counts"):
             return
+        flat = self._scaled(flat)
         used, latents = all_sum(*cluster_sums(flat, codes, self.codebook_size))
         decay = self.ema_decay if self.ema_decay is not None else 0.99
         if self.ema_decay is None:
