@@ -1,0 +1,85 @@
+"""Codes drawn from a prior, place by place, through its cache."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from avq.priors.transformer import Cache, Prior
+from avq.priors.unigram import Unigram
+
+_AT_ONCE = 250  # whose keys and values stay near a core
+
+
+class Drawing(NamedTuple):
+    """How a code is drawn from its probabilities.
+
+    Attributes:
+        temperature: divides the logits; above 0.
+        top_k: only the k most probable codes.
+        top_p: only the most probable codes that together reach p (nucleus sampling, 1904.09751).
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Of logits `[B, K]`, float64."""
+        p = F.softmax(logits.double() / self.temperature, -1)
+        if self.top_k is not None and self.top_k < p.shape[1]:
+            p = torch.where(p < p.topk(self.top_k).values[:, -1:], 0, p)
+        if self.top_p is not None:
+            ordered, codes = p.sort(descending=True)
+            before = ordered.cumsum(-1) - ordered
+            outside = before >= self.top_p * ordered.sum(-1, keepdim=True)
+            p = p.masked_fill(outside.scatter(-1, codes, outside), 0)
+        return p
+
+
+@torch.inference_mode()
+def sample(
+    prior: Prior | Unigram,
+    count: int,
+    seed: int = 0,
+    *,
+    drawing: Drawing = Drawing(),
+    labels: Tensor | None = None,
+    given: Tensor | None = None,
+    device: str = "cpu",
+) -> Tensor:
+    """Sequences int64 `[count, T]`, on the CPU; a seed gives the same ones in batches of any size.
+
+    Args:
+        prior: or the unigram frequencies.
+        count: how many.
+        seed: of the random numbers.
+        drawing: how a code is drawn.
+        labels: classes int64 `[count]`, where the prior has classes.
+        given: the first codes of each, int64 `[count, s]`, which are kept: completions.
+        device: where to compute.
+    """
+    prior = prior.to(device).eval()
+    length = prior.layout.length
+    chance = torch.rand(count, length, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(device)
+    drawn = torch.zeros(count, length, dtype=torch.int64, device=device)
+    known = 0 if given is None else given.shape[1]
+    if given is not None:
+        drawn[:, :known] = given
+    fixed = prior.logits() if isinstance(prior, Unigram) else None
+    for rows in torch.arange(count).split(_AT_ONCE):
+        part = slice(int(rows[0]), int(rows[-1]) + 1)
+        classes = None if labels is None else labels[part].to(device)
+        cache = Cache(prior, len(rows)) if isinstance(prior, Prior) else None
+        for place in range(known, length):
+            if fixed is not None:
+                logits = fixed[place].expand(len(rows), -1)
+            else:
+                logits = prior(drawn[part, :place], classes, cache)[:, -1]
+            total = drawing.probabilities(logits).cumsum(-1)
+            code = torch.searchsorted(total, chance[part, place, None] * total[:, -1:], right=True)
+            drawn[part, place] = code[:, 0]
+    return drawn.cpu()
