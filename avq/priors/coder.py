@@ -1,8 +1,8 @@
 """Codes to bytes and back through a prior, which shows that its rate is one of real files.
 
 Both ways compute the probabilities by the same steps, one place at a time through the cache, on one CPU thread and in
-batches of one size, so that they get the same floats. A file is therefore read where it was written: by that machine and
-release of torch.
+batches of one size, so that they get the same floats. A file is therefore read where it was written: on that machine,
+with that release of torch.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,10 +20,10 @@ from avq.priors.sequence import Layout, layout_of
 class Codes(NamedTuple):
     """Sequences `[N, T]` of whole numbers, and classes int64 `[N]`, if any."""
 
-    sequences: NDArray
-    labels: NDArray | None = None
+    sequences: NDArray[Any]
+    labels: NDArray[Any] | None = None
 
-    def batch(self, rows: NDArray | slice, device: str = "cpu") -> tuple[Tensor, Tensor | None]:
+    def batch(self, rows: NDArray[Any] | slice, device: str = "cpu") -> tuple[Tensor, Tensor | None]:
         """Some of the sequences and their classes, both int64."""
         chosen = torch.from_numpy(self.sequences[rows].astype(np.int64)).to(device)
         return chosen, None if self.labels is None else torch.from_numpy(self.labels[rows]).to(device)
@@ -50,7 +50,7 @@ def codes_file(folder: Path, checkpoint: str, images: ImageSet, flips: bool) -> 
 @torch.inference_mode()
 def encode_once(
     tokenizer: Tokenizer, images: ImageSet, layout: Layout, path: Path, *, flips: bool = False, device: str = "cpu"
-) -> NDArray:
+) -> NDArray[Any]:
     """The sequences `[N, T]` of a split's images, memory-mapped; encoded now unless the file has them.
 
     With `flips` the mirrored images follow, `[2N, T]`. DiskError where the file cannot be written.
@@ -77,8 +77,8 @@ def encode_once(
     return _mapped(path, shape, kind)
 
 
-def _mapped(path: Path, shape: tuple[int, ...], kind: np.dtype) -> NDArray:
-    mapped: NDArray = np.load(path, mmap_mode="r", allow_pickle=False)
+def _mapped(path: Path, shape: tuple[int, ...], kind: np.dtype) -> NDArray[Any]:
+    mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     if mapped.shape != shape or mapped.dtype != kind:
         raise ValueError(f"{path} has codes {mapped.shape} of {mapped.dtype}")
     return mapped

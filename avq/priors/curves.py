@@ -1,4 +1,4 @@
-"""Curves of rate and distortion: a value between their points, and the Bjontegaard-delta rate. Nothing is extrapolated."""
+"""Curves of rate and distortion: a value between their points, and the Bjontegaard-delta rate; no extrapolation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def distortion_at(rate: float, rates: ArrayLike, distortions: ArrayLike) -> floa
     """
     curve = _pchip(np.log(rates), distortions, "rate")
     if not curve.x[0] <= np.log(rate) <= curve.x[-1]:
-        raise NotComparable(f"not comparable: the curve goes from {np.min(rates):.4g} to {np.max(rates):.4g}, not {rate:.4g}.")
+        raise NotComparable(
+            f"not comparable: the curve goes from {np.min(rates):.4g} to {np.max(rates):.4g}, not {rate:.4g}."
+        )
     return float(curve(np.log(rate)))
 
 

@@ -1,12 +1,12 @@
 """Whether samples repeat training images: nearest neighbours in the training set, of samples and of test images.
 
-The three-sample test of Meehan et al. 2020 (arXiv 2004.05675): samples that lie nearer to the training set than images of
-the same distribution do were copied from it.
+The three-sample test of Meehan et al. 2020 (arXiv 2004.05675): samples that lie nearer to the training set than other
+images of the same distribution do were copied from it.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,12 +38,12 @@ class Memorisation(NamedTuple):
         return self.statistic < -5 or self.copied > 0.1
 
 
-def in_codes(samples: NDArray, tests: NDArray, train: NDArray) -> Memorisation:
+def in_codes(samples: NDArray[Any], tests: NDArray[Any], train: NDArray[Any]) -> Memorisation:
     """Of sequences of codes `[N, T]`, by the share of tokens that differ (Hamming distance, 0 to 1)."""
     return _compare(*(_nearest_codes(part, train) for part in (samples, tests)))
 
 
-def in_features(samples: NDArray, tests: NDArray, train: NDArray) -> Memorisation:
+def in_features(samples: NDArray[Any], tests: NDArray[Any], train: NDArray[Any]) -> Memorisation:
     """Of features `[N, D]`, by Euclidean distance."""
     return _compare(*(_nearest_features(part, train) for part in (samples, tests)))
 
@@ -56,18 +56,18 @@ def _compare(samples: NDArray[np.float64], tests: NDArray[np.float64]) -> Memori
     return Memorisation(samples, tests, float(statistic), float((samples < np.quantile(tests, 0.01)).mean()))
 
 
-def _nearest_codes(queries: NDArray, train: NDArray) -> NDArray[np.float64]:
+def _nearest_codes(queries: NDArray[Any], train: NDArray[Any]) -> NDArray[np.float64]:
     rows = max(1, _AT_ONCE // train.shape[1])
-    nearest = np.full(len(queries), train.shape[1])
+    nearest: NDArray[np.int64] = np.full(len(queries), train.shape[1])
     for start in range(0, len(train), rows):
         part = np.asarray(train[start : start + rows])
         found = [np.count_nonzero(part != query, axis=1).min() for query in queries.astype(train.dtype)]
         nearest = np.minimum(nearest, found)
-    return nearest / train.shape[1]
+    return np.asarray(nearest / train.shape[1])
 
 
-def _nearest_features(queries: NDArray, train: NDArray) -> NDArray[np.float64]:
+def _nearest_features(queries: NDArray[Any], train: NDArray[Any]) -> NDArray[np.float64]:
     every = torch.from_numpy(np.asarray(train, np.float32))
-    rows = max(1, _AT_ONCE // len(every))
-    parts = torch.from_numpy(np.asarray(queries, np.float32)).split(rows)
-    return torch.cat([torch.cdist(part, every).amin(1) for part in parts]).double().numpy()
+    parts = torch.split(torch.from_numpy(np.asarray(queries, np.float32)), max(1, _AT_ONCE // len(every)))
+    nearest: NDArray[np.float64] = torch.cat([torch.cdist(part, every).amin(1) for part in parts]).double().numpy()
+    return nearest

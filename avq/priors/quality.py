@@ -23,7 +23,7 @@ class SampleQuality(NamedTuple):
         precision: share of samples within reach of a real image (1904.06991); noise may score above real images, so it
             is shown and not judged.
         recall: share of real images within reach of a sample.
-        density: real images within whose reach a sample lies, over the neighbours that define reach (2002.09797, eq. 2).
+        density: real images within whose reach a sample lies, over the five that define reach (2002.09797, eq. 2).
         coverage: share of real images that have a sample within their reach (eq. 3).
         n: images on each side.
     """
@@ -68,5 +68,5 @@ def sample_quality(real: NDArray[np.floating], samples: NDArray[np.floating]) ->
 
 def _reach(features: torch.Tensor) -> torch.Tensor:
     """The distance of each to its fifth nearest neighbour, itself left out."""
-    parts = features.split(_ROWS)
+    parts = torch.split(features, _ROWS)
     return torch.cat([torch.cdist(part, features).kthvalue(_NEIGHBOURS + 1).values for part in parts])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from numpy.typing import NDArray
 
 BITS = 24
@@ -49,7 +51,7 @@ class Decoder:
         self._data, self._at, self._range = data, 8, _MASK
         self._value = int.from_bytes(data[:8].ljust(8, b"\0"), "big")
 
-    def get(self, bounds: NDArray) -> int:
+    def get(self, bounds: NDArray[Any]) -> int:
         """The number, by the bounds of all: int64 `[K + 1]` from 0 to 2**BITS."""
         unit = self._range >> BITS
         number = int(bounds.searchsorted(min(self._value // unit, 2**BITS - 1), side="right")) - 1

@@ -40,13 +40,17 @@ class Drawing(NamedTuple):
         return p
 
 
+PLAIN = Drawing()
+"""By the prior's own probabilities."""
+
+
 @torch.inference_mode()
 def sample(
     prior: Prior | Unigram,
     count: int,
     seed: int = 0,
     *,
-    drawing: Drawing = Drawing(),
+    drawing: Drawing = PLAIN,
     labels: Tensor | None = None,
     given: Tensor | None = None,
     device: str = "cpu",
@@ -70,13 +74,14 @@ def sample(
     if given is not None:
         drawn[:, :known] = given
     fixed = prior.logits() if isinstance(prior, Unigram) else None
-    for rows in torch.arange(count).split(_AT_ONCE):
-        part = slice(int(rows[0]), int(rows[-1]) + 1)
+    for start in range(0, count, _AT_ONCE):
+        part = slice(start, min(start + _AT_ONCE, count))
+        rows = part.stop - start
         classes = None if labels is None else labels[part].to(device)
-        cache = Cache(prior, len(rows)) if isinstance(prior, Prior) else None
+        cache = Cache(prior, rows) if isinstance(prior, Prior) else None
         for place in range(known, length):
             if fixed is not None:
-                logits = fixed[place].expand(len(rows), -1)
+                logits = fixed[place].expand(rows, -1)
             else:
                 logits = prior(drawn[part, :place], classes, cache)[:, -1]
             total = drawing.probabilities(logits).cumsum(-1)

@@ -108,7 +108,7 @@ class Layout:
     def unflatten(self, sequences: Tensor) -> list[Tensor]:
         """The codes of all levels as `flatten` takes them; those that the decoder does not see are 0."""
         codes = [sequences.new_zeros(len(sequences), *grid.shape) for grid in self.grids]
-        parts = sequences.split([self.grids[level - 1].tokens for level in self.order], 1)
+        parts = torch.split(sequences, [self.grids[level - 1].tokens for level in self.order], 1)
         for level, part in zip(self.order, parts, strict=True):
             codes[level - 1] = part.reshape(len(sequences), *self.grids[level - 1].shape)
         return codes

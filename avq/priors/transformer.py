@@ -1,12 +1,12 @@
 """A causal transformer over codes: the blocks of GPT-2 (Radford et al. 2019) on torch's SDPA, with a key-value cache.
 
-Places are known by level, row, column and depth embeddings, which the sequence positions of the libraries' models do not
-carry; the class, if any, is the first input.
+Places are known by level, row, column and depth embeddings, which the positions of the libraries' models do not carry;
+the class, if any, is the first input.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +57,7 @@ class Block(nn.Module):
             k, v = (stored[:, :, : first + length] for stored in cached)
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=length > 1)
         x = x + self.project(attended.transpose(1, 2).reshape(batch, length, width))
-        return x + self.reduce(F.gelu(self.expand(self.mlp_norm(x)), approximate="tanh"))
+        return x + cast(Tensor, self.reduce(F.gelu(self.expand(self.mlp_norm(x)), approximate="tanh")))
 
 
 class Prior(nn.Module):

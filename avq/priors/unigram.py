@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -24,7 +26,7 @@ class Unigram(nn.Module):
 
     counts: Tensor
 
-    def fit(self, sequences: NDArray) -> Unigram:
+    def fit(self, sequences: NDArray[Any]) -> Unigram:
         """Count the codes of sequences `[N, T]`; returns itself."""
         places = torch.arange(self.layout.length) * self.layout.vocabulary
         flat = self.counts.zero_().view(-1)
