@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from made_codes import ROW, UNEVEN, lively_prior, markov, markov_prior, some_codes
 
 from avq.errors import UsageError
-from avq.priors.codes import Codes
 from avq.priors.coder import compress, decompress
+from avq.priors.codes import Codes
 from avq.priors.likelihood import cost
 from avq.priors.range_coder import BITS, Decoder, Encoder
 

@@ -21,7 +21,10 @@ def test_a_seed_gives_the_same_samples_in_batches_of_any_size(monkeypatch: pytes
 
 
 def test_the_cache_changes_no_sample() -> None:
-    prior, chance = lively_prior(UNEVEN), torch.rand(8, 12, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    prior, chance = (
+        lively_prior(UNEVEN),
+        torch.rand(8, 12, generator=torch.Generator().manual_seed(4), dtype=torch.float64),
+    )
     drawn = torch.zeros(8, 12, dtype=torch.long)
     for place in range(12):
         with torch.no_grad():

@@ -75,5 +75,5 @@ def test_what_is_not_finite_is_named() -> None:
     prior = fresh_prior(ROW, SMALL, 0)
     with torch.no_grad():
         prior.blocks[1].expand.weight[0, 0] = torch.nan
-    with pytest.raises(NonFiniteLoss, match="step 1 of 12; first tensor that is not finite: weight blocks.1.expand"):
+    with pytest.raises(NonFiniteLoss, match=r"step 1 of 12; first tensor .*: weight blocks\.1\.expand"):
         train_prior(prior, TRAIN, VALIDATION, 0)

@@ -22,19 +22,20 @@ def test_step_by_step_is_the_same_as_at_once(classes: int) -> None:
     labels = torch.arange(6) % 3 if classes else None
     with torch.no_grad():
         whole = prior(sequences, labels).log_softmax(-1)
-        cache, steps = Cache(prior, 6), []
-        for place in range(UNEVEN.length):
-            steps.append(prior(sequences[:, :place], labels, cache).log_softmax(-1))
+        cache = Cache(prior, 6)
+        steps = [prior(sequences[:, :place], labels, cache) for place in range(UNEVEN.length)]
         begun = Cache(prior, 6)
         after_five = [prior(sequences[:, :5], labels, begun), prior(sequences[:, :6], labels, begun)]
-    one_by_one = torch.cat(steps, 1)
+    one_by_one = torch.cat(steps, 1).log_softmax(-1)
     assert whole.shape == (6, UNEVEN.length, 16)
     assert torch.isneginf(whole[:, :4, 5:]).all()  # the upper level's K is 5
     assert torch.isfinite(whole[:, 4:]).all()
     assert (whole.exp() - one_by_one.exp()).abs().max() < 1e-5
     assert torch.allclose(whole, one_by_one, atol=1e-4, rtol=0)
     assert torch.allclose(whole[:, :7], torch.cat(after_five, 1).log_softmax(-1), atol=1e-4, rtol=0)
-    assert (prior.log_probabilities(sequences, labels) - whole.gather(-1, sequences[..., None])[..., 0]).abs().max() == 0
+    assert (
+        prior.log_probabilities(sequences, labels) - whole.gather(-1, sequences[..., None])[..., 0]
+    ).abs().max() == 0
 
 
 def test_later_codes_change_no_earlier_logit() -> None:
