@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from torch.nn import functional as F
 
 from avq.errors import UsageError
 from avq.priors.range_coder import BITS, Decoder, Encoder
+from avq.priors.threads import one_thread
 from avq.priors.transformer import Cache, Prior
 
 _HEADER = struct.Struct("<II")  # images, and the CRC-32 of their codes
@@ -32,7 +32,7 @@ def compress(prior: Prior, sequences: Tensor, labels: Tensor | None = None) -> b
     `labels` are classes int64 `[N]` where the prior has them; they are not written.
     """
     coder = Encoder()
-    with _one_thread():
+    with one_thread():
         for part, classes in _batches(sequences, labels):
             for place, bounds in enumerate(_bounds(prior, part, classes)):
                 codes = part[:, place].numpy()
@@ -52,7 +52,7 @@ def decompress(prior: Prior, data: bytes, labels: Tensor | None = None) -> Tenso
     count, checksum = _HEADER.unpack_from(data)
     coder = Decoder(data[_HEADER.size :])
     sequences = torch.zeros(count, prior.layout.length, dtype=torch.int64)
-    with _one_thread():
+    with one_thread():
         for part, classes in _batches(sequences, labels):
             for place, bounds in enumerate(_bounds(prior, part, classes)):
                 part[:, place] = torch.tensor([coder.get(row) for row in bounds])
@@ -82,16 +82,6 @@ def _batches(sequences: Tensor, labels: Tensor | None) -> Iterator[tuple[Tensor,
     for start in range(0, len(sequences), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
         yield sequences[part], None if labels is None else labels[part]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _checksum(sequences: Tensor) -> int:

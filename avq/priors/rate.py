@@ -20,6 +20,7 @@ from avq.priors.codes import Codes, smallest_type
 from avq.priors.config import PriorConfig
 from avq.priors.likelihood import cost
 from avq.priors.sequence import Layout
+from avq.priors.threads import one_thread
 from avq.priors.train import train_prior
 from avq.priors.transformer import fresh_prior
 from avq.priors.unigram import Unigram
@@ -74,7 +75,7 @@ def rate(
     device: str = "cpu",
     watch: Callable[[int], OnProgress] | None = None,
 ) -> Rate:
-    """Train priors on codes and measure them on test codes.
+    """Train priors on codes and measure them on test codes, on one CPU thread or a GPU.
 
     Args:
         splits: "train" (mirrored images among them, where the dataset allows it), "test", and perhaps "validation":
@@ -97,14 +98,15 @@ def rate(
     if not len(test) or not len(validation):
         raise UsageError(f"{len(sequences['train']):,} images to train on and {len(test):,} for test are too few.")
     found, curves = [], []
-    for seed in seeds:
-        prior = fresh_prior(layout, config, seed)
-        history = train_prior(
-            prior, Codes(train), Codes(validation), seed,
-            name=f"prior of seed {seed}", device=device, on_progress=watch(seed) if watch else None,
-        )  # fmt: skip
-        curves.append(history.rows)
-        found.append(cost(prior, Codes(test), device).bits_per_image)
+    with one_thread():
+        for seed in seeds:
+            prior = fresh_prior(layout, config, seed)
+            history = train_prior(
+                prior, Codes(train), Codes(validation), seed,
+                name=f"prior of seed {seed}", device=device, on_progress=watch(seed) if watch else None,
+            )  # fmt: skip
+            curves.append(history.rows)
+            found.append(cost(prior, Codes(test), device).bits_per_image)
     unigram = cost(Unigram(layout).fit(train), Codes(test)).bits_per_image
     return Rate(tuple(found), unigram, layout.nominal_bits(), layout.length, curves[0], protocol(config))
 

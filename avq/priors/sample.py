@@ -1,4 +1,4 @@
-"""Codes drawn from a prior, place by place, through its cache."""
+"""Codes drawn from a prior, place by place, through its cache; and their images."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from avq.data.loader import to_uint8
+from avq.models.tokenizer import Tokenizer
+from avq.priors.sequence import Layout
 from avq.priors.transformer import Cache, Prior
 from avq.priors.unigram import Unigram
 
 _AT_ONCE = 250  # whose keys and values stay near a core
+_DECODED_AT_ONCE = 64
 
 
 class Drawing(NamedTuple):
@@ -88,3 +92,11 @@ def sample(
             code = torch.searchsorted(total, chance[part, place, None] * total[:, -1:], right=True)
             drawn[part, place] = code[:, 0]
     return drawn.cpu()
+
+
+@torch.inference_mode()
+def decode(tokenizer: Tokenizer, layout: Layout, sequences: Tensor, device: str = "cpu") -> Tensor:
+    """Images uint8 `[N, H, W, 3]`, on the CPU, of sequences `[N, T]`."""
+    tokenizer = tokenizer.to(device).eval()
+    parts = [layout.unflatten(part.to(device)) for part in torch.split(sequences, _DECODED_AT_ONCE)]
+    return torch.cat([to_uint8(tokenizer.decode(codes)).cpu() for codes in parts])

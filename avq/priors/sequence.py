@@ -56,6 +56,9 @@ class Layout:
                     "and a width, perhaps a depth, and at least 2 codes."
                 )
 
+    def __str__(self) -> str:
+        return " and ".join(f"{'x'.join(map(str, g.shape))} below {g.codebook_size}" for g in self.grids)
+
     @property
     def order(self) -> list[int]:
         """The levels of the sequence, the top one first."""
