@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from avq.errors import UsageError
@@ -35,5 +36,5 @@ class PriorConfig:
             batch_size=64,
             learning_rate=2e-3,
             weight_decay=0.01,
-            validate_every=max(1, self.prior_steps // VALIDATIONS),
+            validate_every=math.ceil(self.prior_steps / VALIDATIONS),
         )
