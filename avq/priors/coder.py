@@ -23,7 +23,7 @@ from avq.priors.threads import one_thread
 from avq.priors.transformer import Cache, Prior
 
 _HEADER = struct.Struct("<II")  # images, and the CRC-32 of their codes
-_AT_ONCE = 64
+_TOKENS_AT_ONCE = 2**13
 
 
 def compress(prior: Prior, sequences: Tensor, labels: Tensor | None = None) -> bytes:
@@ -79,8 +79,9 @@ def _bounds(prior: Prior, sequences: Tensor, labels: Tensor | None) -> Iterator[
 
 def _batches(sequences: Tensor, labels: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Views of the sequences, and their classes."""
-    for start in range(0, len(sequences), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
+    size = max(1, _TOKENS_AT_ONCE // sequences.shape[1])
+    for start in range(0, len(sequences), size):
+        part = slice(start, start + size)
         yield sequences[part], None if labels is None else labels[part]
 
 

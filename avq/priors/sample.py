@@ -14,7 +14,7 @@ from avq.priors.sequence import Layout
 from avq.priors.transformer import Cache, Prior
 from avq.priors.unigram import Unigram
 
-_AT_ONCE = 250  # whose keys and values stay near a core
+_TOKENS_AT_ONCE = 2**16  # whose keys and values are 150 MB at the standard size
 _DECODED_AT_ONCE = 64
 
 
@@ -78,8 +78,9 @@ def sample(
     if given is not None:
         drawn[:, :known] = given
     fixed = prior.logits() if isinstance(prior, Unigram) else None
-    for start in range(0, count, _AT_ONCE):
-        part = slice(start, min(start + _AT_ONCE, count))
+    size = max(1, _TOKENS_AT_ONCE // length)
+    for start in range(0, count, size):
+        part = slice(start, min(start + size, count))
         rows = part.stop - start
         classes = None if labels is None else labels[part].to(device)
         cache = Cache(prior, rows) if isinstance(prior, Prior) else None

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from made_codes import ROW, UNEVEN, lively_prior, markov, markov_prior, some_codes
 
 from avq.errors import UsageError
+from avq.priors import coder
 from avq.priors.coder import compress, decompress
 from avq.priors.codes import Codes
 from avq.priors.likelihood import cost
@@ -25,7 +26,8 @@ def test_the_bytes_are_those_of_the_likelihood_and_give_the_codes_back() -> None
 
 
 @pytest.mark.parametrize("count", [0, 1, 70])
-def test_levels_depth_and_classes(count: int) -> None:
+def test_levels_depth_and_classes(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coder, "_TOKENS_AT_ONCE", 30 * 12)
     prior, codes = lively_prior(UNEVEN, classes=3), some_codes(UNEVEN, count)
     labels = torch.arange(count) % 3
     data = compress(prior, codes, labels)

@@ -16,7 +16,7 @@ def test_a_seed_gives_the_same_samples_in_batches_of_any_size(monkeypatch: pytes
     assert (whole < UNEVEN.codebook_sizes()).all()
     assert not torch.equal(whole, sample(prior, 20, 2))
     assert torch.equal(whole[:5], sample(prior, 5, 1))
-    monkeypatch.setattr(sampling, "_AT_ONCE", 7)
+    monkeypatch.setattr(sampling, "_TOKENS_AT_ONCE", 7 * 12)
     assert torch.equal(whole, sample(prior, 20, 1))
 
 
