@@ -87,6 +87,10 @@ class Layout:
             parts.append(torch.cartesian_prod(torch.tensor([level - 1]), *map(torch.arange, sides)))
         return torch.cat(parts)
 
+    def slots(self) -> Tensor:
+        """Which pair of level and depth each token is of, int64 `[T]` from 0: those of one slot share a codebook."""
+        return self.places()[:, [0, 3]].unique(dim=0, return_inverse=True)[1]
+
     def nominal_bits(self) -> float:
         """Bits of an image at log2 K a token."""
         return float(self.codebook_sizes().double().log2().sum())

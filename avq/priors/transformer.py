@@ -23,7 +23,7 @@ class Cache:
     """Keys and values of the places so far, of every block: float32 `[B, heads, T, D]` each."""
 
     def __init__(self, prior: Prior, batch: int) -> None:
-        config, weight = prior.config, prior.head.weight
+        config, weight = prior.config, prior.norm.weight
         shape = (batch, config.prior_heads, prior.layout.length, config.prior_width // config.prior_heads)
         self.blocks = [(weight.new_empty(shape), weight.new_empty(shape)) for _ in prior.blocks]
         self.length = 0
@@ -63,7 +63,8 @@ class Block(nn.Module):
 class Prior(nn.Module):
     """p(code | codes before it, class) of every place of a sequence.
 
-    Levels of equal codebook size share embedding and output; with fewer codes than the largest, the others are masked.
+    Each level and depth has an embedding and an output of its own: shared ones cost two levels of k-means codes (K = 256,
+    CIFAR-10, 400 steps) 4.54 bits a token in place of 4.35, which tokenizers of one level would not pay.
 
     Args:
         layout: of the sequences.
@@ -74,14 +75,16 @@ class Prior(nn.Module):
     def __init__(self, layout: Layout, config: PriorConfig, classes: int = 0) -> None:
         super().__init__()
         self.layout, self.config, self.classes = layout, config, classes
-        width, places, sizes = config.prior_width, layout.places(), layout.codebook_sizes()
-        self.code, self.start = nn.Embedding(layout.vocabulary, width), nn.Embedding(max(1, classes), width)
+        width, places, slots = config.prior_width, layout.places(), layout.slots()
+        sizes = [int(layout.codebook_sizes()[slots == slot].amax()) for slot in range(int(slots.amax()) + 1)]
+        self.code, self.start = nn.Embedding(sum(sizes), width), nn.Embedding(max(1, classes), width)
         self.place = nn.ModuleList(nn.Embedding(int(count), width) for count in places.amax(0) + 1)
         self.blocks = nn.ModuleList(Block(width, config.prior_heads) for _ in range(config.prior_layers))
-        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, layout.vocabulary, bias=False)
+        self.norm = nn.LayerNorm(width)
+        self.heads = nn.ModuleList(nn.Linear(width, size, bias=False) for size in sizes)
         self.register_buffer("places", places, persistent=False)
-        masked = None if (sizes == layout.vocabulary).all() else torch.arange(layout.vocabulary) >= sizes[:, None]
-        self.register_buffer("masked", masked, persistent=False)
+        self.register_buffer("slots", slots, persistent=False)
+        self.register_buffer("offsets", torch.tensor([0, *sizes]).cumsum(0)[slots], persistent=False)
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
@@ -90,7 +93,8 @@ class Prior(nn.Module):
                 nn.init.normal_(parameter, std=_SPREAD / (2 * config.prior_layers) ** 0.5 if last else _SPREAD)
 
     places: Tensor
-    masked: Tensor | None
+    slots: Tensor
+    offsets: Tensor
 
     def forward(self, sequences: Tensor, labels: Tensor | None = None, cache: Cache | None = None) -> Tensor:
         """Logits float32 `[B, places, K]` of each place given the codes before it; minus infinity from its K on.
@@ -103,7 +107,8 @@ class Prior(nn.Module):
         """
         first = cache.length if cache else 0
         last = min(sequences.shape[1] + 1, self.layout.length)
-        x = self.code(sequences[:, max(first - 1, 0) : last - 1])
+        before = slice(max(first - 1, 0), last - 1)
+        x = self.code(sequences[:, before] + self.offsets[before])
         if first == 0:
             start = self.start(sequences.new_zeros(len(sequences)) if labels is None else labels)
             x = torch.cat([start[:, None], x], 1)
@@ -114,8 +119,18 @@ class Prior(nn.Module):
             x = block(x, cache.blocks[index] if cache else None, first)
         if cache:
             cache.length = last
-        logits: Tensor = self.head(self.norm(x)).float()
-        return logits if self.masked is None else logits.masked_fill(self.masked[first:last], -torch.inf)
+        return self._logits(self.norm(x), self.slots[first:last])
+
+    def _logits(self, x: Tensor, slots: Tensor) -> Tensor:
+        if len(self.heads) == 1:
+            return cast(Tensor, self.heads[0](x)).float()
+        logits = x.new_full((*x.shape[:2], self.layout.vocabulary), -torch.inf, dtype=torch.float32)
+        for slot, head in enumerate(self.heads):
+            of = (slots == slot).nonzero()[:, 0]
+            if len(of):
+                found = head(x[:, of]).float()
+                logits[:, of, : found.shape[-1]] = found
+        return logits
 
     def log_probabilities(self, sequences: Tensor, labels: Tensor | None = None) -> Tensor:
         """log p of each code of whole sequences `[B, T]`, float32 `[B, T]`, in nats."""

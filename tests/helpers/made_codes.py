@@ -60,5 +60,5 @@ def markov_prior() -> Prior:
         known = torch.cat([prior.code.weight, prior.start.weight]).double()
         inputs = torch.nn.functional.layer_norm(known, known.shape[1:], eps=prior.norm.eps)
         wanted = torch.cat([torch.from_numpy(CHAIN), torch.full((1, 4), 0.25)]).log()
-        prior.head.weight.copy_(torch.linalg.lstsq(inputs, wanted).solution.T)
+        prior.heads[0].weight.copy_(torch.linalg.lstsq(inputs, wanted).solution.T)
     return prior.eval()

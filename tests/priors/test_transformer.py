@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from made_codes import SMALL, UNEVEN, lively_prior, some_codes
+from made_codes import ROW, SMALL, UNEVEN, lively_prior, some_codes
 from numpy.typing import NDArray
 
 from avq.errors import UsageError
@@ -55,15 +55,17 @@ def test_settings_that_do_not_fit_and_the_same_weights_for_a_seed() -> None:
     with pytest.raises(UsageError, match="prior_layers must be at least 1, not 0"):
         PriorConfig(prior_layers=0)
     one, same, other = (fresh_prior(UNEVEN, SMALL, seed) for seed in (1, 1, 2))
-    assert torch.equal(one.head.weight, same.head.weight)
-    assert not torch.equal(one.head.weight, other.head.weight)
+    assert torch.equal(one.heads[0].weight, same.heads[0].weight)
+    assert not torch.equal(one.heads[0].weight, other.heads[0].weight)
 
 
 def plain(prior: Prior, sequence: NDArray[np.int64]) -> NDArray[np.float64]:
     """log p of one sequence's codes `[T]`: GPT-2's equations, in float64 and one place at a time."""
     w = {name: tensor.double().numpy() for name, tensor in prior.state_dict().items()}
     heads, width = prior.config.prior_heads, prior.config.prior_width
-    places = prior.layout.places().numpy()
+    places, sizes = prior.layout.places().numpy(), prior.layout.codebook_sizes().tolist()
+    # The codes of each level and depth in one row: 16 of the bottom level, 5 of each depth of the upper
+    first = [{(0, 0): 0, (1, 0): 16, (1, 1): 21}[level, depth] for level, _, _, depth in places.tolist()]
 
     def norm(x: Any, name: str) -> Any:
         return (x - x.mean()) / np.sqrt(x.var() + 1e-5) * w[f"{name}.weight"] + w[f"{name}.bias"]
@@ -75,8 +77,8 @@ def plain(prior: Prior, sequence: NDArray[np.int64]) -> NDArray[np.float64]:
         return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
     found, past = [], [[] for _ in prior.blocks]
-    for t, size in enumerate(prior.layout.codebook_sizes().tolist()):
-        x = w["start.weight"][0] if t == 0 else w["code.weight"][sequence[t - 1]]
+    for t, size in enumerate(sizes):
+        x = w["start.weight"][0] if t == 0 else w["code.weight"][first[t - 1] + sequence[t - 1]]
         x = x + sum(w[f"place.{axis}.weight"][places[t, axis]] for axis in range(4))
         for block in range(len(prior.blocks)):
             name = f"blocks.{block}"
@@ -90,7 +92,8 @@ def plain(prior: Prior, sequence: NDArray[np.int64]) -> NDArray[np.float64]:
                 out.append(weights / weights.sum() @ values)
             x = x + linear(np.concatenate(out), f"{name}.project")
             x = x + linear(gelu(linear(norm(x, f"{name}.mlp_norm"), f"{name}.expand")), f"{name}.reduce")
-        logits = (w["head.weight"] @ norm(x, "norm"))[:size]
+        logits = w[f"heads.{(0, 16, 21).index(first[t])}.weight"] @ norm(x, "norm")
+        assert len(logits) == size
         found.append(logits[sequence[t]] - np.log(np.exp(logits).sum()))
     return np.array(found)
 
@@ -108,18 +111,18 @@ def test_log_probabilities_are_those_of_the_equations() -> None:
 def test_log_probabilities_are_those_of_gpt2_of_transformers() -> None:
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    prior, sequences = lively_prior(UNEVEN), some_codes(UNEVEN, 3)
+    prior, sequences = lively_prior(ROW), some_codes(ROW, 3)  # one vocabulary, as theirs
     size = prior.config
     peer = GPT2LMHeadModel(
         GPT2Config(
-            vocab_size=16, n_positions=UNEVEN.length, n_embd=size.prior_width, n_layer=size.prior_layers,
+            vocab_size=4, n_positions=ROW.length, n_embd=size.prior_width, n_layer=size.prior_layers,
             n_head=size.prior_heads, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, tie_word_embeddings=False,
         )
     ).eval()  # fmt: skip
     names = {"ln_1": "attention_norm", "attn.c_attn": "qkv", "attn.c_proj": "project", "ln_2": "mlp_norm",
              "mlp.c_fc": "expand", "mlp.c_proj": "reduce"}  # fmt: skip
     own = prior.state_dict()
-    state = {"transformer.wte.weight": own["code.weight"], "lm_head.weight": own["head.weight"]}
+    state = {"transformer.wte.weight": own["code.weight"], "lm_head.weight": own["heads.0.weight"]}
     state["transformer.wpe.weight"] = sum(prior.place[axis].weight[prior.places[:, axis]] for axis in range(4))
     state |= {f"transformer.ln_f.{part}": own[f"norm.{part}"] for part in ("weight", "bias")}
     for block in range(size.prior_layers):
@@ -130,7 +133,5 @@ def test_log_probabilities_are_those_of_gpt2_of_transformers() -> None:
     peer.load_state_dict(state)
     with torch.no_grad():
         inputs = torch.cat([prior.start.weight[0].expand(3, 1, -1), prior.code(sequences[:, :-1])], 1)
-        logits = peer(inputs_embeds=inputs).logits
-        logits[:, :4, 5:] = -torch.inf
-        theirs = logits.log_softmax(-1).gather(-1, sequences[..., None])[..., 0]
+        theirs = peer(inputs_embeds=inputs).logits.log_softmax(-1).gather(-1, sequences[..., None])[..., 0]
         assert torch.allclose(prior.log_probabilities(sequences), theirs, atol=1e-4, rtol=0)
