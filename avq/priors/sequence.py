@@ -89,7 +89,8 @@ class Layout:
 
     def slots(self) -> Tensor:
         """Which pair of level and depth each token is of, int64 `[T]` from 0: those of one slot share a codebook."""
-        return self.places()[:, [0, 3]].unique(dim=0, return_inverse=True)[1]
+        slots: Tensor = torch.unique(self.places()[:, [0, 3]], dim=0, return_inverse=True)[1]
+        return slots
 
     def nominal_bits(self) -> float:
         """Bits of an image at log2 K a token."""

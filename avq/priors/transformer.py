@@ -63,8 +63,8 @@ class Block(nn.Module):
 class Prior(nn.Module):
     """p(code | codes before it, class) of every place of a sequence.
 
-    Each level and depth has an embedding and an output of its own: shared ones cost two levels of k-means codes (K = 256,
-    CIFAR-10, 400 steps) 4.54 bits a token in place of 4.35, which tokenizers of one level would not pay.
+    Each level and depth has an embedding and an output of its own: shared ones cost two levels of k-means codes
+    (K = 256, CIFAR-10, 400 steps) 4.54 bits a token in place of 4.35, a price that one level does not pay.
 
     Args:
         layout: of the sequences.
