@@ -21,6 +21,8 @@ COMMANDS = {
     "check": "Check that results are no worse than a baseline; a gate for CI.",
     "evaluate": "Measure a checkpoint, or any Python object with encode and decode, on a dataset's images.",
     "score": "Measure reconstructions by any tool against their originals.",
+    "rate": "Measure what any tokenizer's codes cost in learned bits, by priors of one size and budget.",
+    "sample": "Draw images from a prior over a tokenizer's codes.",
     "weights": "Fetch, add or check the weights of the networks that metrics use.",
     "report": "Write a report on results as an executed notebook and as one HTML page.",
     "reconstruct": "Draw images beside their reconstructions by a tokenizer.",

@@ -42,6 +42,14 @@ def read_numbers(text: str) -> tuple[int, ...]:
         return ()
 
 
+def read_positive(text: str) -> tuple[int, ...]:
+    """One whole number from 1, or several separated by commas."""
+    numbers = read_numbers(text)
+    if not numbers or min(numbers) < 1:
+        raise ValueError(f"'{text}' is neither a positive whole number, nor several separated by commas")
+    return numbers
+
+
 def read_seeds(text: str) -> int | tuple[int, ...]:
     """A number of seeds (``3``), or the seeds themselves (``0,4,7``; a single one as ``4,``)."""
     numbers = read_numbers(text)
@@ -222,6 +230,12 @@ settings = click.option(
     help="Override a setting of model, training or data; repeatable (avq-bench list settings).",
 )
 only = click.option("--only", type=NAMES, metavar="ROW,…", help="Only these rows of the ablation.")
+decoder_levels = click.option(
+    "--decoder-levels",
+    type=Parsed(read_positive),
+    metavar="N,…",
+    help="Levels (1 = finest) that the decoder sees.  [default: all]",
+)
 split = click.option(
     "--split",
     type=click.Choice(["train", "validation", "test"]),

@@ -110,17 +110,19 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def side_by_side(pairs: Sequence[tuple[Pixels, Pixels]]) -> Image.Image:
-    """One row per pair: original left, reconstruction right, small ones enlarged."""
-    rows = [[_enlarged(pixels) for pixels in pair] for pair in pairs]
-    width = max(sum(image.width for image in row) + _GAP for row in rows)
+def side_by_side(pictures: Sequence[Sequence[Pixels]]) -> Image.Image:
+    """Rows of pictures, such as an original and its reconstruction; small ones enlarged."""
+    rows = [[_enlarged(pixels) for pixels in row] for row in pictures]
+    width = max(sum(image.width + _GAP for image in row) - _GAP for row in rows)
     height = sum(row[0].height for row in rows) + _GAP * (len(rows) - 1)
     canvas = Image.new("RGB", (width, height), "white")
     top = 0
-    for original, reconstruction in rows:
-        canvas.paste(original, (0, top))
-        canvas.paste(reconstruction, (original.width + _GAP, top))
-        top += original.height + _GAP
+    for row in rows:
+        left = 0
+        for image in row:
+            canvas.paste(image, (left, top))
+            left += image.width + _GAP
+        top += row[0].height + _GAP
     return canvas
 
 

@@ -24,30 +24,18 @@ def _read_ranges(text: str) -> tuple[str, str]:
     return parts[0], parts[-1]
 
 
-def _read_positive(text: str) -> tuple[int, ...]:
-    numbers = options.read_numbers(text)
-    if not numbers or min(numbers) < 1:
-        raise ValueError(f"'{text}' is neither a positive whole number, nor several separated by commas")
-    return numbers
-
-
 @click.command()
 @click.argument("originals", type=options.FILE_OR_FOLDER)
 @click.argument("reconstructions", type=options.FILE_OR_FOLDER)
 @click.option("--codes", type=options.FILE, help="Codes (.npy, .npz), one array per level.")
 @click.option(
     "--codebook-size",
-    type=options.Parsed(_read_positive),
+    type=options.Parsed(options.read_positive),
     default=(),
     metavar="K|K,…",
     help="Codebook size, one or one per level.",
 )
-@click.option(
-    "--decoder-levels",
-    type=options.Parsed(_read_positive),
-    metavar="N,…",
-    help="Levels (1 = finest) that the decoder sees.  [default: all]",
-)
+@options.decoder_levels
 @click.option(
     "--range",
     "ranges",
