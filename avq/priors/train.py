@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -92,6 +93,7 @@ class _Training:
         self.losses: list[Tensor] = []  # since the last validation step
         self.best: list[Tensor] = []  # the weights of the best one
         self.file = folder / STATE_FILE if folder else None
+        self.of = {"settings": asdict(prior.config), "seed": seed, "sequences": list(train.sequences.shape)}
 
     def run(self, stop_at: float | None, on_progress: OnProgress | None, on_point: OnPoint | None) -> None:
         steps, first = self.config.steps, self.step
@@ -158,7 +160,7 @@ class _Training:
         )
 
     def non_finite(self, loss: Tensor, sequences: Tensor) -> NonFiniteLoss:
-        first = first_non_finite(self.prior, sequences) or "the loss itself"
+        first = first_non_finite(self.prior, [sequences]) or "the loss itself"
         return NonFiniteLoss(
             f"{self.name}: the prior's loss is {loss.item()} at step {self.step + 1} of {self.config.steps}; first "
             f"tensor that is not finite: {first}."
@@ -172,11 +174,11 @@ class _Training:
     def save(self) -> None:
         if self.file is None:
             return
-        about = {"step": self.step, "rows": self.history.rows, "seconds": self.history.seconds}
+        about = {"of": self.of, "step": self.step, "rows": self.history.rows, "seconds": self.history.seconds}
         extra = {"losses": self.losses, "best": self.best}
         save_resume_checkpoint(self.file, self.modules, self.optimisers, extra, self.device, about)
 
     def resume(self, file: Path) -> None:
-        extra, about = load_resume_checkpoint(file, self.modules, self.optimisers, self.device)
+        extra, about = load_resume_checkpoint(file, self.modules, self.optimisers, self.device, self.of)
         self.losses, self.best = extra.get("losses", []), extra.get("best", [])
         self.step, self.history = about["step"], History(about["rows"], about["seconds"])
