@@ -225,7 +225,7 @@ def test_plan_is_the_python_face_of_plan() -> None:
 
 
 def test_weights_that_have_come_measure_the_checkpoint_again_and_lost_ones_do_not(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
     from torchvision.models import squeezenet1_1
@@ -233,6 +233,7 @@ def test_weights_that_have_come_measure_the_checkpoint_again_and_lost_ones_do_no
     from avq.metrics import weights
 
     monkeypatch.setattr(weights, "resource_dir", lambda _name: tmp_path)  # without those that the package brings
+    store = tmp_path / "store"
     go(store, only=["aren-1"])
     folder = next(path for path in store.glob("runs/aren-1-*") if (path / "checkpoint.safetensors").exists())
     trained = (folder / "checkpoint.safetensors").read_bytes()

@@ -148,6 +148,7 @@ def test_stopped_it_says_one_line_and_leaves_nothing_behind(source, tmp_path, nu
     process = subprocess.Popen(
         [sys.executable, "-m", "avq", *words, "--output", str(tmp_path / "sets")], stderr=subprocess.PIPE, text=True,
         env=os.environ | {"TMPDIR": str(tmp_path / "tmp")}, cwd=Path(__file__).parents[2], start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell's background jobs ignore
     )  # fmt: skip
     while not list(tmp_path.glob("sets/.folder-16.part/chunks" + ("" if at_once else "/*.json"))):
         time.sleep(0.01)

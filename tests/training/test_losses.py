@@ -62,6 +62,7 @@ def test_r1_of_a_linear_score_is_the_squared_norm_of_its_weights() -> None:
 def test_missing_weights_and_small_images_are_refused(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("avq.metrics.weights.resource_dir", lambda _name: tmp_path)
     with pytest.raises(UsageError, match=r"perceptual = 'squeeze': .*squeezenet1_1"):
         check_losses(TrainConfig(perceptual="squeeze"), 32)
     with pytest.raises(UsageError, match="at least 17 px"):
