@@ -30,6 +30,8 @@ UNSTATED = {
         "decoder_input": "bottom", "code_dim": 64, "codebook_size": 512, "quantizer": "vq", "codebook": "ema",
         "ema_decay": 0.99, "commitment": 0.25, "kmeans_init": True, "dead_code_reset": True, "attention": "none",
         "attention_form": "literal", "similarity": "sigmoid", "attention_dim": None, "attention_levels": "all",
+        "quantizer_dim": None, "normalize": False, "gradient": "straight-through", "entropy_weight": None,
+        "entropy_temperature": None,
     },
 }  # fmt: skip
 # Of settings whose default was changed since: the value before. None so far.

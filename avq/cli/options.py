@@ -50,16 +50,19 @@ def read_positive(text: str) -> tuple[int, ...]:
     return numbers
 
 
-def read_seeds(text: str) -> int | tuple[int, ...]:
-    """A number of seeds (``3``), or the seeds themselves (``0,4,7``; a single one as ``4,``)."""
+def read_seeds(text: str) -> tuple[int, ...]:
+    """A number of seeds (``3`` for 0, 1, 2), or the seeds themselves (``0,4,7``; a single one as ``4,``)."""
+    from avq.design.plan import MOST_SEEDS
+
     numbers = read_numbers(text)
     if not numbers or min(numbers) < 0 or ("," not in text and numbers[0] == 0):
         raise ValueError(f"'{text}' is neither a number of seeds (3) nor a list of seeds (0,4,7)")
-    if "," not in text:
-        return numbers[0]
-    if len(set(numbers)) < len(numbers):
+    if "," not in text and numbers[0] > MOST_SEEDS:
+        raise ValueError(f"{numbers[0]:,} seeds are more than the {MOST_SEEDS:,} that one command trains")
+    seeds = numbers if "," in text else tuple(range(numbers[0]))
+    if len(set(seeds)) < len(seeds):
         raise ValueError(f"'{text}' names a seed twice")
-    return numbers
+    return seeds
 
 
 def read_names(text: str) -> tuple[str, ...]:

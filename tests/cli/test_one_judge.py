@@ -11,6 +11,7 @@ from made_records import maes
 
 import avq
 from avq.design.ablation import Ablation, load_ablation
+from avq.files import write_json
 from avq.reporting.report import Report
 from avq.reporting.statistics import judged
 from avq.store.declared import ablation_of
@@ -39,7 +40,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         folder.mkdir(parents=True)
         (folder / "table.csv").write_text(to_csv(records(name, means, seeds)))
         plan = {"schema_version": 2, "rows": [], "ablation": LEVELS.model_dump()}
-        (folder / "plan.json").write_text(json.dumps(plan))
+        write_json(folder / "plan.json", plan)
     return tmp_path
 
 

@@ -7,13 +7,13 @@ from avq.cli.options import Parsed, read_names, read_seeds
 
 
 @pytest.mark.parametrize(
-    ("text", "seeds"), [("3", 3), ("0,4,7", (0, 4, 7)), ("4,", (4,)), ("1", 1), ("0,", (0,))]
+    ("text", "seeds"), [("3", (0, 1, 2)), ("0,4,7", (0, 4, 7)), ("4,", (4,)), ("1", (0,)), ("0,", (0,))]
 )
 def test_seeds(text, seeds):
     assert Parsed(read_seeds).convert(text, None, None) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "x", "1,x", "1,1", "1.5", ","])
+@pytest.mark.parametrize("text", ["", "0", "-1", "x", "1,x", "1,1", "1.5", ",", "1000000000"])
 def test_seeds_that_are_none(text):
     with pytest.raises(click.BadParameter):
         Parsed(read_seeds).convert(text, None, None)

@@ -187,7 +187,7 @@ def test_train_is_an_ablation_of_one_row(call, running, in_empty_folder):
     seen = running()
     call("train", "aren-1", "--seeds", "2")
     assert seen["ablation"].rows == [{"variant": "aren-1"}]
-    assert seen["seeds"] == 2
+    assert seen["seeds"] == (0, 1)
 
 
 @pytest.mark.parametrize(
