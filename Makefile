@@ -14,7 +14,7 @@ demo: $(STAMP) ## run the main job on the embedded data set and print its table 
 	@$(BIN)/avq-bench run ablation_levels
 
 test: $(STAMP) ## run the tests, but for the slow ones
-	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not cluster"
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not cluster and not exhaustive"
 
 test-slow: $(STAMP) ## run the slow tests: what the README promises
 	@$(BIN)/python -m pytest -n auto --maxschedchunk 1 -m slow

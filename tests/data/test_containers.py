@@ -187,7 +187,7 @@ def test_a_hundred_damages_end_in_a_set_or_one_line(tmp_path: Path) -> None:
     assert counts.keys() == {"whole", "some refused", "refused"}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(3600)
 def test_five_thousand_damages_end_in_a_set_or_one_line(tmp_path: Path) -> None:
     assert sum(damages(tmp_path, 100, 5100).values()) == 5000

@@ -207,10 +207,11 @@ def attack(made: Made, count: int, seed: int) -> Counter[tuple[str, str]]:
 
 
 def test_no_damage_passes_unseen(made: Made) -> None:
-    assert {outcome for _, outcome in attack(made, 60, seed=1)} == {"equal", "healed", "refused"}
+    assert {outcome for _, outcome in attack(made, 24, seed=1)} == {"equal", "healed", "refused"}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
 def test_a_thousand_damages(made: Made) -> None:
     found = attack(made, 1000, seed=2)
     print(*sorted(found.items()), sep="\n")
