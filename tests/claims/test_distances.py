@@ -18,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torch_fidelity.metric_kid import kid_features_to_metric
 
 from avq.data.config import DataConfig
 from avq.data.sources import load_dataset
@@ -29,6 +30,7 @@ from avq.metrics.feature_distances import (
     disjoint_parts,
     frechet_distance,
     kernel_distance,
+    kernel_subsets,
     unpaired_kernel_distance,
 )
 from avq.metrics.features import INCEPTION, SQUEEZENET, Extractor
@@ -204,6 +206,19 @@ def test_torch_fidelitys_own_command_gives_the_same(tmp_path: Path) -> None:
     ours = distances(original, rebuilt, Extractor(INCEPTION, path), batch=7)
     assert ours["rfid"] == pytest.approx(theirs["frechet_inception_distance"], rel=1e-3)
     assert ours["rkid"] == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-3)
+
+
+@pytest.mark.parametrize("images", [24, 1300])
+def test_the_kernel_distance_is_torch_fidelitys_to_the_last_digits(images: int) -> None:
+    x = np.abs(np.random.default_rng(0).normal(size=(images, 16))).astype(np.float32)
+    y = x + np.random.default_rng(1).normal(size=x.shape).astype(np.float32)
+    subsets, size = kernel_subsets(images)
+    theirs = kid_features_to_metric(
+        *(torch.from_numpy(part).double() for part in (x, y)), kid_subsets=subsets, kid_subset_size=size, rng_seed=2020,
+        verbose=False,
+    )  # fmt: skip
+    expected = theirs["kernel_inception_distance_mean"]
+    assert kernel_distance(x, y) == pytest.approx(expected, rel=1e-10)
 
 
 def test_the_squeezenet_extractor_serves_torch_fidelity_itself(squeezenet: Path) -> None:
