@@ -52,7 +52,7 @@ def kernel_distance(first: NDArray[np.floating], second: NDArray[np.floating]) -
 
 
 def _sums(x: _Vectors, y: _Vectors, of_x: _Vectors, of_y: _Vectors) -> _Vectors:
-    """The sum of k over the pairs of every subset, s^T K s with its indicators `[N, subsets]`; K is made once, in tiles."""
+    """The sum of k over the pairs of every subset, s^T K s with its indicators `[N, subsets]`; K is made in tiles."""
     tiles = range(0, len(x), _TILE)
     sums = [((kernel_poly(x[at : at + _TILE], y) @ of_y) * of_x[at : at + _TILE]).sum(0) for at in tiles]
     return np.asarray(np.sum(sums, axis=0))
