@@ -150,6 +150,21 @@ def test_what_is_measured_already_is_not_measured_again(job: Job, monkeypatch: p
     assert {"mae", "ssim"} <= set(images)
 
 
+def test_what_only_helps_a_new_measure_replaces_nothing(job: Job) -> None:
+    """Knock-out needs the MAE of the same pass; the record keeps the one that is there, weights or not."""
+    assert run_task(job).kind == "done"
+    folder = folder_of(job) / "evaluation-test"
+    before = [line for line in (folder / "record.csv").read_text().splitlines() if ",mae," in line]
+    images = pd.read_parquet(folder / "per_image.parquet")
+    adds = {MAE: measure("1"), "avq.evaluation.knockout:measure": measure("1")}
+    assert run_task(replace(job, task=replace(job.task, measures=adds))).kind == "done"  # type: ignore[type-var]
+    after = (folder / "record.csv").read_text().splitlines()
+    assert [line for line in after if ",mae," in line] == before
+    assert "knockout-mae" in metrics_of(job)
+    assert not {"perplexity", "lpips-squeeze"} & metrics_of(job).keys()
+    assert list(pd.read_parquet(folder / "per_image.parquet")) == list(images)
+
+
 def test_what_a_measure_no_longer_gives_leaves_the_record(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     both = measuring(job, MeanAbsoluteError="1", ssim="1")
     assert run_task(both).kind == "done"
