@@ -17,6 +17,7 @@ from avq.design.run import Evaluation
 from avq.errors import AvqError, UsageError
 from avq.execution.local import Active, _outcome
 from avq.files import read_json, write_json
+from avq.metrics.measures import BASE, measured_after
 from avq.run_status import status
 from avq.store.layout import Store, lock
 from avq.store.record import is_failure
@@ -86,6 +87,16 @@ def test_a_failed_evaluation_leaves_the_record_and_the_next_call_only_evaluates(
     monkeypatch.setattr(trainer, "train", never)
     assert run_task(again).kind == "done"
     assert Store(job.root).describe(again.task)["content"]["measures"] == {MAE: measure("2")}
+
+
+def test_a_model_without_codes_is_trained_and_measured(tmp_path: Path) -> None:
+    settings = {name: value for name, value in TINY.items() if name != "codebook_size"} | {"quantizer": "none"}
+    run = plan("levels", only=["aren-2"], settings=settings, device="cpu").runs[0]
+    measures = {name: measure("1") for name in (*NAMES, *BASE, *measured_after())}
+    job = Job(Evaluation(run, measures, "code"), tmp_path, None, "cpu")
+    assert run_task(job).kind == "done"
+    found = metrics_of(job)
+    assert (found["mae"], found["mae-gap"], found["perplexity"], "knockout-mae" in found) == ("ok", "ok", "n/a", False)
 
 
 def test_what_is_trained_is_evaluated_and_not_trained_again(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
