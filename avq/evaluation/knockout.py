@@ -43,7 +43,7 @@ def measure(passed: Passed) -> list[Measurement]:
     changes: dict[tuple[int, str], list[FloatArray]] = defaultdict(list)
     size = images_within(EVALUATION_PIXELS, images)
     for start in range(0, len(images), size):
-        part = slice(start, start + size)
+        part = slice(start, min(start + size, len(images)))
         batch = to_model(images[part], passed.device)
         codes = [level[part].to(passed.device) for level in passed.codes]
         for level, code in enumerate(passed.commonest, 1):

@@ -31,7 +31,7 @@ class Passed:
         precision: that of the pass, "float32" or "bfloat16".
         rows: what was measured so far.
         per_image: the values of metrics with one number an image, by name.
-        codes: of the first `FIRST` images, per level, bottom first.
+        codes: of the first `FIRST` images and the rest of their last batch, per level, bottom first.
         commonest: what each of a level's R codes was most often over the split, bottom level first.
     """
 

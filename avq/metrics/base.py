@@ -48,7 +48,7 @@ class MetricObject(ABC):
         Args:
             reference: float `[B, 3, H, W]` in [-1, 1]: exactly the tensor that the model saw.
             reconstruction: float `[B, 3, H, W]`; values outside [-1, 1] are clamped.
-            codes: int64 `[B, h, w]` per level, bottom level first.
+            codes: int64 `[B, h, w]`, or `[B, h, w, R]`, per level, bottom level first.
             **extras: further tensors by name with B as first size; a metric takes what it needs.
         """
 

@@ -80,8 +80,9 @@ def write_experiment(folder: Path, plan: dict[str, Any], table: DataFrame) -> No
     except UsageError:
         known = []
     text = to_csv(typed(table))
-    # The one before too: it is there until the new one is.
-    tables = [sha256_of(text), *known[:1]] if len(table) else known
+    # The one that is there too: it is until the new one is in its place.
+    there = sha256_of_file(folder / TABLE) if (folder / TABLE).exists() else ""
+    tables = [sha256_of(text), *({there} & {*known})] if len(table) else known
     write_json(folder / PLAN, plan | {"tables": tables})
     if len(table):
         write_atomic(folder / TABLE, text)

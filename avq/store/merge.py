@@ -12,6 +12,7 @@ from avq.design.plan import Entry, Plan
 from avq.design.rows import Row, labels
 from avq.design.run import Run
 from avq.design.settings import Setting
+from avq.design.task import canonical
 from avq.errors import UsageError
 from avq.files import held
 from avq.store.assembly import assemble
@@ -42,7 +43,7 @@ def merge(
 def with_earlier(plan: Plan, store: Store) -> Plan:
     """The plan, and of the experiment's plan.json those rows and seeds that the plan lacks and that are finished.
 
-    Of a plan.json that is damaged, none.
+    Of a plan.json that is damaged, none; of a row whose settings or images have changed since, none of its seeds.
     """
     try:
         earlier = read_plan(store.experiments / plan.experiment, plan.experiment)
@@ -53,9 +54,12 @@ def with_earlier(plan: Plan, store: Store) -> Plan:
         return plan
     rows = before | {row.label: row for row in plan.rows}
     entries = {(entry.row.label, entry.run.seed): entry for entry in plan.entries}
+    now = {entry.row.label: entry for entry in plan.entries}
     for item in earlier["runs"]:
         run = store.run(item["run"])
-        if run is not None and item["row"] in rows and store.results(run) is not None and store.finished(run):
+        if run is None or item["row"] not in rows or (item["row"] in now and not _is_of(now[item["row"]], run)):
+            continue
+        if store.results(run) is not None and store.finished(run):
             entries.setdefault((item["row"], item["seed"]), Entry(rows[item["row"]], run))
     places = {label: index for index, label in enumerate(labels(plan.ablation))}
     keys = sorted(entries, key=lambda key: (places[key[0]], key[1]))
@@ -73,6 +77,17 @@ def _is_same_question(plan: Plan, earlier: Mapping[str, Any]) -> bool:
     now = json.loads(json.dumps(plan.describe(), default=str))
     settings = earlier.get("preset_settings", now["preset_settings"]) == now["preset_settings"]
     return settings and _without_words(earlier["ablation"]) == _without_words(now["ablation"])
+
+
+def _is_of(entry: Entry, run: Run) -> bool:
+    """Whether a run is of an entry's row, whatever its seed, its precision and a rate tuned for it."""
+    free = {"precision"} | ({"learning_rate"} if entry.row.settings["learning_rate"].origin == "tuned" else set())
+
+    def settings(run: Run) -> str:
+        train = {name: value for name, value in run.content["train"].items() if name not in free}
+        return canonical(run.content | {"train": train, "seed": 0})
+
+    return settings(run) == settings(entry.run)
 
 
 def _without_words(ablation: Mapping[str, Any]) -> dict[str, Any]:

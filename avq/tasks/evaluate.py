@@ -13,7 +13,7 @@ from avq.design.task import Task
 from avq.errors import AvqError
 from avq.files import write_atomic
 from avq.machine import machine_name
-from avq.metrics.measures import measured_after, measured_together
+from avq.metrics.measures import BASE, measured_after, measured_together
 from avq.store.layout import PER_IMAGE, RECORD, Store, is_as_written, write_progress
 from avq.store.record import is_failure, of_run, record_frame
 from avq.tasks.carry_out import ParentLost
@@ -52,7 +52,7 @@ def carry_out(job: Job, store: Store, folder: Path) -> tuple[Evaluation, DataFra
         _give_up(home, task.run)
     write_progress(home, "evaluating")
     dataset = images_of(task.run, job.data_root)
-    model, file = load_model(checkpoint), _state_of(checkpoint)
+    file, model = _state_of(checkpoint), load_model(checkpoint)
     give_freed_memory_back()
     done, earlier = store.describe(task), store.record(task)
     adds = earlier is not None and not is_failure(earlier) and is_as_written(folder / PER_IMAGE)
@@ -66,6 +66,8 @@ def carry_out(job: Job, store: Store, folder: Path) -> tuple[Evaluation, DataFra
     memory = _memory(job, store, task)
     if adds:
         assert earlier is not None
+        helped = _metrics_of({*BASE} - {*missing})  # measured because others need it: what is there stays
+        record, images = record[~record["metric"].isin(helped)], images.drop(columns=[*helped], errors="ignore")
         replaced = _metrics_of(missing) | set(record["metric"]) | set(memory["metric"])
         record = pd.concat([earlier[~earlier["metric"].isin(replaced)], record], ignore_index=True)
         images, task = _beside(folder / PER_IMAGE, images), task.joined(done)

@@ -145,7 +145,8 @@ def _measurements(job: Job, run: Run, history: History, model: Tokenizer) -> lis
     conditions = {"device": job.device.partition(":")[0], "threads": 1, "workers": job.workers}
     time_protocol = protocol_id("training-time", **conditions)
     images = len(images_of(run, job.data_root).validation)
-    tokens = [images * height * width for height, width in model.latent_sizes(run.image_size)]
+    sizes = model.latent_sizes(run.image_size) if model.codebook_sizes else []
+    tokens = [images * height * width for height, width in sizes]
     remark = "; ".join(remarks(history.rows, model.codebook_sizes, tokens))
     rows = [("train", measured("training-time", history.seconds, protocol=time_protocol, reason=remark))]
     if history.rows:

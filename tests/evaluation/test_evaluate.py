@@ -74,6 +74,15 @@ def test_no_more_than_a_batch_of_images_is_held(faces: Dataset, monkeypatch: pyt
     assert max(alive) <= 6
 
 
+def test_the_sample_of_the_knock_out_ends_within_a_batch(faces: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with 48 px: 113 images a batch, of which 2,048 are no multiple."""
+    for place in (module, knockout):
+        monkeypatch.setattr(place, "EVALUATION_PIXELS", 7 * 16 * 16)
+        monkeypatch.setattr(place, "FIRST", 10)
+    rows = by_name(evaluate(create_variant("aren-2", 16, **SMALL), faces).measurements)
+    assert [rows["knockout-mae", level].n for level in (1, 2)] == [10, 10]
+
+
 def test_bfloat16_is_close_and_is_stated(faces: Dataset) -> None:
     torch.manual_seed(0)
     model = create_variant("aren-2-rpa-mean", 16, **SMALL)

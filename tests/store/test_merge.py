@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from made_tasks import change_code
 from avq import sweep
 from avq.errors import UsageError
 from avq.files import held, read_json
+from avq.models.zoo import VARIANTS
 from avq.results import load_results
 from avq.store.layout import Store
 from avq.store.merge import merge
@@ -74,6 +76,16 @@ def test_a_new_seed_joins_and_what_is_gone_leaves(folder: Path) -> None:
     found = load_results(folder / "store/experiments" / NAME).dropna(subset=["seed"])
     pairs = set(zip(found["row"], found["seed"], strict=True))
     assert pairs == {("aren-1", 0), ("aren-1", 1), ("aren-1", 2), ("aren-1-rpa", 0)}
+
+
+def test_seeds_of_a_row_whose_settings_changed_leave(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variant's settings are no part of the ablation's file, nor of the code."""
+    entry = VARIANTS["aren-1"]
+    monkeypatch.setitem(VARIANTS._entries, "aren-1", replace(entry, settings={**entry.settings, "commitment": 0.5}))
+    go(folder, only=["aren-1"], seeds=[2])
+    found = load_results(folder / "store/experiments" / NAME).dropna(subset=["seed"])
+    pairs = set(zip(found["row"], found["seed"], strict=True))
+    assert pairs == {("aren-1", 2), ("aren-1-rpa", 0), ("aren-1-rpa", 1)}
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from avq.design.run import Evaluation
 from avq.errors import AvqError, UsageError
 from avq.execution.local import Active, _outcome
 from avq.files import read_json, write_json
+from avq.metrics.measures import BASE, measured_after
 from avq.run_status import status
 from avq.store.layout import Store, lock
 from avq.store.record import is_failure
@@ -88,6 +89,16 @@ def test_a_failed_evaluation_leaves_the_record_and_the_next_call_only_evaluates(
     assert Store(job.root).describe(again.task)["content"]["measures"] == {MAE: measure("2")}
 
 
+def test_a_model_without_codes_is_trained_and_measured(tmp_path: Path) -> None:
+    settings = {name: value for name, value in TINY.items() if name != "codebook_size"} | {"quantizer": "none"}
+    run = plan("levels", only=["aren-2"], settings=settings, device="cpu").runs[0]
+    measures = {name: measure("1") for name in (*NAMES, *BASE, *measured_after())}
+    job = Job(Evaluation(run, measures, "code"), tmp_path, None, "cpu")
+    assert run_task(job).kind == "done"
+    found = metrics_of(job)
+    assert (found["mae"], found["mae-gap"], found["perplexity"], "knockout-mae" in found) == ("ok", "ok", "n/a", False)
+
+
 def test_what_is_trained_is_evaluated_and_not_trained_again(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(evaluation, "evaluate", broken)
@@ -148,6 +159,21 @@ def test_what_is_measured_already_is_not_measured_again(job: Job, monkeypatch: p
     assert {"mae", "ssim"} <= metrics_of(job).keys()
     images = pd.read_parquet(folder_of(job) / "evaluation-test" / "per_image.parquet")
     assert {"mae", "ssim"} <= set(images)
+
+
+def test_what_only_helps_a_new_measure_replaces_nothing(job: Job) -> None:
+    """Knock-out needs the MAE of the same pass; the record keeps the one that is there, weights or not."""
+    assert run_task(job).kind == "done"
+    folder = folder_of(job) / "evaluation-test"
+    before = [line for line in (folder / "record.csv").read_text().splitlines() if ",mae," in line]
+    images = pd.read_parquet(folder / "per_image.parquet")
+    adds = {MAE: measure("1"), "avq.evaluation.knockout:measure": measure("1")}
+    assert run_task(replace(job, task=replace(job.task, measures=adds))).kind == "done"  # type: ignore[type-var]
+    after = (folder / "record.csv").read_text().splitlines()
+    assert [line for line in after if ",mae," in line] == before
+    assert "knockout-mae" in metrics_of(job)
+    assert not {"perplexity", "lpips-squeeze"} & metrics_of(job).keys()
+    assert list(pd.read_parquet(folder / "per_image.parquet")) == list(images)
 
 
 def test_what_a_measure_no_longer_gives_leaves_the_record(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
