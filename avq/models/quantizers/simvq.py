@@ -26,7 +26,8 @@ class SimVQ(FlatQuantizer):
     """Replaces each latent vector by the nearest of the K vectors C W + b, where C is frozen and W and b learn.
 
     The loss is `commitment * |z - sg(e)|^2 + |sg(z) - e|^2`. C is drawn from a normal distribution of variance 1 / D,
-    and the layer has a bias, as in the authors' code.
+    and the layer has a bias, as in the authors' code. With `kmeans_init`, the suite's default, C starts from k-means
+    centroids instead.
     """
 
     def __init__(self, codebook_size: int, dim: int, commitment: float) -> None:
