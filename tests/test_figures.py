@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
+from programs import load_script
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
 def figures():
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        import figures
-    finally:
-        sys.path.pop(0)
-    return figures
+    return load_script("figures")
 
 
 @pytest.mark.parametrize(

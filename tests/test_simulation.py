@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from made_records import contrast, frame, line
+from programs import load_script
 from scipy import stats
 
 from avq.reporting.regression import check
@@ -21,12 +21,7 @@ FOUND = json.loads((ROOT / "docs" / "simulated.json").read_text("utf-8"))
 
 @pytest.fixture(scope="module")
 def simulation():
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        import simulate_tables
-    finally:
-        sys.path.pop(0)
-    return simulate_tables
+    return load_script("simulate_tables")
 
 
 def of(part: str, **where: object) -> list[dict]:

@@ -24,6 +24,7 @@ from typing import Any
 from avq.errors import AvqError
 from avq.execution.tally import Eta, Tally
 from avq.machine import cores
+from avq.models.quantizers.registry import QUANTIZERS
 from avq.tasks.carry_out import fail, run_task
 from avq.tasks.events import OnEvent
 from avq.tasks.job import Job, Outcome
@@ -40,10 +41,7 @@ PRELOAD = [
     "avq.models.attention",
     "avq.models.autoencoder",
     "avq.models.patch_kmeans",
-    *(
-        f"avq.models.quantizers.{name}"
-        for name in ("binary", "cvq", "fsq", "ibq", "none", "product", "residual", "simvq")
-    ),
+    *sorted({entry.factory.partition(":")[0] for entry in QUANTIZERS.values()}),
     "avq.profiling.cost",
     "avq.evaluation.evaluate",
     "avq.profiling.scaling",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
 from avq.metrics.base import MeanPerImage
 from avq.metrics.registry import Metric, register_metric
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from avq.metrics.subject import Subject
@@ -64,7 +66,7 @@ def similarity(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     import torch
 
     x, y = first.float() - 0.5, second.float() - 0.5
-    down, right = (_band(side, x) for side in x.shape[2:])
+    down, right = (_band(side, x.device) for side in x.shape[2:])
     mean_x, mean_y = down @ x @ right.t(), down @ y @ right.t()
     of_sum = down @ (x + y).square() @ right.t() - (mean_x + mean_y).square()
     of_difference = down @ (x - y).square() @ right.t() - (mean_x - mean_y).square()
@@ -74,16 +76,17 @@ def similarity(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     return whole.mean((2, 3), dtype=torch.float64), contrast.mean((2, 3), dtype=torch.float64)
 
 
-def _band(side: int, like: Tensor) -> Tensor:
-    """`[side - 10, side]`: the Gaussian window at every place where it fits into a row."""
+@cache
+def _band(side: int, device: torch.device) -> Tensor:
+    """`[side - 10, side]`, float32: the Gaussian window at every place where it fits into a row."""
     import torch
 
-    places = torch.arange(side, dtype=torch.float64, device=like.device)
+    places = torch.arange(side, dtype=torch.float64, device=device)
     window = torch.exp(-(places[:WINDOW] - WINDOW // 2).square() / (2 * _SIGMA**2))
     band = places.new_zeros(side - WINDOW + 1, side)
     for row in range(len(band)):
         band[row, row : row + WINDOW] = window / window.sum()
-    return band.to(like.dtype)
+    return band.float()
 
 
 def ssim(subject: Subject) -> StructuralSimilarity | str:

@@ -152,7 +152,8 @@ def available() -> tuple[str, ...]:
 
 def missing_weights() -> str:
     """Which metrics are not measured for want of weights, and what to do; empty where all are here."""
-    missing = [get_weights(name) for name in REGISTRY if name not in available()]
+    here = available()
+    missing = [weights for name, weights in REGISTRY.items() if name not in here]
     if not missing:
         return ""
     metrics = ", ".join(name for weights in missing for name in weights.metrics)

@@ -95,13 +95,16 @@ class Tokenizer(nn.Module, ABC):
         """The encoder backbone's response per level `[B, width, h, w]` in eval mode, bottom first; [] without one."""
         return []
 
-    @torch.no_grad()
-    @asks
     def latent_sizes(self, image_size: int) -> list[tuple[int, int]]:
         """Height and width of each level's codes for square images of that side, bottom first."""
+        return [(level.shape[1], level.shape[2]) for level in self.codes_of_blank(image_size)]
+
+    @asks
+    @torch.no_grad()
+    def codes_of_blank(self, image_size: int) -> list[Tensor]:
+        """The codes of one grey square image of that side, for their shapes."""
         where = next(itertools.chain(self.parameters(), self.buffers()), torch.zeros(())).device
-        codes = self.encode(torch.zeros(1, 3, image_size, image_size, device=where, dtype=dtype_of(self)))
-        return [(level.shape[1], level.shape[2]) for level in codes]
+        return self.encode(torch.zeros(1, 3, image_size, image_size, device=where, dtype=dtype_of(self)))
 
     def initialise_codebooks(self, images: Tensor) -> None:
         """Called once, with a large batch, before the first training step."""

@@ -36,10 +36,7 @@ def smallest_type(codebook_size: int) -> type[np.generic]:
 
 def tokenizer_layout(tokenizer: Tokenizer, image_size: int) -> Layout:
     """The layout of the codes of square images of that side in pixels."""
-    where = next(iter([*tokenizer.parameters(), *tokenizer.buffers()])).device
-    with torch.inference_mode():
-        codes = tokenizer.encode(torch.zeros(1, 3, image_size, image_size, device=where))
-    return layout_of(codes, tokenizer.codebook_sizes, tokenizer.decoder_levels)
+    return layout_of(tokenizer.codes_of_blank(image_size), tokenizer.codebook_sizes, tokenizer.decoder_levels)
 
 
 def codes_file(folder: Path, checkpoint: str, images: ImageSet, flips: bool) -> Path:

@@ -120,11 +120,16 @@ class Store:
 
     def _holds(self, task: Task, name: str) -> bool:
         """Whether the task has left a file of that name, and it is as it was written."""
-        return name in self.describe(task).get("files", {}) and is_as_written(self.folder(task) / name)
+        known = self.describe(task).get("files", {})
+        return name in known and _is(self.folder(task) / name, known[name])
 
     def finished(self, task: Task) -> bool:
         """Whether a task's results are there, whole, and no failure's."""
-        if not (task.covered_by(self.describe(task)) and is_as_written(self.folder(task) / PER_IMAGE)):
+        described = self.describe(task)
+        if not task.covered_by(described):
+            return False
+        known = described.get("files", {})
+        if PER_IMAGE in known and not _is(self.folder(task) / PER_IMAGE, known[PER_IMAGE]):
             return False
         if self.result(task):
             return True
@@ -197,8 +202,12 @@ def _digits(name: str) -> str:
 def is_as_written(path: Path) -> bool:
     """Whether a file in a task's folder is what the task.json there says of it; True where that says nothing of it."""
     known = read_json(path.with_name(TASK), checked=True).get("files", {})
+    return path.name not in known or _is(path, known[path.name])
+
+
+def _is(path: Path, sha256: str) -> bool:
     try:
-        return path.name not in known or sha256_of_file(path) == known[path.name]
+        return sha256_of_file(path) == sha256
     except UsageError:
         return False
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from made_codes import ROW, SMALL, markov
+from stopping import stopped_after
 
 from avq.errors import Stopped
 from avq.priors import train as training
@@ -17,13 +18,9 @@ from avq.priors.train import train_prior
 from avq.priors.transformer import Prior, fresh_prior
 from avq.training.config import STATE_FILE
 from avq.training.diagnose import NonFiniteLoss
-from avq.training.trainer import Progress
+from avq.training.trainer import OnProgress
 
 TRAIN, VALIDATION = Codes(markov(300, 0)), Codes(markov(100, 1))
-
-
-class Stop(Exception):
-    """Raised in mid-training: like a kill, it leaves a resume checkpoint."""
 
 
 def same(a: Prior, b: Prior) -> bool:
@@ -40,15 +37,11 @@ def test_a_prior_stopped_anywhere_ends_with_the_same_weights(
 ) -> None:
     whole, killed, resumed = (fresh_prior(ROW, SMALL, seed) for seed in (0, 0, 99))
     curve = train_prior(whole, TRAIN, VALIDATION, 0)
-    monkeypatch.setattr(training, "_SECONDS_BETWEEN_STATES", 0.0)
-    monkeypatch.setattr(training, "_SECONDS_BETWEEN_REPORTS", 0.0)
 
-    def stop(progress: Progress) -> None:
-        if progress.step == step:
-            raise Stop
-
-    with pytest.raises(Stop):
+    def begin(stop: OnProgress) -> None:
         train_prior(killed, TRAIN, VALIDATION, 0, folder=tmp_path, on_progress=stop)
+
+    stopped_after(step, begin, training, monkeypatch)
     again = train_prior(resumed, TRAIN, VALIDATION, 0, folder=tmp_path)
     assert same(whole, resumed)
     assert without_times(curve.rows) == without_times(again.rows)

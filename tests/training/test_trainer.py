@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stopping import stopped_after
 from torch import Tensor
 
 from avq.data.loader import Batches, to_model
@@ -27,7 +28,7 @@ from avq.training.diagnose import NonFiniteLoss
 from avq.training.fresh import derive_seed
 from avq.training.precision import resolve_precision
 from avq.training.step import TrainStep, learning_rate
-from avq.training.trainer import Progress, train
+from avq.training.trainer import OnProgress, Progress, train
 from avq.training.validation import validate
 
 CONFIG = TrainConfig(steps=12, batch_size=8, learning_rate=2e-3, validate_every=5, warmup_steps=2)
@@ -47,22 +48,13 @@ def without_times(rows: list[dict[str, float]]) -> list[dict[str, float]]:
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
-class Stop(Exception):
-    """Raised in mid-training: like a kill, it leaves a resume checkpoint."""
-
-
 def interrupted_at(
     step: int, monkeypatch: pytest.MonkeyPatch, faces: Dataset, folder: Path, name: str, config: TrainConfig = CONFIG
 ) -> None:
-    monkeypatch.setattr(trainer, "_SECONDS_BETWEEN_STATES", 0.0)
-    monkeypatch.setattr(trainer, "_SECONDS_BETWEEN_REPORTS", 0.0)
-
-    def stop(progress: Progress) -> None:
-        if progress.step == step:
-            raise Stop
-
-    with pytest.raises(Stop):
+    def begin(stop: OnProgress) -> None:
         train(fresh(name), faces, config, 0, folder=folder, on_progress=stop)
+
+    stopped_after(step, begin, trainer, monkeypatch)
 
 
 @pytest.mark.parametrize("step", [1, 4, 5, 11])

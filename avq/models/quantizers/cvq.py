@@ -10,8 +10,7 @@ from torch.nn import functional as F
 
 from avq.models.collective import all_sum, from_first, rank, ranks
 from avq.models.quantizers.base import Quantized, Quantizer
-from avq.models.quantizers.flat import FlatQuantizer, projected
-from avq.models.quantizers.kmeans import kmeans
+from avq.models.quantizers.flat import CodebookQuantizer, projected
 from avq.models.quantizers.nearest import code_vectors, nearest_codes, tiled
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ def from_config(config: AutoencoderConfig) -> Quantizer:
     return projected(inner, config.code_dim, dim)
 
 
-class ClusteredQuantizer(FlatQuantizer):
+class ClusteredQuantizer(CodebookQuantizer):
     """Replaces each latent vector by the codebook vector at the smallest angle; hardly used ones move onto latents.
 
     The codebook learns by gradient: the loss is `commitment * |z - sg(e)|^2 + |sg(z) - e|^2`. After a batch each vector
@@ -59,9 +58,6 @@ class ClusteredQuantizer(FlatQuantizer):
     def assign(self, flat: Tensor) -> Tensor:
         return nearest_codes(F.normalize(flat, dim=1), F.normalize(self.codebook.detach(), dim=1))
 
-    def vectors(self, codes: Tensor) -> Tensor:
-        return self.codebook.index_select(0, codes)
-
     def learn_from(self, flat: Tensor, codes: Tensor) -> None:
         counts, wrong = all_sum(torch.bincount(codes, minlength=self.codebook_size).float(), (~flat.isfinite()).sum())
         if wrong:
@@ -71,13 +67,6 @@ class ClusteredQuantizer(FlatQuantizer):
         moving = (share > _MOVING).nonzero()[:, 0]
         old = self.codebook.detach()[moving]
         self.codebook[moving] = old.lerp(_anchors(flat, old), share[moving, None])
-
-    def start_from(self, flat: Tensor) -> None:
-        """Start from k-means."""
-        self.codebook.copy_(kmeans(flat, self.codebook_size)[0])
-
-    def codebook_values(self) -> int:
-        return self.codebook.numel()
 
 
 def _anchors(flat: Tensor, vectors: Tensor) -> Tensor:

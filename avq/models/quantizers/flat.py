@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from avq.models.quantizers.base import Quantized, Quantizer
+from avq.models.quantizers.kmeans import kmeans
 
 
 class FlatQuantizer(Quantizer):
@@ -77,6 +78,22 @@ def _flat(latents: Tensor) -> tuple[Tensor, Tensor]:
     """Latents `[B, D, H, W]` as float32 `[B, H, W, D]` and `[N, D]`."""
     z = latents.float().movedim(1, -1)
     return z, z.reshape(-1, z.shape[-1])
+
+
+class CodebookQuantizer(FlatQuantizer):
+    """One whose K code vectors are the rows of `codebook` `[K, D]`."""
+
+    codebook: Tensor
+
+    def vectors(self, codes: Tensor) -> Tensor:
+        return self.codebook.index_select(0, codes)
+
+    def start_from(self, flat: Tensor) -> None:
+        """Start from k-means."""
+        self.codebook.copy_(kmeans(flat, self.codebook_size)[0])
+
+    def codebook_values(self) -> int:
+        return self.codebook.numel()
 
 
 class Projected(Quantizer):

@@ -10,8 +10,7 @@ from torch.nn import functional as F
 
 from avq.models.quantizers.base import Quantized, Quantizer
 from avq.models.quantizers.entropy import recomputed, softmax_entropies
-from avq.models.quantizers.flat import FlatQuantizer, projected, straight_through
-from avq.models.quantizers.kmeans import kmeans
+from avq.models.quantizers.flat import CodebookQuantizer, projected, straight_through
 from avq.models.quantizers.nearest import aligned_codes, tiled
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def from_config(config: AutoencoderConfig) -> Quantizer:
     return projected(inner, config.code_dim, dim)
 
 
-class IBQ(FlatQuantizer):
+class IBQ(CodebookQuantizer):
     """Replaces each latent vector z by the codebook vector e with the largest dot product.
 
     The gradient of the choice is that of p = softmax(z E^T) in its place, so it reaches z and all of the codebook. With
@@ -61,13 +60,3 @@ class IBQ(FlatQuantizer):
 
     def assign(self, flat: Tensor) -> Tensor:
         return aligned_codes(flat, self.codebook.detach())
-
-    def vectors(self, codes: Tensor) -> Tensor:
-        return self.codebook.index_select(0, codes)
-
-    def start_from(self, flat: Tensor) -> None:
-        """Start from k-means."""
-        self.codebook.copy_(kmeans(flat, self.codebook_size)[0])
-
-    def codebook_values(self) -> int:
-        return self.codebook.numel()

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from avq.models.collective import all_sum, random_rows
 from avq.models.quantizers.base import Quantized, Quantizer
 from avq.models.quantizers.entropy import softmax_entropies
-from avq.models.quantizers.flat import FlatQuantizer, projected
+from avq.models.quantizers.flat import CodebookQuantizer, projected
 from avq.models.quantizers.kmeans import cluster_sums, kmeans
 from avq.models.quantizers.nearest import code_vectors, nearest_codes
 
@@ -40,7 +40,7 @@ def plain(config: AutoencoderConfig, dim: int) -> VectorQuantizer:
     return VectorQuantizer(config.codebook_size, dim, decay, config.commitment, config.dead_code_reset)
 
 
-class VectorQuantizer(FlatQuantizer):
+class VectorQuantizer(CodebookQuantizer):
     """Replaces each latent vector by the nearest of K codebook vectors.
 
     The loss is `commitment * |z - sg(e)|^2`, plus `|sg(z) - e|^2` where the codebook learns by gradient; sg stops the
@@ -76,7 +76,7 @@ class VectorQuantizer(FlatQuantizer):
         self.ema_decay, self.commitment, self.dead_code_reset = ema_decay, commitment, dead_code_reset
         if ema_decay is None:
             start = torch.empty(codebook_size, dim).uniform_(-1 / codebook_size, 1 / codebook_size)
-            self.codebook: Tensor = nn.Parameter(start)
+            self.codebook = nn.Parameter(start)
         else:
             self.register_buffer("codebook", torch.randn(codebook_size, dim))
             self.register_buffer("code_sums", self.codebook.clone())
@@ -118,9 +118,6 @@ class VectorQuantizer(FlatQuantizer):
     def _scaled(self, vectors: Tensor) -> Tensor:
         """To length 1, if that is asked for; from a copy, since `learn_from` moves the codebook in place."""
         return F.normalize(vectors.clone(), dim=1) if self.normalize else vectors
-
-    def codebook_values(self) -> int:
-        return self.codebook.numel()
 
     def learn_from(self, flat: Tensor, codes: Tensor) -> None:
         """One update; none of it where a latent of any rank is not finite, as the optimiser's step is then skipped."""
